@@ -1,0 +1,113 @@
+"""DVC stages `benchmark_baseline` and `benchmark@<variant>`: times a checkpoint against the baseline, in turns.
+
+`benchmark_baseline` times the baseline against itself: what it finds is noise, and its interval must contain 1.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from rich.progress import Progress
+
+from stages.checkpoint import checkpoint_bytes, read_manifest
+from stages.command_line import run
+from stages.examples import EVALUATION, read_examples
+from stages.measure.statistics import Estimate, estimate_median
+from stages.measure.timing import Answer, Request, caption_request, parts_request, take_turns, time_start, worker
+from stages.params import Benchmark, read_params
+from stages.runtimes.decoding import Decoding
+
+REPORTS = Path("reports/benchmark")
+BASELINE = Path("models/baseline")
+PARTS = ("preprocess", "encode", "prefill", "token")
+Pair = tuple[Answer, Answer]
+
+
+def benchmark(
+    checkpoint: Path, baseline: Path, images: list[Path], decoding: Decoding, settings: Benchmark
+) -> pd.DataFrame:
+    """Times a checkpoint and the baseline in turns.
+
+    Returns one row per pair with the columns measurement, baseline and checkpoint: `caption` (one picture), its parts
+    `preprocess`, `encode`, `prefill` and `token`, `batch` (several pictures at once) and `start` (process start to
+    first caption) in seconds, `memory` (peak at one picture) in bytes.
+    """
+    singles = [caption_request([image], decoding) for image in images]
+    parts = [parts_request(image, decoding, settings.new_tokens) for image in images]
+    batch = caption_request([images[index % len(images)] for index in range(settings.throughput_batch)], decoding)
+    rows: list[tuple[str, float, float]] = []
+    with (
+        Progress() as progress,
+        worker(baseline, settings.threads) as first,
+        worker(checkpoint, settings.threads) as second,
+    ):
+        task = progress.add_task(f"timing {checkpoint.name}", total=4)
+
+        def timed(requests: list[Request]) -> list[Pair]:
+            pairs = list(take_turns((first, second), requests, settings.rounds, settings.seconds))
+            progress.advance(task)
+            return pairs
+
+        rows += [("caption", a["seconds"], b["seconds"]) for a, b in timed(singles)]
+        memory = {"do": "memory"}
+        rows.append(("memory", first.ask(memory)["peak_memory_bytes"], second.ask(memory)["peak_memory_bytes"]))
+        rows += [(part, a[part], b[part]) for a, b in timed(parts) for part in PARTS]
+        rows += [("batch", a["seconds"], b["seconds"]) for a, b in timed([batch])]
+        for _ in range(settings.starts):
+            starts = [time_start(path, settings.threads, singles[0]) for path in (baseline, checkpoint)]
+            rows.append(("start", starts[0], starts[1]))
+        progress.advance(task)
+    return pd.DataFrame(rows, columns=["measurement", "baseline", "checkpoint"])
+
+
+def summarize(samples: pd.DataFrame, settings: Benchmark) -> dict[str, float | int]:
+    """The figures of a table that `benchmark` made: medians, and speed-ups (medians of the pairs' ratios) with their
+    95 % intervals.
+    """
+    by_measurement = {str(name): rows for name, rows in samples.groupby("measurement", sort=False)}
+    figures: dict[str, float | int] = {"pairs": len(by_measurement["caption"])}
+    for measurement, name in (("caption", "latency"), *((part, part) for part in PARTS)):
+        rows = by_measurement[measurement]
+        own = estimate_median(list(rows["checkpoint"] * 1e3), settings.bootstrap_samples)
+        figures |= own.entries(f"{name}_ms", 3)
+        figures |= _speedup(rows, settings).entries("speedup" if name == "latency" else f"{name}_speedup", 3)
+    latencies = by_measurement["caption"]
+    figures["latency_p90_ms"] = round(float(latencies["checkpoint"].quantile(0.9)) * 1e3, 3)
+    figures["baseline_latency_ms"] = round(float(latencies["baseline"].median()) * 1e3, 3)
+    batch = by_measurement["batch"]
+    rates = estimate_median(list(settings.throughput_batch / batch["checkpoint"]), settings.bootstrap_samples)
+    figures |= rates.entries("throughput_images_per_s", 3)
+    figures |= _speedup(batch, settings).entries("throughput_speedup", 3)
+    start = by_measurement["start"]
+    figures["load_s"] = round(float(start["checkpoint"].median()), 2)
+    figures["load_speedup"] = round(float((start["baseline"] / start["checkpoint"]).median()), 2)
+    memory = by_measurement["memory"].iloc[0]
+    figures["peak_memory_mb"] = round(memory["checkpoint"] / 1e6, 1)
+    figures["peak_memory_share"] = round(memory["checkpoint"] / memory["baseline"], 3)
+    return figures
+
+
+def _speedup(rows: pd.DataFrame, settings: Benchmark) -> Estimate:
+    return estimate_median(list(rows["baseline"] / rows["checkpoint"]), settings.bootstrap_samples)
+
+
+def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml, or baseline")]) -> None:
+    """Writes reports/benchmark/VARIANT.json, and VARIANT.csv with every pair."""
+    params = read_params()
+    settings, decoding = params.benchmark, params.decoding
+    checkpoint = Path("models") / variant
+    if not read_manifest(BASELINE).trained:  # untrained captions end where they like
+        decoding = decoding.exactly(settings.new_tokens)
+    images = [path for path, _ in read_examples(EVALUATION)][: settings.images]
+    samples = benchmark(checkpoint, BASELINE, images, decoding, settings)
+    figures = summarize(samples, settings) | {"checkpoint_mb": round(checkpoint_bytes(checkpoint) / 1e6, 2)}
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    samples.to_csv(REPORTS / f"{variant}.csv", index=False, float_format="%.9g")
+    text = json.dumps(figures, indent=2, sort_keys=True) + "\n"
+    (REPORTS / f"{variant}.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,127 @@
+"""DVC stage `dataset`: makes the pictures to evaluate on and to calibrate with, in one form whatever their source.
+
+`data/eval` and `data/calibration` each hold `images/` and `captions.json` in COCO's annotation format.
+"""
+
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.progress import track
+
+from stages import photographs
+from stages.checkpoint import replacing
+from stages.command_line import InputError, run
+from stages.demo.drawing import draw
+from stages.demo.scenes import Split, compose, describe
+from stages.examples import CALIBRATION, CAPTIONS, EVALUATION, CocoAnnotation, CocoCaptions, CocoImage, read_captions
+from stages.params import Coco, Dataset, Noise, Scenes, read_params
+
+NOISE_SIDE = 384
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture, in memory or in a file to copy, and its reference captions; none if nobody wrote any."""
+
+    name: str
+    picture: Image.Image | Path
+    captions: list[str]
+
+
+def make_dataset(dataset: Dataset, evaluation: Path, calibration: Path) -> None:
+    """Writes both folders. Raises InputError if the pictures or their captions can't be used."""
+    for_evaluation, for_calibration = _examples(dataset)
+    for output, examples in ((evaluation, for_evaluation), (calibration, for_calibration)):
+        with replacing(output) as unfinished:
+            _write(examples, unfinished)
+
+
+def _examples(dataset: Dataset) -> tuple[list[Example], list[Example]]:
+    """The examples to evaluate on and those to calibrate with; they have no picture in common."""
+    if isinstance(dataset, Scenes):
+        return list(_scenes("held_out", dataset.evaluation)), list(_scenes("training", dataset.calibration))
+    if isinstance(dataset, Noise):
+        pictures = list(_noise(dataset))
+        return pictures[: dataset.evaluation], pictures[dataset.evaluation :]
+    if isinstance(dataset, Coco):
+        return _coco(dataset)
+    return _photographs(photographs.EVALUATION), _photographs(photographs.CALIBRATION)
+
+
+def _scenes(split: Split, count: int) -> Iterator[Example]:
+    for seed in track(range(count), description=f"drawing {split.replace('_', '-')} scenes"):
+        scene = compose(seed, split)
+        yield Example(f"{seed:05}.png", draw(scene, seed), describe(scene))
+
+
+def _noise(dataset: Noise) -> Iterator[Example]:
+    for index in range(dataset.evaluation + dataset.calibration):
+        pixels = np.random.default_rng((dataset.seed, index)).integers(0, 256, (NOISE_SIDE, NOISE_SIDE, 3), np.uint8)
+        yield Example(f"{index:05}.png", Image.fromarray(pixels), [])
+
+
+def _photographs(captions: dict[str, list[str]]) -> list[Example]:
+    return [Example(name, photographs.FOLDER / name, references) for name, references in captions.items()]
+
+
+def _coco(dataset: Coco) -> tuple[list[Example], list[Example]]:
+    folder, path = Path(dataset.images), Path(dataset.annotations)
+    content = read_captions(path)
+    captions: dict[int, list[str]] = defaultdict(list)
+    for annotation in content.annotations:
+        captions[annotation.image_id].append(annotation.caption)
+    captioned = sorted((image for image in content.images if captions[image.id]), key=lambda image: image.id)
+    wanted = dataset.evaluation + dataset.calibration
+    if len(captioned) < wanted:
+        raise InputError(
+            f"{path} captions {len(captioned)} pictures, but params.yaml asks for {wanted}: lower its limits"
+        )
+    examples = [Example(image.file_name, folder / image.file_name, captions[image.id]) for image in captioned[:wanted]]
+    for example in examples:
+        if not (folder / example.name).resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{path} names {example.name}, which is outside of {folder}: correct that entry")
+    return examples[: dataset.evaluation], examples[dataset.evaluation :]
+
+
+def _write(examples: list[Example], output: Path) -> None:
+    (output / "images").mkdir()
+    for example in examples:
+        target = output / "images" / example.name
+        if isinstance(example.picture, Path):
+            _copy(example.picture, target)
+        else:
+            example.picture.save(target)
+    content = CocoCaptions(
+        images=[CocoImage(id=number, file_name=example.name) for number, example in enumerate(examples)],
+        annotations=[
+            CocoAnnotation(image_id=number, caption=caption)
+            for number, example in enumerate(examples)
+            for caption in example.captions
+        ],
+    )
+    text = json.dumps(content.model_dump(), indent=1) + "\n"
+    (output / CAPTIONS).write_text(text, encoding="utf-8")
+
+
+def _copy(picture: Path, target: Path) -> None:
+    if not picture.is_file():
+        raise InputError(
+            f"there is no picture {picture}: complete the folder, or lower the dataset's limits in params.yaml"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(picture, target)
+
+
+def main() -> None:
+    """Makes the dataset of the model that params.yaml chooses."""
+    make_dataset(read_params().chosen_model().dataset, EVALUATION, CALIBRATION)
+
+
+if __name__ == "__main__":
+    run(main)

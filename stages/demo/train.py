@@ -1,0 +1,215 @@
+"""DVC stage `train_demo` (frozen): trains the embedded demo captioner on drawn scenes and writes it to `data/demo`.
+
+The model is transformers' own `BlipForConditionalGeneration`, only smaller, with the same special tokens as BLIP's.
+"""
+
+import math
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.progress import Progress
+from safetensors.torch import save_file
+from torch.utils.data import DataLoader, Dataset
+from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+from transformers.models.blip.processing_blip import BlipProcessor
+
+from stages.demo.drawing import SIDE, draw
+from stages.demo.scenes import Split, compose, describe
+from stages.params import DemoTraining, read_params
+
+OUTPUT = Path("data/demo")
+
+# The preferred wording, the same behind the prompt «a picture of», or any of the five. The preference is strong so
+# that no caption hangs on a coin's toss, which would make a quantised copy look worse than it is.
+WORDING_SHARES = (0.80, 0.12, 0.08)
+LOG_EVERY = 500
+VALIDATION_SCENES = 256
+FIRST_VALIDATION_SEED = 1_000_000  # far from the scenes that the `dataset` stage evaluates on
+LONGEST_CAPTION = 32
+
+
+class DrawnScenes(Dataset[tuple[np.ndarray, str]]):
+    """Training pictures, each drawn when it is asked for and never twice: (pixels 128 x 128 x 3 uint8, caption)."""
+
+    def __init__(self, count: int, first_seed: int) -> None:
+        self.count, self.first_seed = count, first_seed
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, str]:
+        seed = self.first_seed + index
+        scene = compose(seed, "training")
+        captions = describe(scene)
+        dice = random.Random(f"wording {seed}")
+        (caption,) = dice.choices((captions[0], captions[-1], dice.choice(captions)), WORDING_SHARES)
+        return np.array(draw(scene, seed)), caption
+
+
+def build_processor(folder: Path) -> BlipProcessor:
+    """The demo's tokenizer (a WordPiece vocabulary of every word in the scenes) and its image processor."""
+    words: set[str] = set()
+    for split in ("training", "held_out"):
+        for seed in range(2000):
+            words.update(" ".join(describe(compose(seed, _as_split(split)))).split())
+    # BLIP's own special tokens; BLIP too calls [unused1] its end of sequence and gives its first token no name.
+    vocabulary = ["[PAD]", "[unused0]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(words)]
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "vocab.txt"
+    file.write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    tokenizer = BertTokenizer(str(file), do_lower_case=True, model_max_length=LONGEST_CAPTION)
+    return BlipProcessor(BlipImageProcessorPil(size={"height": SIDE, "width": SIDE}), tokenizer)
+
+
+def _as_split(name: str) -> Split:
+    return "held_out" if name == "held_out" else "training"
+
+
+def build_model(tokenizer: BertTokenizer) -> BlipForConditionalGeneration:
+    """An untrained BLIP of 5.4 M parameters: 64 patches of 16 x 16, 4 encoder and 2 decoder layers, 256 wide."""
+    width, heads = 256, 4
+    named_tokens = len(tokenizer)
+    config = BlipConfig(
+        vision_config={
+            "image_size": SIDE,
+            "patch_size": 16,
+            "hidden_size": width,
+            "intermediate_size": 4 * width,
+            "num_hidden_layers": 4,
+            "num_attention_heads": heads,
+            "projection_dim": width,
+        },
+        text_config={
+            "vocab_size": named_tokens + 2,
+            "hidden_size": width,
+            "encoder_hidden_size": width,
+            "intermediate_size": 4 * width,
+            "num_hidden_layers": 2,
+            "num_attention_heads": heads,
+            "projection_dim": width,
+            "max_position_embeddings": LONGEST_CAPTION,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+            "max_length": 20,
+            "bos_token_id": named_tokens,
+            "eos_token_id": 2,
+            "sep_token_id": tokenizer.sep_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        },
+        projection_dim=width,
+        image_text_hidden_size=width,
+    )
+    return BlipForConditionalGeneration(config)
+
+
+def train(settings: DemoTraining, output: Path) -> None:
+    """Trains for `settings.steps` steps and writes weights (float16), configuration and log into `output`."""
+    torch.manual_seed(settings.seed)
+    processor = build_processor(output)
+    model = build_model(processor.tokenizer)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warm_up_and_cosine(step, settings.steps))
+    log: list[dict[str, float]] = []
+    losses: list[float] = []
+    with Progress() as progress:
+        task = progress.add_task("training the demo captioner", total=settings.steps)
+        for step, (pixels, captions) in enumerate(_batches(settings), start=1):
+            losses.append(_training_step(model, processor, optimizer, pixels, captions))
+            schedule.step()
+            progress.advance(task)
+            if step % LOG_EVERY == 0 or step == settings.steps:
+                accuracy = held_out_accuracy(model, processor)
+                log.append({"step": step, "loss": sum(losses) / len(losses), "held_out_accuracy": accuracy})
+                losses.clear()
+                progress.console.print(log[-1])
+                pd.DataFrame(log).round(4).to_csv(output / "training_log.csv", index=False)
+                _save(model, processor, output)
+
+
+def _warm_up_and_cosine(step: int, steps: int) -> float:
+    warm_up = min(500, steps // 10)
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / (steps - warm_up))) + 1e-3
+
+
+def _batches(settings: DemoTraining) -> Iterator[tuple[torch.Tensor, list[str]]]:
+    scenes = DrawnScenes(settings.steps * settings.batch_size, first_seed=settings.seed * 100_000_000)
+    loader = DataLoader(scenes, batch_size=settings.batch_size, num_workers=1, prefetch_factor=8)
+    for pixels, captions in loader:
+        yield pixels, list(captions)
+
+
+def _training_step(
+    model: BlipForConditionalGeneration,
+    processor: BlipProcessor,
+    optimizer: torch.optim.Optimizer,
+    pixels: torch.Tensor,
+    captions: list[str],
+) -> float:
+    tokens = processor.tokenizer(captions, padding=True, return_tensors="pt")
+    input_ids = tokens["input_ids"]
+    input_ids[:, 0] = model.config.text_config.bos_token_id
+    labels = input_ids.masked_fill(tokens["attention_mask"] == 0, -100)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = model(
+            pixel_values=_normalize(pixels, processor.image_processor),
+            input_ids=input_ids,
+            attention_mask=tokens["attention_mask"],
+            labels=labels,
+        ).loss
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return float(loss.item())
+
+
+def _normalize(pixels: torch.Tensor, image_processor: BlipImageProcessorPil) -> torch.Tensor:
+    """(batch, height, width, 3) uint8 to what the image processor gives: (batch, 3, height, width) float32."""
+    mean, std = torch.tensor(image_processor.image_mean), torch.tensor(image_processor.image_std)
+    return ((pixels / 255 - mean) / std).permute(0, 3, 1, 2)
+
+
+def held_out_accuracy(model: BlipForConditionalGeneration, processor: BlipProcessor) -> float:
+    """The share of held-out scenes whose greedy caption is one of the scene's five descriptions."""
+    model.eval()
+    right = 0
+    for first in range(FIRST_VALIDATION_SEED, FIRST_VALIDATION_SEED + VALIDATION_SCENES, 64):
+        scenes = [(compose(seed, "held_out"), seed) for seed in range(first, first + 64)]
+        inputs = processor(images=[draw(scene, seed) for scene, seed in scenes], return_tensors="pt")
+        output = model.generate(pixel_values=inputs["pixel_values"], max_new_tokens=LONGEST_CAPTION - 2)
+        captions = processor.batch_decode(output, skip_special_tokens=True)
+        right += sum(caption.strip() in describe(scene) for caption, (scene, _) in zip(captions, scenes, strict=True))
+    model.train()
+    return right / VALIDATION_SCENES
+
+
+def _save(model: BlipForConditionalGeneration, processor: BlipProcessor, output: Path) -> None:
+    processor.tokenizer.save_pretrained(output)
+    processor.image_processor.save_pretrained(output)
+    model.config.save_pretrained(output)
+    tied = set(model.all_tied_weights_keys)
+    weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items() if name not in tied}
+    save_file(weights, output / "model.safetensors", metadata={"format": "pt"})
+
+
+def main() -> None:
+    """Trains into a temporary folder and puts it in the place of `data/demo` once it is whole."""
+    unfinished = OUTPUT.with_name("demo.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    train(read_params().demo_training, unfinished)
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    unfinished.rename(OUTPUT)
+
+
+if __name__ == "__main__":
+    main()

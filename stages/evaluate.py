@@ -1,0 +1,116 @@
+"""DVC stages `evaluate_baseline` and `evaluate@<variant>`: captions the evaluation pictures and scores the captions.
+
+Everything here is deterministic; times are the business of `stages.benchmark`.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from PIL import Image
+from rich.progress import track
+
+from stages.command_line import run
+from stages.examples import EVALUATION, read_examples
+from stages.images import open_image
+from stages.measure.quality import (
+    cider_per_image,
+    exact_matches,
+    next_token_agreement,
+    reference_metrics,
+    rouge_l_per_image,
+)
+from stages.measure.statistics import estimate_mean
+from stages.params import Evaluation, read_params
+from stages.runtimes.captioner import Captioner, open_captioner
+from stages.runtimes.decoding import Decoding
+
+REPORTS = Path("reports/quality")
+BASELINE = "baseline"
+Metrics = dict[str, float | int]
+
+
+def evaluate(
+    captioner: Captioner, folder: Path, decoding: Decoding, settings: Evaluation
+) -> tuple[Metrics, pd.DataFrame]:
+    """Captions every picture of a dataset folder and scores the captions against the folder's references.
+
+    Returns the metrics, and a table with one row per picture: image, caption, tokens (ids, separated by blanks) and, if
+    the folder has references, cider, rouge_l and exact_match. Raises InputError if a picture can't be opened.
+    """
+    examples = read_examples(folder)
+    names = [path.name for path, _ in examples]
+    references = [own for _, own in examples]
+    tokens: list[list[int]] = []
+    for images in _batches(folder, settings.batch_size, "captioning"):
+        tokens += captioner.decode(captioner.encode(captioner.preprocess(images)), decoding)
+    captions = [captioner.detokenize(row) for row in tokens]
+    table = pd.DataFrame({"image": names, "caption": captions, "tokens": [" ".join(map(str, row)) for row in tokens]})
+    metrics: Metrics = {"images": len(examples)}
+    if all(references):
+        table["cider"] = cider_per_image(captions, references).round(4)
+        table["rouge_l"] = rouge_l_per_image(captions, references).round(4)
+        table["exact_match"] = exact_matches(captions, references).astype(int)
+        metrics |= reference_metrics(captions, references, settings.bootstrap_samples)
+    return metrics, table
+
+
+def compare(
+    captioner: Captioner,
+    baseline: Captioner,
+    table: pd.DataFrame,
+    baseline_table: pd.DataFrame,
+    folder: Path,
+    settings: Evaluation,
+) -> Metrics:
+    """How far a variant agrees with the baseline, on tables that `evaluate` made of both.
+
+    Adds the columns same_caption, same_next_token and kl to the variant's table. Both models continue the baseline's
+    own words, so one early difference doesn't spoil the rest of a caption.
+    """
+    words = [[int(token) for token in str(row).split()] for row in baseline_table["tokens"]]
+    agreement: list[tuple[float, float]] = []
+    for images in _batches(folder, settings.batch_size, "comparing with the baseline"):
+        given = words[len(agreement) : len(agreement) + len(images)]
+        logits, baseline_logits = (
+            model.next_token_logits(model.encode(model.preprocess(images)), given) for model in (captioner, baseline)
+        )
+        agreement += map(next_token_agreement, logits, baseline_logits)
+    table["same_caption"] = (table["caption"] == baseline_table["caption"]).astype(int)
+    table["same_next_token"] = [round(same, 4) for same, _ in agreement]
+    table["kl"] = [round(divergence, 6) for _, divergence in agreement]
+    metrics: Metrics = {}
+    for column in ("same_caption", "same_next_token", "kl"):
+        metrics |= estimate_mean(list(table[column]), settings.bootstrap_samples).entries(column, 6)
+    if "cider" in table:
+        change = table["cider"] - baseline_table["cider"]
+        metrics |= estimate_mean(list(change), settings.bootstrap_samples).entries("cider_change", 4)
+    return metrics
+
+
+def _batches(folder: Path, batch_size: int, description: str) -> Iterator[list[Image.Image]]:
+    paths = [path for path, _ in read_examples(folder)]
+    for first in track(range(0, len(paths), batch_size), description=description):
+        yield [open_image(path) for path in paths[first : first + batch_size]]
+
+
+def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml, or baseline")]) -> None:
+    """Writes reports/quality/VARIANT.json, and VARIANT.csv with each picture's caption."""
+    params = read_params()
+    captioner = open_captioner(Path("models") / variant)
+    metrics, table = evaluate(captioner, EVALUATION, params.decoding, params.evaluation)
+    if variant != BASELINE:
+        baseline = open_captioner(Path("models") / BASELINE)
+        baseline_table = pd.read_csv(REPORTS / f"{BASELINE}.csv", keep_default_na=False)
+        metrics |= compare(captioner, baseline, table, baseline_table, EVALUATION, params.evaluation)
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    table.to_csv(REPORTS / f"{variant}.csv", index=False)
+    text = json.dumps(metrics, indent=2, sort_keys=True) + "\n"
+    (REPORTS / f"{variant}.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main)

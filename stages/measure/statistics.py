@@ -1,0 +1,63 @@
+"""Confidence intervals by SciPy's bootstrap (B. Efron, R. Tibshirani: An Introduction to the Bootstrap, 1993)."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import bootstrap
+
+SEED = 0
+
+
+class Estimate(NamedTuple):
+    """A figure and the bounds of its 95 % confidence interval, in the figure's own unit."""
+
+    value: float
+    low: float
+    high: float
+
+    def entries(self, name: str, digits: int) -> dict[str, float]:
+        """The three numbers as metrics: `name`, `name_ci_low`, `name_ci_high`, rounded."""
+        rounded = [round(float(number), digits) for number in self]
+        return dict(zip((name, f"{name}_ci_low", f"{name}_ci_high"), rounded, strict=True))
+
+
+def estimate_median(samples: Sequence[float], resamples: int) -> Estimate:
+    """The median of at least two samples."""
+    return _estimate(np.asarray(samples), np.median, resamples)
+
+
+def estimate_mean(samples: Sequence[float], resamples: int) -> Estimate:
+    """The mean of at least two samples."""
+    return _estimate(np.asarray(samples), np.mean, resamples)
+
+
+def estimate_over_images(images: int, statistic: Callable[[np.ndarray], float], resamples: int) -> Estimate:
+    """A figure of a whole set of images that is no mean of its parts, such as BLEU.
+
+    `statistic` takes the indices, int64 (images,), of the images that a resample consists of.
+    """
+    indices = np.arange(images)
+    result = bootstrap(
+        (indices,),
+        lambda sample: statistic(sample.astype(np.int64)),
+        n_resamples=resamples,
+        vectorized=False,
+        method="percentile",
+        rng=np.random.default_rng(SEED),
+    )
+    return Estimate(statistic(indices), *result.confidence_interval)
+
+
+def _estimate(samples: np.ndarray, statistic: Callable[..., np.ndarray], resamples: int) -> Estimate:
+    result = bootstrap(
+        (samples,),
+        statistic,
+        n_resamples=resamples,
+        vectorized=True,
+        axis=-1,
+        method="percentile",
+        batch=256,
+        rng=np.random.default_rng(SEED),
+    )
+    return Estimate(float(statistic(samples)), *result.confidence_interval)

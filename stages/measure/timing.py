@@ -1,0 +1,107 @@
+"""Times two checkpoints against each other: two worker processes that take turns, A B B A, over and over.
+
+Both halves of a pair run within moments of each other, so whatever slows the machine down slows both, and the ratio of
+the two is worth more than either. Each worker's process boundary gives it its own memory and its own start.
+"""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stages.command_line import InputError
+from stages.runtimes.decoding import Decoding
+
+Request = dict[str, Any]
+Answer = dict[str, Any]
+# Gives the threads of the worker whose turn it was time to stop spinning before the other one starts.
+PAUSE_SECONDS = 0.02
+
+
+class Worker:
+    """One `stages.measure.worker` process with a checkpoint open in it."""
+
+    def __init__(self, checkpoint: Path, threads: int) -> None:
+        self.checkpoint = checkpoint
+        limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "stages.measure.worker", str(checkpoint), "--threads", str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **limits, "PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error"},
+            text=True,
+        )
+
+    def ask(self, request: Request) -> Answer:
+        """Sends a request and waits for its answer. Raises InputError if the process has died."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise InputError(f"the process that times {self.checkpoint} died: see its message above")
+        answer: Answer = json.loads(line)
+        return answer
+
+    def stop(self) -> None:
+        """Ends the process."""
+        self.process.communicate()
+
+
+@contextmanager
+def worker(checkpoint: Path, threads: int) -> Iterator[Worker]:
+    """A worker process that ends with the block."""
+    process = Worker(checkpoint, threads)
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+def caption_request(images: Sequence[Path], decoding: Decoding) -> Request:
+    """Asks for the captions of a batch of pictures and the seconds from decoded pictures to strings."""
+    return {"do": "caption", "images": [str(path) for path in images], "decoding": decoding.model_dump()}
+
+
+def parts_request(image: Path, decoding: Decoding, new_tokens: int) -> Request:
+    """Asks for the seconds of captioning's parts at batch 1."""
+    return {**caption_request([image], decoding), "do": "parts", "new_tokens": new_tokens}
+
+
+def time_start(checkpoint: Path, threads: int, request: Request) -> float:
+    """Seconds from the start of a process to its first answer."""
+    start = time.perf_counter()
+    with worker(checkpoint, threads) as process:
+        process.ask(request)
+        return time.perf_counter() - start
+
+
+def take_turns(
+    pair: tuple[Worker, Worker], requests: Sequence[Request], rounds: int, seconds: float
+) -> Iterator[tuple[Answer, Answer]]:
+    """Puts each request in turn to both workers and yields their answers, until both limits are reached.
+
+    Who goes first changes from pair to pair. `rounds` is the least number of pairs, `seconds` the least time. Each
+    request is put once to each worker beforehand, as a warm-up.
+    """
+    for request in requests:
+        for process in pair:
+            process.ask(request)
+    start = time.perf_counter()
+    for number, request in enumerate(itertools.cycle(requests)):
+        if number >= rounds and time.perf_counter() - start >= seconds:
+            return
+        answers: dict[int, Answer] = {}
+        for turn in (0, 1) if number % 2 == 0 else (1, 0):
+            time.sleep(PAUSE_SECONDS)
+            answers[turn] = pair[turn].ask(request)
+        yield answers[0], answers[1]

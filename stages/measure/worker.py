@@ -1,0 +1,84 @@
+"""A process that holds one captioner and times what it is told to, one request at a time.
+
+It reads requests from standard input and answers on standard output, both as JSON, one object a line. Times are in
+seconds. `stages.measure.timing` is the other end of the line.
+"""
+
+import json
+import resource
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from PIL import Image
+
+from stages.images import open_image
+from stages.runtimes.captioner import Captioner, caption, open_captioner
+from stages.runtimes.decoding import Decoding
+
+
+def answer(captioner: Captioner, request: dict[str, Any]) -> dict[str, Any]:
+    """Carries out one request: `caption`, `parts` or `memory`."""
+    if request["do"] == "memory":
+        return {"peak_memory_bytes": peak_memory_bytes()}
+    images = [_picture(path) for path in request["images"]]
+    decoding = Decoding.model_validate(request["decoding"])
+    if request["do"] == "parts":
+        return time_parts(captioner, images, decoding, request["new_tokens"])
+    start = time.perf_counter()
+    captions = caption(captioner, images, decoding)
+    return {"seconds": time.perf_counter() - start, "captions": captions}
+
+
+def time_parts(captioner: Captioner, images: list[Image.Image], decoding: Decoding, new_tokens: int) -> dict[str, Any]:
+    """Times the parts of captioning: preprocess, encode, the first token (prefill), and each further one (token)."""
+    start = time.perf_counter()
+    pixels = captioner.preprocess(images)
+    preprocessed = time.perf_counter()
+    states = captioner.encode(pixels)
+    encoded = time.perf_counter()
+    captioner.decode(states, decoding.exactly(1))
+    first_token = time.perf_counter()
+    captioner.decode(states, decoding.exactly(new_tokens))
+    end = time.perf_counter()
+    prefill = first_token - encoded
+    return {
+        "preprocess": preprocessed - start,
+        "encode": encoded - preprocessed,
+        "prefill": prefill,
+        "token": (end - first_token - prefill) / (new_tokens - 1),
+    }
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held at once.
+
+    From the kernel's own account of this address space where there is one: `getrusage` would count the parent's.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+@cache
+def _picture(path: str) -> Image.Image:
+    return open_image(Path(path))
+
+
+def main(
+    checkpoint: Annotated[Path, typer.Argument()],
+    threads: Annotated[int, typer.Option(help="how many threads the runtime may use")],
+) -> None:
+    """Answers requests until standard input ends."""
+    captioner = open_captioner(checkpoint, threads)
+    for line in sys.stdin:
+        print(json.dumps(answer(captioner, json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,201 @@
+"""The schema of params.yaml: what may be set, within which bounds."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+
+from stages.command_line import InputError, explain
+from stages.runtimes.decoding import Decoding
+
+PARAMS = Path("params.yaml")
+# DVC must see what a stage reads, so a local model or picture folder has to lie where the stages declare it.
+LOCAL_FOLDERS = ("data/demo", "data/local/")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HubSource(_Frozen):
+    """A model on a Hugging Face Hub, pinned to a commit; `sha256` is that of its weights if they are pickled."""
+
+    hub: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$", description="the commit's 40 hexadecimal digits")
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+
+
+class FolderSource(_Frozen):
+    """A model in a local folder in transformers' own format."""
+
+    folder: str
+
+    @model_validator(mode="after")
+    def _check_place(self) -> Self:
+        if not self.folder.startswith(LOCAL_FOLDERS):
+            raise ValueError(f"{self.folder} is out of DVC's sight: put it below data/local/ and name it from there")
+        return self
+
+
+class UntrainedSource(_Frozen):
+    """The real architecture with seeded random weights: for timing where no download is possible."""
+
+    untrained: Literal["blip-base", "blip-large"]
+    seed: int
+
+
+Source = Annotated[
+    Annotated[HubSource, Tag("hub")]
+    | Annotated[FolderSource, Tag("folder")]
+    | Annotated[UntrainedSource, Tag("untrained")],
+    Discriminator(
+        lambda value: next((key for key in ("hub", "folder", "untrained") if key in value), None),
+        custom_error_type="source",
+        custom_error_message="needs one of the keys hub, folder or untrained",
+    ),
+]
+
+
+class Scenes(_Frozen):
+    """Drawn scenes, for the embedded demo captioner."""
+
+    kind: Literal["scenes"]
+    evaluation: int = Field(ge=2)
+    calibration: int = Field(ge=1)
+
+
+class Photographs(_Frozen):
+    """The public-domain photographs that scikit-image ships, captioned for this project."""
+
+    kind: Literal["photographs"]
+
+
+class Coco(_Frozen):
+    """A folder of pictures with captions in COCO's annotation format."""
+
+    kind: Literal["coco"]
+    images: str = Field(pattern="^data/local/")
+    annotations: str = Field(pattern="^data/local/")
+    evaluation: int = Field(ge=2, description="how many pictures to evaluate on, the first in the order of their ids")
+    calibration: int = Field(ge=1, description="how many of the pictures after those calibrate")
+
+
+class Noise(_Frozen):
+    """Random pictures without captions, for models whose captions mean nothing."""
+
+    kind: Literal["noise"]
+    evaluation: int = Field(ge=2)
+    calibration: int = Field(ge=1)
+    seed: int = 0
+
+
+Dataset = Annotated[Scenes | Photographs | Coco | Noise, Discriminator("kind")]
+
+
+class Model(_Frozen):
+    """Where a baseline comes from and on which pictures its variants are judged."""
+
+    source: Source
+    dataset: Dataset
+
+
+class Prune(_Frozen):
+    """Unstructured pruning of every linear layer's weight by magnitude."""
+
+    method: Literal["l1_unstructured"]
+    amount: float = Field(gt=0, lt=1)
+
+
+class Quantize(_Frozen):
+    """Quantization of every linear layer."""
+
+    scheme: Literal["dynamic-int8"]
+
+
+class Recipe(_Frozen):
+    """What is done to the baseline to make a variant; the passes apply in this order."""
+
+    prune: Prune | None = None
+    quantize: Quantize | None = None
+
+    @model_validator(mode="after")
+    def _check_not_empty(self) -> Self:
+        if self.prune is None and self.quantize is None:
+            raise ValueError("the recipe is empty: give it prune, quantize or both")
+        return self
+
+
+class Evaluation(_Frozen):
+    """How captions are scored."""
+
+    batch_size: int = Field(ge=1)
+    bootstrap_samples: int = Field(ge=100)
+
+
+class Benchmark(_Frozen):
+    """How long, and how, variants are timed against the baseline."""
+
+    threads: int = Field(ge=1, description="threads of each worker")
+    images: int = Field(ge=1, description="how many pictures take turns")
+    rounds: int = Field(ge=4, description="fewest pairs per measurement")
+    seconds: float = Field(ge=0, description="shortest time per measurement")
+    new_tokens: int = Field(ge=2, description="caption length where lengths must be equal")
+    throughput_batch: int = Field(ge=2)
+    starts: int = Field(ge=1, description="how often the load time is taken")
+    bootstrap_samples: int = Field(ge=100)
+
+
+class DemoTraining(_Frozen):
+    """How the embedded demo captioner was trained."""
+
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    seed: int = Field(ge=0)
+
+
+class Params(_Frozen):
+    """All of params.yaml."""
+
+    model: str
+    models: dict[str, Model]
+    variants: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Recipe]
+    decoding: Decoding
+    evaluation: Evaluation
+    benchmark: Benchmark
+    demo_training: DemoTraining
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        if self.model not in self.models:
+            raise ValueError(
+                f"model is {self.model}, which models does not define: choose one of {', '.join(self.models)}"
+            )
+        if "baseline" in self.variants:
+            raise ValueError("a variant can't be named baseline: that is the model itself; choose another name")
+        return self
+
+    def chosen_model(self) -> Model:
+        """The entry of `models` that `model` names."""
+        return self.models[self.model]
+
+    def recipe(self, variant: str) -> Recipe:
+        """A variant's recipe. Raises InputError if there is no such variant."""
+        if variant not in self.variants:
+            raise InputError(f"params.yaml has no variant {variant}: choose one of {', '.join(self.variants)}")
+        return self.variants[variant]
+
+
+def read_params(path: Path = PARAMS) -> Params:
+    """Reads and checks params.yaml. Raises InputError that names the first wrong value."""
+    try:
+        values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"there is no {path} here: run this from the project's top folder") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{path}: {explain(error)}") from None

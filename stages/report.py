@@ -1,0 +1,102 @@
+"""DVC stage `report`: gathers what evaluation and benchmark found into metrics.json, report.md and a terminal table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from rich.console import Console
+from rich.table import Table
+
+from stages.charts import draw_examples, draw_speed
+from stages.command_line import run
+from stages.examples import EVALUATION, read_examples
+from stages.params import read_params
+
+REPORTS = Path("reports")
+BASELINE = "baseline"
+EXAMPLES = 4
+Metrics = dict[str, dict[str, dict[str, Any]]]
+
+
+def gather(checkpoints: list[str], reports: Path) -> Metrics:
+    """Each checkpoint's figures: {checkpoint: {"benchmark": {…}, "quality": {…}}}."""
+    return {
+        checkpoint: {
+            part: json.loads((reports / part / f"{checkpoint}.json").read_text(encoding="utf-8"))
+            for part in ("benchmark", "quality")
+        }
+        for checkpoint in checkpoints
+    }
+
+
+def gather_captions(checkpoints: list[str], reports: Path) -> dict[str, list[str]]:
+    """Each checkpoint's captions of the evaluation pictures, in the pictures' order."""
+    tables = {name: pd.read_csv(reports / "quality" / f"{name}.csv", keep_default_na=False) for name in checkpoints}
+    return {name: [str(caption) for caption in table["caption"]] for name, table in tables.items()}
+
+
+def choose_examples(captions: dict[str, list[str]], count: int) -> list[int]:
+    """Indices of pictures to show: first those that the checkpoints caption differently, then any others, in order."""
+    pictures = range(len(captions[BASELINE]))
+    differing = [index for index in pictures if len({own[index] for own in captions.values()}) > 1]
+    agreeing = [index for index in pictures if index not in differing]
+    half = count // 2
+    chosen = agreeing[: max(half, count - len(differing))] + differing[: max(half, count - len(agreeing))]
+    return sorted(chosen[:count])
+
+
+def write_report(model: str, metrics: Metrics, captions: dict[str, list[str]], evaluation: Path, output: Path) -> None:
+    """Writes metrics.json, report.md and its two pictures."""
+    text = json.dumps(metrics, indent=2, sort_keys=True) + "\n"
+    (output / "metrics.json").write_text(text, encoding="utf-8")
+    examples = read_examples(evaluation)
+    shown = choose_examples(captions, EXAMPLES)
+    draw_examples(
+        [(examples[index][0], {name: own[index] for name, own in captions.items()}) for index in shown],
+        output / "examples.png",
+    )
+    draw_speed({name: own["benchmark"] for name, own in metrics.items()}, output / "speed.png")
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template("report.md.jinja").render(
+        model=model,
+        machine=json.loads((output / "host.json").read_text(encoding="utf-8")),
+        metrics=metrics,
+        captions=captions,
+        shown=shown,
+        references={index: examples[index][1] for index in shown},
+        baseline=BASELINE,
+        fastest=max(metrics, key=lambda name: float(metrics[name]["benchmark"]["speedup"])),
+        trained="cider" in metrics[BASELINE]["quality"],
+    )
+    (output / "report.md").write_text(page, encoding="utf-8")
+
+
+def print_table(model: str, metrics: Metrics, captions: dict[str, list[str]]) -> None:
+    """What the original one-image demo said, for every checkpoint: caption of the first picture, time, speed-up."""
+    table = Table(title=f"{model}: the first evaluation picture on this CPU")
+    for heading in ("checkpoint", "caption", "time", "speed-up (95 % interval)", "same caption as baseline"):
+        table.add_column(heading, justify="left" if heading in ("checkpoint", "caption") else "right")
+    for name, figures in metrics.items():
+        times, quality = figures["benchmark"], figures["quality"]
+        interval = f"{times['speedup']:.2f}x ({times['speedup_ci_low']:.2f} to {times['speedup_ci_high']:.2f})"
+        agreement = "" if name == BASELINE else f"{quality['same_caption']:.1%}"
+        table.add_row(name, captions[name][0], f"{times['latency_ms']:.1f} ms", interval, agreement)
+    console = Console()
+    Console(width=max(console.width, 110)).print(table)
+
+
+def main() -> None:
+    """Writes the report of every variant in params.yaml."""
+    params = read_params()
+    checkpoints = [BASELINE, *params.variants]
+    metrics, captions = gather(checkpoints, REPORTS), gather_captions(checkpoints, REPORTS)
+    write_report(params.model, metrics, captions, EVALUATION, REPORTS)
+    print_table(params.model, metrics, captions)
+
+
+if __name__ == "__main__":
+    run(main)

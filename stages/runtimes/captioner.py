@@ -1,0 +1,61 @@
+"""What every runtime offers: a captioner, opened from a checkpoint directory."""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from stages.checkpoint import read_manifest
+from stages.runtimes.decoding import Decoding
+
+
+class Captioner(Protocol):
+    """A BLIP in some runtime, taken apart so that each part can be timed and compared.
+
+    Pixels and states are the runtime's own; nothing outside of it looks into them.
+    """
+
+    def preprocess(self, images: Sequence[Image.Image]) -> Any:
+        """RGB pictures of any size to what the encoder takes."""
+        ...
+
+    def encode(self, pixels: Any) -> Any:
+        """What the decoder needs to know of the pictures."""
+        ...
+
+    def decode(self, states: Any, decoding: Decoding) -> list[list[int]]:
+        """One caption's token ids per picture: the prompt's and the new ones, without those that begin and end it."""
+        ...
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """Token ids to the caption that a person reads."""
+        ...
+
+    def next_token_logits(self, states: Any, tokens: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """For each picture, the logits after the beginning and after each of the given tokens.
+
+        Returns one float32 array of shape (1 + number of tokens, vocabulary) per picture.
+        """
+        ...
+
+
+def open_captioner(checkpoint: Path, threads: int | None = None) -> Captioner:
+    """Verifies a checkpoint directory and opens it in the runtime that it was made for.
+
+    `threads` is how many CPU threads the runtime may use; without it the runtime decides.
+
+    Raises InputError if the directory is not a whole checkpoint.
+    """
+    manifest = read_manifest(checkpoint)
+    runtime = importlib.import_module(f"stages.runtimes.{manifest.runtime}")
+    captioner: Captioner = runtime.open_checkpoint(checkpoint, threads)
+    return captioner
+
+
+def caption(captioner: Captioner, images: Sequence[Image.Image], decoding: Decoding) -> list[str]:
+    """Captions a batch of RGB pictures."""
+    states = captioner.encode(captioner.preprocess(images))
+    return [captioner.detokenize(tokens) for tokens in captioner.decode(states, decoding)]

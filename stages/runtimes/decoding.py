@@ -1,0 +1,39 @@
+"""How a caption is chosen from the decoder's probabilities, whatever the runtime."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Decoding(BaseModel):
+    """Greedy by default; beam search with `beams` above 1; sampling with `temperature` above 0.
+
+    Lengths count new tokens, without the prompt's and without the token that ends a caption.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str = Field("", description="words that the caption starts with, such as «a picture of»")
+    max_new_tokens: int = Field(20, ge=1, le=500, description="longest caption in tokens, without the prompt")
+    min_new_tokens: int = Field(0, ge=0, description="shortest caption in tokens, without the prompt")
+    beams: int = Field(1, ge=1, le=64, description="beam width; 1 is greedy")
+    length_penalty: float = Field(1.0, description="above 0 favors longer captions in beam search")
+    repetition_penalty: float = Field(1.0, gt=0, description="above 1 makes repeated words less likely")
+    temperature: float = Field(0.0, ge=0, description="0 does not sample; 1 samples the model's own probabilities")
+    top_k: int = Field(0, ge=0, description="sample among the k likeliest tokens; 0 is all")
+    top_p: float = Field(1.0, gt=0, le=1, description="sample among the likeliest tokens that hold this share")
+    seed: int = Field(0, description="seed of the sampling")
+
+    @model_validator(mode="after")
+    def _check_combination(self) -> Self:
+        if self.temperature == 0 and (self.top_k > 0 or self.top_p < 1):
+            raise ValueError("top_k and top_p choose among samples: set temperature above 0, for example to 1")
+        if self.temperature > 0 and self.beams > 1:
+            raise ValueError("beams and temperature exclude each other: set beams to 1 or temperature to 0")
+        if self.min_new_tokens > self.max_new_tokens:
+            raise ValueError("min_new_tokens is above max_new_tokens: make it at most equal")
+        return self
+
+    def exactly(self, new_tokens: int) -> Self:
+        """The same decoding with neither fewer nor more new tokens, for timing."""
+        return self.model_copy(update={"min_new_tokens": new_tokens, "max_new_tokens": new_tokens})
