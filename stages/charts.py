@@ -31,7 +31,7 @@ def draw_speed(benchmarks: dict[str, dict[str, Any]], output: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("times as fast as the baseline, batch 1 (95 % interval)")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1))
     _save(figure, output)
 
 

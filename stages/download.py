@@ -2,11 +2,14 @@
 
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
+import transformers
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from rich import print
+from safetensors import SafetensorError
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
@@ -65,7 +68,7 @@ def _fetch(source: HubSource) -> Path:
         raise InputError(
             f"the Hub has no model {source.hub}, or not for you: correct its name in params.yaml"
         ) from None
-    except (FileNotFoundError, ConnectionError, HfHubHTTPError) as error:
+    except (FileNotFoundError, ConnectionError, HTTPError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise InputError(
             f"{source.hub} can't be downloaded ({reason}): check the network and run this again, it will resume; "
@@ -106,10 +109,11 @@ def _load(folder: Path) -> BlipForConditionalGeneration:
         found = f"{config.get('model_type')}, {', '.join(architectures)}"
         raise InputError(f"{folder} holds another kind of model ({found}): name a BLIP captioning model in params.yaml")
     try:
+        transformers.logging.disable_progress_bar()
         model, report = BlipForConditionalGeneration.from_pretrained(
             folder, dtype=torch.float32, weights_only=True, local_files_only=True, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise InputError(
             f"the weights in {folder} can't be loaded ({str(error).splitlines()[0]}): fetch them again"
         ) from None

@@ -4,14 +4,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from stages.command_line import InputError, explain
 from stages.runtimes.decoding import Decoding
 
 PARAMS = Path("params.yaml")
-# DVC must see what a stage reads, so a local model or picture folder has to lie where the stages declare it.
-LOCAL_FOLDERS = ("data/demo", "data/local/")
+# DVC must see what a stage reads, so models and pictures of one's own have to lie where the stages declare them.
+OWN_FOLDER, DEMO_FOLDER = "data/local/", "data/demo"
+
+
+def _check_in_sight(path: str) -> str:
+    if path != DEMO_FOLDER and (not path.startswith(OWN_FOLDER) or ".." in Path(path).parts):
+        raise ValueError(f"{path} is out of DVC's sight: put it below {OWN_FOLDER} and name it from there")
+    return path
+
+
+LocalPath = Annotated[str, AfterValidator(_check_in_sight)]
 
 
 class _Frozen(BaseModel):
@@ -29,13 +38,7 @@ class HubSource(_Frozen):
 class FolderSource(_Frozen):
     """A model in a local folder in transformers' own format."""
 
-    folder: str
-
-    @model_validator(mode="after")
-    def _check_place(self) -> Self:
-        if not self.folder.startswith(LOCAL_FOLDERS):
-            raise ValueError(f"{self.folder} is out of DVC's sight: put it below data/local/ and name it from there")
-        return self
+    folder: LocalPath
 
 
 class UntrainedSource(_Frozen):
@@ -75,8 +78,8 @@ class Coco(_Frozen):
     """A folder of pictures with captions in COCO's annotation format."""
 
     kind: Literal["coco"]
-    images: str = Field(pattern="^data/local/")
-    annotations: str = Field(pattern="^data/local/")
+    images: LocalPath
+    annotations: LocalPath
     evaluation: int = Field(ge=2, description="how many pictures to evaluate on, the first in the order of their ids")
     calibration: int = Field(ge=1, description="how many of the pictures after those calibrate")
 

@@ -113,7 +113,8 @@ def _bleu_of(counts: np.ndarray, images: np.ndarray) -> float:
     totals = counts[images].sum(axis=0)
     matches, guesses = totals[:BLEU_ORDER], totals[BLEU_ORDER : 2 * BLEU_ORDER]
     length, reference_length = totals[-2:]
-    if length == 0 or matches.min() == 0:
+    if length == 0:
         return 0.0
+    precisions = (matches + 1e-15) / (guesses + 1e-9)  # the library's guards against division by zero
     brevity_penalty = min(1.0, float(np.exp(1 - reference_length / length)))
-    return brevity_penalty * float(np.exp(np.mean(np.log(matches / guesses))))
+    return brevity_penalty * float(np.exp(np.mean(np.log(precisions))))

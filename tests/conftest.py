@@ -1,0 +1,114 @@
+"""Tiny real models and pictures that the tests share."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from transformers import BlipConfig, BlipForConditionalGeneration
+
+from stages.demo.drawing import draw
+from stages.demo.scenes import compose
+from stages.download import download
+from stages.params import FolderSource
+
+PROJECT = Path(__file__).parents[1]
+DEMO = PROJECT / "data" / "demo"
+PROCESSOR = ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json")
+VOCABULARY = len((DEMO / "vocab.txt").read_text().split())
+
+
+def tiny_model(seed: int = 0, **text: int) -> BlipForConditionalGeneration:
+    """A BLIP with random weights and the demo's vocabulary, small enough to caption in milliseconds."""
+    torch.manual_seed(seed)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = BlipConfig(
+        vision_config={**sizes, "image_size": 128, "patch_size": 32, "projection_dim": 32, "initializer_range": 0.5},
+        text_config={
+            **sizes,
+            "encoder_hidden_size": 32,
+            "vocab_size": VOCABULARY + 2,
+            "bos_token_id": VOCABULARY,
+            "sep_token_id": 5,
+            "eos_token_id": 2,
+            "pad_token_id": 0,
+            "max_position_embeddings": 64,
+            "projection_dim": 32,
+            "initializer_range": 0.5,  # wide enough for captions to depend on the picture
+            **text,
+        },
+        projection_dim=32,
+        image_text_hidden_size=32,
+    )
+    return BlipForConditionalGeneration(config).eval()
+
+
+def save_tiny_model(folder: Path, seed: int = 0) -> Path:
+    """Writes a tiny model in transformers' own format."""
+    tiny_model(seed).save_pretrained(folder)
+    for name in PROCESSOR:
+        shutil.copyfile(DEMO / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A baseline checkpoint of a tiny model, as `download` makes it. Not to be changed."""
+    workspace = tmp_path_factory.mktemp("tiny")
+    save_tiny_model(workspace / "data" / "local" / "tiny")
+    with contextlib.chdir(workspace):
+        download(FolderSource(folder="data/local/tiny"), Path("models/baseline"))
+    return workspace / "models" / "baseline"
+
+
+@pytest.fixture(scope="session")
+def pictures() -> list[Image.Image]:
+    """A few drawn scenes, RGB, 128 x 128."""
+    return [draw(compose(seed, "held_out"), seed) for seed in range(4)]
+
+
+@pytest.fixture
+def picture_files(tmp_path: Path, pictures: list[Image.Image]) -> list[Path]:
+    """The same scenes in files."""
+    files = [tmp_path / f"{index}.png" for index in range(len(pictures))]
+    for file, picture in zip(files, pictures, strict=True):
+        picture.save(file)
+    return files
+
+
+RunStage = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run_stage() -> RunStage:
+    """Runs `python -m stages.…` as a person would, in some folder, with some environment variables more."""
+
+    def run(
+        module: str, *arguments: object, cwd: Path = PROJECT, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", f"stages.{module}", *map(str, arguments)],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
+
+
+def assert_one_sentence(process: "subprocess.CompletedProcess[str]", *parts: str) -> None:
+    """The command failed with exit status 1 and one sentence on stderr that has all the parts."""
+    assert process.returncode == 1, process.stderr
+    lines = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, process.stderr
+    assert "Traceback" not in process.stderr
+    for part in parts:
+        assert part in lines[0], lines[0]

@@ -1,0 +1,109 @@
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from transformers import BlipForConditionalGeneration
+
+from stages.checkpoint import WEIGHTS, read_manifest, sha256
+from stages.command_line import InputError
+from stages.optimize import optimize
+from stages.params import Prune, Quantize, Recipe
+from stages.passes import apply_recipe
+from stages.runtimes.captioner import open_captioner
+from stages.runtimes.pytorch import PyTorchCaptioner, load_model
+
+QUANTIZED = Recipe(quantize=Quantize(scheme="dynamic-int8"))
+PRUNED = Recipe(prune=Prune(method="l1_unstructured", amount=0.3))
+PRUNED_QUANTIZED = Recipe(prune=PRUNED.prune, quantize=QUANTIZED.quantize)
+
+
+def logits(
+    model: BlipForConditionalGeneration, pictures: list[Image.Image], captioner: PyTorchCaptioner
+) -> torch.Tensor:
+    tokens = torch.arange(12).reshape(2, 6)
+    with torch.inference_mode():
+        return model(pixel_values=captioner.preprocess(pictures[:2]), input_ids=tokens).logits
+
+
+@pytest.mark.parametrize("recipe", [QUANTIZED, PRUNED, PRUNED_QUANTIZED])
+def test_a_reloaded_checkpoint_gives_bit_identical_logits(
+    recipe: Recipe, baseline: Path, tmp_path: Path, pictures: list[Image.Image]
+) -> None:
+    captioner = open_captioner(baseline)
+    in_memory = copy.deepcopy(captioner.model)
+    apply_recipe(in_memory, recipe)
+    optimize(baseline, recipe, tmp_path / "variant")
+    reloaded = logits(load_model(tmp_path / "variant"), pictures, captioner)
+    assert torch.equal(reloaded, logits(in_memory, pictures, captioner))
+    assert not torch.equal(reloaded, logits(captioner.model, pictures, captioner))
+
+
+def test_two_builds_give_identical_bytes(baseline: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        optimize(baseline, PRUNED_QUANTIZED, tmp_path / name / "variant")
+    first, second = (
+        {file.name: sha256(file) for file in (tmp_path / name / "variant").iterdir()} for name in ("one", "two")
+    )
+    assert first == second
+
+
+def test_every_linear_weight_is_int8_and_nothing_is_pickled(baseline: Path, tmp_path: Path) -> None:
+    optimize(baseline, QUANTIZED, tmp_path / "variant")
+    linear = [name for name, layer in load_model(baseline).named_modules() if isinstance(layer, torch.nn.Linear)]
+    with safe_open(tmp_path / "variant" / WEIGHTS, "pt") as file:
+        names = set(file.keys())
+        assert {file.get_tensor(f"{name}.weight_int8").dtype for name in linear} == {torch.int8}
+    assert not names & {f"{name}.weight" for name in linear}
+
+
+def test_the_reached_sparsity_is_recorded_per_layer(baseline: Path, tmp_path: Path) -> None:
+    record = optimize(baseline, PRUNED, tmp_path / "variant").passes["prune"]
+    model = load_model(tmp_path / "variant")
+    linear = {name: layer for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)}
+    assert record["sparsity_per_layer"].keys() == linear.keys()
+    for name, layer in linear.items():
+        zeros = float((layer.weight == 0).float().mean())
+        assert zeros == pytest.approx(0.3, abs=0.01)
+        assert record["sparsity_per_layer"][name] == pytest.approx(zeros, abs=1e-4)
+
+
+def test_pruning_takes_the_smallest_weights(baseline: Path) -> None:
+    model = load_model(baseline)
+    before = copy.deepcopy(model)
+    apply_recipe(model, PRUNED)
+    name = "vision_model.encoder.layers.0.mlp.fc1"
+    kept = model.get_submodule(name).weight != 0
+    magnitudes = before.get_submodule(name).weight.abs()
+    assert magnitudes[kept].min() >= magnitudes[~kept].max()
+
+
+def test_a_plain_float_checkpoint_opens_in_transformers_itself(
+    baseline: Path, tmp_path: Path, pictures: list[Image.Image]
+) -> None:
+    optimize(baseline, PRUNED, tmp_path / "variant")
+    theirs = BlipForConditionalGeneration.from_pretrained(tmp_path / "variant").eval()
+    captioner = open_captioner(baseline)
+    ours = logits(load_model(tmp_path / "variant"), pictures, captioner)
+    assert torch.equal(ours, logits(theirs, pictures, captioner))
+
+
+def test_the_manifest_tells_where_a_checkpoint_came_from(baseline: Path, tmp_path: Path) -> None:
+    optimize(baseline, PRUNED_QUANTIZED, tmp_path / "variant")
+    manifest = read_manifest(tmp_path / "variant")
+    assert manifest.recipe == {
+        "prune": {"method": "l1_unstructured", "amount": 0.3},
+        "quantize": {"scheme": "dynamic-int8"},
+    }
+    assert manifest.origin == read_manifest(baseline).origin
+    assert manifest.libraries["torch"] == torch.__version__
+    assert "timestamp" not in json.dumps(manifest.model_dump())
+
+
+def test_a_missing_baseline_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no checkpoint"):
+        optimize(tmp_path / "absent", QUANTIZED, tmp_path / "variant")
+    assert not (tmp_path / "variant").exists()

@@ -1,0 +1,211 @@
+"""The pipeline as its users run it: real `dvc repro` in copies of this project, with small settings."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import PROJECT
+
+REPORTS = ("reports/metrics.json", "reports/report.md", "reports/speed.png", "reports/examples.png")
+VARIANTS = ("quantized", "pruned_quantized")
+
+
+# Declared dependencies
+
+
+def local_imports(module: str) -> set[str]:
+    """The files of `stages/` that a module imports, directly or through others, and itself."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        base = PROJECT / Path(*name.split("."))
+        file = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+        path = file.relative_to(PROJECT).as_posix()
+        if not file.is_file() or path in found:
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names if alias.name.startswith("stages")]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stages"):
+                waiting += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.JoinedStr) and "stages.runtimes." in ast.unparse(node):
+                waiting += [f"stages.runtimes.{file.stem}" for file in (PROJECT / "stages/runtimes").glob("*.py")]
+            elif isinstance(node, ast.Constant) and node.value == "stages.measure.worker":
+                waiting.append(str(node.value))
+    return {path for path in found if (PROJECT / path).read_text(encoding="utf-8").strip()}
+
+
+STAGES: dict[str, Any] = {
+    name: stage.get("do", stage) for name, stage in yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"].items()
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_deps_are_exactly_what_a_stage_imports(name: str) -> None:
+    stage = STAGES[name]
+    module = stage["cmd"].split()[2]
+    imported = local_imports(module)
+    declared = [
+        dependency for dependency in stage["deps"] if dependency.startswith("stages/") and "jinja" not in dependency
+    ]
+    uncovered = {path for path in imported if not any(path == own or path.startswith(f"{own}/") for own in declared)}
+    assert not uncovered, f"{name} imports what it does not declare"
+    unused = {own for own in declared if not any(path == own or path.startswith(f"{own}/") for path in imported)}
+    assert not unused, f"{name} declares what it does not import"
+
+
+def test_timings_can_not_come_back_from_a_cache() -> None:
+    for name in ("host", "benchmark_baseline", "benchmark"):
+        for output in STAGES[name]["outs"]:
+            assert next(iter(output.values())) == {"cache": False}
+        assert "metrics" not in STAGES[name]
+
+
+# Real runs
+
+
+def copy_project(target: Path) -> Path:
+    """A Git repository with this project's files as they are now, and settings small enough for a test."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for name in filter(None, listing.stdout.split("\0")):
+        if (PROJECT / name).is_file() and not name.startswith(("reports/", "tests/")):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PROJECT / name, target / name)
+    change(
+        target,
+        {
+            "models.demo.dataset.evaluation": 4,
+            "models.demo.dataset.calibration": 2,
+            "evaluation.bootstrap_samples": 100,
+            "benchmark.rounds": 4,
+            "benchmark.seconds": 0,
+            "benchmark.starts": 1,
+            "benchmark.images": 2,
+            "benchmark.new_tokens": 4,
+            "benchmark.bootstrap_samples": 100,
+        },
+    )
+    shell(target, "git", "init", "-q")
+    commit(target)
+    return target
+
+
+def change(project: Path, values: dict[str, Any]) -> None:
+    path = project / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    for keys, value in values.items():
+        *parents, last = keys.split(".")
+        group = params
+        for key in parents:
+            group = group[key]
+        group[last] = value
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def commit(project: Path) -> None:
+    shell(project, "git", "add", "--all")
+    identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    shell(project, "git", *identity, "commit", "-q", "--allow-empty", "-m", "state")
+
+
+def shell(project: Path, *command: str) -> str:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    process = subprocess.run(
+        command, cwd=project, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=500
+    )
+    assert process.returncode == 0, process.stdout
+    return process.stdout
+
+
+def repro(project: Path) -> tuple[list[str], str]:
+    """Runs `dvc repro`; returns the stages that ran, sorted, and all that was printed."""
+    output = shell(project, "dvc", "repro")
+    prefix = "Running stage '"
+    return sorted(
+        line.removeprefix(prefix).partition("'")[0] for line in output.splitlines() if line.startswith(prefix)
+    ), output
+
+
+def each(stage: str) -> list[str]:
+    return [f"{stage}@{variant}" for variant in VARIANTS]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_project(tmp_path_factory.mktemp("project"))
+
+
+def test_the_first_run_runs_everything_and_reports(project: Path) -> None:
+    ran, output = repro(project)
+    assert ran == sorted(
+        [
+            *("download", "dataset", "host", "evaluate_baseline", "benchmark_baseline", "report"),
+            *(name for stage in ("optimize", "evaluate", "benchmark") for name in each(stage)),
+        ]
+    )
+    metrics = json.loads((project / "reports/metrics.json").read_text())
+    assert metrics.keys() == {"baseline", *VARIANTS}
+    for name in metrics:
+        assert f"{metrics[name]['benchmark']['speedup']:.2f}x" in output
+    report = (project / "reports/report.md").read_text()
+    host = json.loads((project / "reports/host.json").read_text())
+    assert report.index(host["cpu"]) < report.index("| quantized |") < report.index("## What this means")
+    for path in REPORTS:
+        assert (project / path).stat().st_size > 500
+    assert "speedup" in shell(project, "dvc", "metrics", "show")
+
+
+def test_a_second_run_runs_only_host(project: Path) -> None:
+    assert repro(project)[0] == ["host"]
+
+
+def test_a_variants_knob_reruns_that_variant_and_the_report(project: Path) -> None:
+    commit(project)
+    change(project, {"variants.pruned_quantized.prune.amount": 0.5})
+    ran, _ = repro(project)
+    names = [f"{stage}@pruned_quantized" for stage in ("benchmark", "evaluate", "optimize")]
+    assert ran == sorted([*names, "host", "report"])
+    assert "pruned_quantized" in shell(project, "dvc", "metrics", "diff")
+
+
+def test_a_decoding_setting_rebuilds_no_checkpoint(project: Path) -> None:
+    change(project, {"decoding.beams": 2})
+    ran, _ = repro(project)
+    stages = [*each("evaluate"), *each("benchmark"), "evaluate_baseline", "benchmark_baseline", "host", "report"]
+    assert ran == sorted(stages)
+
+
+def test_a_new_variant_is_a_few_lines_of_params(project: Path) -> None:
+    change(project, {"variants.pruned": {"prune": {"method": "l1_unstructured", "amount": 0.1}}})
+    ran, output = repro(project)
+    assert ran == sorted([*(f"{stage}@pruned" for stage in ("optimize", "evaluate", "benchmark")), "host", "report"])
+    assert "pruned" in output
+
+
+def test_pulled_checkpoints_are_not_rebuilt(project: Path, tmp_path: Path) -> None:
+    commit(project)
+    shell(project, "dvc", "remote", "add", "--default", "shared", str(tmp_path / "remote"))
+    commit(project)
+    shell(project, "dvc", "push")
+    shell(tmp_path, "git", "clone", "-q", str(project), "clone")
+    clone = tmp_path / "clone"
+    shell(clone, "dvc", "pull")
+    assert (clone / "models/quantized/checkpoint.json").is_file()
+    ran, _ = repro(clone)
+    assert ran == ["host"]
