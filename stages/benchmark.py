@@ -4,18 +4,19 @@
 """
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 import typer
-from rich.progress import Progress
+from rich.progress import track
 
 from stages.checkpoint import checkpoint_bytes, read_manifest
 from stages.command_line import run
 from stages.examples import EVALUATION, read_examples
 from stages.measure.statistics import Estimate, estimate_median
-from stages.measure.timing import Answer, Request, caption_request, parts_request, take_turns, time_start, worker
+from stages.measure.timing import Answer, Request, caption_request, parts_request, started, take_turns
 from stages.params import Benchmark, read_params
 from stages.runtimes.decoding import Decoding
 
@@ -28,38 +29,41 @@ Pair = tuple[Answer, Answer]
 def benchmark(
     checkpoint: Path, baseline: Path, images: list[Path], decoding: Decoding, settings: Benchmark
 ) -> pd.DataFrame:
-    """Times a checkpoint and the baseline in turns.
+    """Times a checkpoint and the baseline in turns, in several sessions with fresh processes.
 
-    Returns one row per pair with the columns measurement, baseline and checkpoint: `caption` (one picture), its parts
-    `preprocess`, `encode`, `prefill` and `token`, `batch` (several pictures at once) and `start` (process start to
-    first caption) in seconds, `memory` (peak at one picture) in bytes.
+    Two runs of the same program differ a little for as long as they last, by how their memory happens to lie; only
+    fresh processes average that out.
+
+    Returns one row per pair with the columns session, measurement, baseline and checkpoint: `start` (process start to
+    first caption), `caption` (one picture), its parts `preprocess`, `encode`, `prefill` and `token`, and `batch`
+    (several pictures at once) in seconds, `memory` (peak at one picture) in bytes.
     """
+    sessions = track(range(settings.sessions), description=f"timing {checkpoint.name}")
+    tables = [_run_session(number, checkpoint, baseline, images, decoding, settings) for number in sessions]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _run_session(
+    number: int, checkpoint: Path, baseline: Path, images: list[Path], decoding: Decoding, settings: Benchmark
+) -> pd.DataFrame:
     singles = [caption_request([image], decoding) for image in images]
     parts = [parts_request(image, decoding, settings.new_tokens) for image in images]
     batch = caption_request([images[index % len(images)] for index in range(settings.throughput_batch)], decoding)
-    rows: list[tuple[str, float, float]] = []
-    with (
-        Progress() as progress,
-        worker(baseline, settings.threads) as first,
-        worker(checkpoint, settings.threads) as second,
-    ):
-        task = progress.add_task(f"timing {checkpoint.name}", total=4)
+    with ExitStack() as stack:
+        order = (baseline, checkpoint) if number % 2 == 0 else (checkpoint, baseline)
+        opened = [stack.enter_context(started(path, settings.threads, singles[0])) for path in order]
+        (first, first_start), (second, second_start) = opened if number % 2 == 0 else reversed(opened)
 
-        def timed(requests: list[Request]) -> list[Pair]:
-            pairs = list(take_turns((first, second), requests, settings.rounds, settings.seconds))
-            progress.advance(task)
-            return pairs
+        def timed(requests: list[Request], rounds: int = settings.rounds) -> list[Pair]:
+            return list(take_turns((first, second), requests, rounds, settings.seconds))
 
+        rows = [("start", first_start, second_start)]
         rows += [("caption", a["seconds"], b["seconds"]) for a, b in timed(singles)]
-        memory = {"do": "memory"}
-        rows.append(("memory", first.ask(memory)["peak_memory_bytes"], second.ask(memory)["peak_memory_bytes"]))
+        memory = [worker.ask({"do": "memory"})["peak_memory_bytes"] for worker in (first, second)]
+        rows.append(("memory", memory[0], memory[1]))
         rows += [(part, a[part], b[part]) for a, b in timed(parts) for part in PARTS]
-        rows += [("batch", a["seconds"], b["seconds"]) for a, b in timed([batch])]
-        for _ in range(settings.starts):
-            starts = [time_start(path, settings.threads, singles[0]) for path in (baseline, checkpoint)]
-            rows.append(("start", starts[0], starts[1]))
-        progress.advance(task)
-    return pd.DataFrame(rows, columns=["measurement", "baseline", "checkpoint"])
+        rows += [("batch", a["seconds"], b["seconds"]) for a, b in timed([batch], rounds=settings.rounds // 2)]
+    return pd.DataFrame(rows, columns=["measurement", "baseline", "checkpoint"]).assign(session=number)
 
 
 def summarize(samples: pd.DataFrame, settings: Benchmark) -> dict[str, float | int]:
@@ -83,7 +87,7 @@ def summarize(samples: pd.DataFrame, settings: Benchmark) -> dict[str, float | i
     start = by_measurement["start"]
     figures["load_s"] = round(float(start["checkpoint"].median()), 2)
     figures["load_speedup"] = round(float((start["baseline"] / start["checkpoint"]).median()), 2)
-    memory = by_measurement["memory"].iloc[0]
+    memory = by_measurement["memory"][["baseline", "checkpoint"]].median()
     figures["peak_memory_mb"] = round(memory["checkpoint"] / 1e6, 1)
     figures["peak_memory_share"] = round(memory["checkpoint"] / memory["baseline"], 3)
     return figures

@@ -6,8 +6,9 @@ from pickle import UnpicklingError
 
 import torch
 import transformers
+from httpx2 import HTTPError  # what the Hub's client lets through when a connection fails
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from rich import print
 from safetensors import SafetensorError
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration

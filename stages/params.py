@@ -141,11 +141,11 @@ class Benchmark(_Frozen):
 
     threads: int = Field(ge=1, description="threads of each worker")
     images: int = Field(ge=1, description="how many pictures take turns")
-    rounds: int = Field(ge=4, description="fewest pairs per measurement")
-    seconds: float = Field(ge=0, description="shortest time per measurement")
+    sessions: int = Field(ge=1, description="how often both processes are started afresh")
+    rounds: int = Field(ge=4, description="fewest pairs per measurement and session; half as many of batches")
+    seconds: float = Field(ge=0, description="shortest time per measurement and session")
     new_tokens: int = Field(ge=2, description="caption length where lengths must be equal")
     throughput_batch: int = Field(ge=2)
-    starts: int = Field(ge=1, description="how often the load time is taken")
     bootstrap_samples: int = Field(ge=100)
 
 

@@ -58,13 +58,15 @@ class Worker:
 
 
 @contextmanager
-def worker(checkpoint: Path, threads: int) -> Iterator[Worker]:
-    """A worker process that ends with the block."""
-    process = Worker(checkpoint, threads)
+def started(checkpoint: Path, threads: int, request: Request) -> Iterator[tuple[Worker, float]]:
+    """A worker process that ends with the block, and the seconds from its start to its first answer."""
+    start = time.perf_counter()
+    worker = Worker(checkpoint, threads)
     try:
-        yield process
+        worker.ask(request)
+        yield worker, time.perf_counter() - start
     finally:
-        process.stop()
+        worker.stop()
 
 
 def caption_request(images: Sequence[Path], decoding: Decoding) -> Request:
@@ -77,25 +79,16 @@ def parts_request(image: Path, decoding: Decoding, new_tokens: int) -> Request:
     return {**caption_request([image], decoding), "do": "parts", "new_tokens": new_tokens}
 
 
-def time_start(checkpoint: Path, threads: int, request: Request) -> float:
-    """Seconds from the start of a process to its first answer."""
-    start = time.perf_counter()
-    with worker(checkpoint, threads) as process:
-        process.ask(request)
-        return time.perf_counter() - start
-
-
 def take_turns(
     pair: tuple[Worker, Worker], requests: Sequence[Request], rounds: int, seconds: float
 ) -> Iterator[tuple[Answer, Answer]]:
     """Puts each request in turn to both workers and yields their answers, until both limits are reached.
 
-    Who goes first changes from pair to pair. `rounds` is the least number of pairs, `seconds` the least time. Each
-    request is put once to each worker beforehand, as a warm-up.
+    Who goes first changes from pair to pair. `rounds` is the least number of pairs, `seconds` the least time. The
+    first request is put once to each worker beforehand, as a warm-up.
     """
-    for request in requests:
-        for process in pair:
-            process.ask(request)
+    for worker in pair:
+        worker.ask(requests[0])
     start = time.perf_counter()
     for number, request in enumerate(itertools.cycle(requests)):
         if number >= rounds and time.perf_counter() - start >= seconds:

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from PIL import Image
 
+from stages.command_line import run
 from stages.images import open_image
 from stages.runtimes.captioner import Captioner, caption, open_captioner
 from stages.runtimes.decoding import Decoding
@@ -81,4 +82,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -5,7 +5,7 @@ import pytest
 
 from stages.benchmark import PARTS, benchmark, summarize
 from stages.command_line import InputError
-from stages.measure.timing import caption_request, take_turns, worker
+from stages.measure.timing import caption_request, started, take_turns
 from stages.params import Benchmark
 from stages.runtimes.captioner import caption, open_captioner
 from stages.runtimes.decoding import Decoding
@@ -13,11 +13,11 @@ from stages.runtimes.decoding import Decoding
 SETTINGS = Benchmark(
     threads=1,
     images=2,
+    sessions=2,
     rounds=4,
     seconds=0,
     new_tokens=5,
     throughput_batch=3,
-    starts=1,
     bootstrap_samples=100,
 )
 
@@ -35,7 +35,7 @@ def timed(baseline: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFr
 
 def test_every_measurement_has_its_pairs(timed: pd.DataFrame) -> None:
     pairs = timed.groupby("measurement").size().to_dict()
-    assert pairs == {"caption": 4, **dict.fromkeys(PARTS, 4), "batch": 4, "memory": 1, "start": 1}
+    assert pairs == {"caption": 8, **dict.fromkeys(PARTS, 8), "batch": 4, "memory": 2, "start": 2}
     positive = timed[~timed["measurement"].isin(["token", "prefill"])]
     assert (positive[["baseline", "checkpoint"]] > 0).all(axis=None)
 
@@ -65,7 +65,7 @@ def test_workers_caption_like_the_captioner_and_take_turns(baseline: Path, pictu
 
     expected = caption(open_captioner(baseline), [open_image(path) for path in picture_files], Decoding())
     requests = [caption_request([path], Decoding()) for path in picture_files]
-    with worker(baseline, threads=1) as first, worker(baseline, threads=1) as second:
+    with started(baseline, 1, requests[0]) as (first, _), started(baseline, 1, requests[0]) as (second, _):
         answers = list(take_turns((first, second), requests, rounds=6, seconds=0))
     assert len(answers) == 6
     for number, pair in enumerate(answers):
@@ -73,5 +73,5 @@ def test_workers_caption_like_the_captioner_and_take_turns(baseline: Path, pictu
 
 
 def test_a_worker_that_dies_is_one_sentence(tmp_path: Path) -> None:
-    with worker(tmp_path / "absent", threads=1) as process, pytest.raises(InputError, match="absent died"):
-        process.ask({"do": "memory"})
+    with pytest.raises(InputError, match="absent died"), started(tmp_path / "absent", 1, {"do": "memory"}):
+        pass
