@@ -3,7 +3,6 @@
 `benchmark_baseline` times the baseline against itself: what it finds is noise, and its interval must contain 1.
 """
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -12,16 +11,15 @@ import pandas as pd
 import typer
 from rich.progress import track
 
-from stages.checkpoint import checkpoint_bytes, read_manifest
+from stages.checkpoint import BASELINE, MODELS, checkpoint_bytes, read_manifest
 from stages.command_line import run
 from stages.examples import EVALUATION, read_examples
 from stages.measure.statistics import Estimate, estimate_median
 from stages.measure.timing import Answer, Request, caption_request, parts_request, started, take_turns
+from stages.metrics import REPORTS, write_metrics
 from stages.params import Benchmark, read_params
 from stages.runtimes.decoding import Decoding
 
-REPORTS = Path("reports/benchmark")
-BASELINE = Path("models/baseline")
 PARTS = ("preprocess", "encode", "prefill", "token")
 Pair = tuple[Answer, Answer]
 
@@ -101,16 +99,14 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     """Writes reports/benchmark/VARIANT.json, and VARIANT.csv with every pair."""
     params = read_params()
     settings, decoding = params.benchmark, params.decoding
-    checkpoint = Path("models") / variant
+    checkpoint = MODELS / variant
     if not read_manifest(BASELINE).trained:  # untrained captions end where they like
         decoding = decoding.exactly(settings.new_tokens)
     images = [path for path, _ in read_examples(EVALUATION)][: settings.images]
     samples = benchmark(checkpoint, BASELINE, images, decoding, settings)
     figures = summarize(samples, settings) | {"checkpoint_mb": round(checkpoint_bytes(checkpoint) / 1e6, 2)}
-    REPORTS.mkdir(parents=True, exist_ok=True)
-    samples.to_csv(REPORTS / f"{variant}.csv", index=False, float_format="%.9g")
-    text = json.dumps(figures, indent=2, sort_keys=True) + "\n"
-    (REPORTS / f"{variant}.json").write_text(text, encoding="utf-8")
+    write_metrics(figures, REPORTS / "benchmark" / f"{variant}.json")
+    samples.to_csv(REPORTS / "benchmark" / f"{variant}.csv", index=False, float_format="%.9g")
 
 
 if __name__ == "__main__":

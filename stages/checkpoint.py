@@ -17,6 +17,8 @@ from stages.command_line import InputError, explain
 if TYPE_CHECKING:  # a checkpoint must be readable where torch is not installed
     import torch
 
+MODELS = Path("models")
+BASELINE = MODELS / "baseline"
 MANIFEST = "checkpoint.json"
 WEIGHTS = "model.safetensors"
 # What transformers needs beside the weights to preprocess pictures and to turn tokens into words.

@@ -14,13 +14,12 @@ from safetensors import SafetensorError
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
-from stages.checkpoint import PROCESSOR_FILES, Manifest, replacing, save_weights, seal, sha256
+from stages.checkpoint import BASELINE, PROCESSOR_FILES, Manifest, replacing, save_weights, seal, sha256
 from stages.command_line import InputError, run
 from stages.machine import instruction_sets, library_versions
 from stages.params import HubSource, Source, UntrainedSource, read_params
 from stages.runtimes.pytorch import weights
 
-BASELINE = Path("models/baseline")
 PICKLE = "pytorch_model.bin"
 # BLIP's published sizes, where they differ from transformers' own default configuration.
 UNTRAINED_SIZES: dict[str, dict[str, int]] = {

@@ -3,7 +3,6 @@
 Everything here is deterministic; times are the business of `stages.benchmark`.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ import typer
 from PIL import Image
 from rich.progress import track
 
+from stages.checkpoint import BASELINE, MODELS
 from stages.command_line import run
 from stages.examples import EVALUATION, read_examples
 from stages.images import open_image
@@ -24,12 +24,11 @@ from stages.measure.quality import (
     rouge_l_per_image,
 )
 from stages.measure.statistics import estimate_mean
+from stages.metrics import REPORTS, write_metrics
 from stages.params import Evaluation, read_params
 from stages.runtimes.captioner import Captioner, open_captioner
 from stages.runtimes.decoding import Decoding
 
-REPORTS = Path("reports/quality")
-BASELINE = "baseline"
 Metrics = dict[str, float | int]
 
 
@@ -100,16 +99,15 @@ def _batches(folder: Path, batch_size: int, description: str) -> Iterator[list[I
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml, or baseline")]) -> None:
     """Writes reports/quality/VARIANT.json, and VARIANT.csv with each picture's caption."""
     params = read_params()
-    captioner = open_captioner(Path("models") / variant)
+    checkpoint = MODELS / variant
+    captioner = open_captioner(checkpoint)
     metrics, table = evaluate(captioner, EVALUATION, params.decoding, params.evaluation)
-    if variant != BASELINE:
-        baseline = open_captioner(Path("models") / BASELINE)
-        baseline_table = pd.read_csv(REPORTS / f"{BASELINE}.csv", keep_default_na=False)
+    if checkpoint != BASELINE:
+        baseline = open_captioner(BASELINE)
+        baseline_table = pd.read_csv(REPORTS / "quality" / f"{BASELINE.name}.csv", keep_default_na=False)
         metrics |= compare(captioner, baseline, table, baseline_table, EVALUATION, params.evaluation)
-    REPORTS.mkdir(parents=True, exist_ok=True)
-    table.to_csv(REPORTS / f"{variant}.csv", index=False)
-    text = json.dumps(metrics, indent=2, sort_keys=True) + "\n"
-    (REPORTS / f"{variant}.json").write_text(text, encoding="utf-8")
+    write_metrics(metrics, REPORTS / "quality" / f"{variant}.json")
+    table.to_csv(REPORTS / "quality" / f"{variant}.csv", index=False)
 
 
 if __name__ == "__main__":

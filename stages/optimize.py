@@ -9,14 +9,12 @@ import typer
 from rich import print
 from transformers import BlipForConditionalGeneration
 
-from stages.checkpoint import PROCESSOR_FILES, Manifest, read_manifest, replacing, save_weights, seal
+from stages.checkpoint import BASELINE, MODELS, PROCESSOR_FILES, Manifest, read_manifest, replacing, save_weights, seal
 from stages.command_line import InputError, run
 from stages.machine import instruction_sets, library_versions
 from stages.params import Recipe, read_params
 from stages.passes import apply_recipe
 from stages.runtimes.pytorch import load_model, weights
-
-BASELINE = Path("models/baseline")
 
 
 def optimize(baseline: Path, recipe: Recipe, output: Path) -> Manifest:
@@ -92,7 +90,7 @@ def model_card(name: str, manifest: Manifest) -> str:
 
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml")]) -> None:
     """Builds models/VARIANT from models/baseline."""
-    manifest = optimize(BASELINE, read_params().recipe(variant), Path("models") / variant)
+    manifest = optimize(BASELINE, read_params().recipe(variant), MODELS / variant)
     for name, record in manifest.passes.items():
         figures = {key: value for key, value in record.items() if not isinstance(value, dict)}
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()))

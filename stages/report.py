@@ -1,6 +1,5 @@
 """DVC stage `report`: gathers what evaluation and benchmark found into metrics.json, report.md and a terminal table."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ from rich.table import Table
 from stages.charts import draw_examples, draw_speed
 from stages.command_line import run
 from stages.examples import EVALUATION, read_examples
+from stages.metrics import REPORTS, read_metrics, write_metrics
 from stages.params import read_params
 
-REPORTS = Path("reports")
 BASELINE = "baseline"
 EXAMPLES = 4
 Metrics = dict[str, dict[str, dict[str, Any]]]
@@ -23,10 +22,7 @@ Metrics = dict[str, dict[str, dict[str, Any]]]
 def gather(checkpoints: list[str], reports: Path) -> Metrics:
     """Each checkpoint's figures: {checkpoint: {"benchmark": {…}, "quality": {…}}}."""
     return {
-        checkpoint: {
-            part: json.loads((reports / part / f"{checkpoint}.json").read_text(encoding="utf-8"))
-            for part in ("benchmark", "quality")
-        }
+        checkpoint: {part: read_metrics(reports / part / f"{checkpoint}.json") for part in ("benchmark", "quality")}
         for checkpoint in checkpoints
     }
 
@@ -49,8 +45,7 @@ def choose_examples(captions: dict[str, list[str]], count: int) -> list[int]:
 
 def write_report(model: str, metrics: Metrics, captions: dict[str, list[str]], evaluation: Path, output: Path) -> None:
     """Writes metrics.json, report.md and its two pictures."""
-    text = json.dumps(metrics, indent=2, sort_keys=True) + "\n"
-    (output / "metrics.json").write_text(text, encoding="utf-8")
+    write_metrics(metrics, output / "metrics.json")
     examples = read_examples(evaluation)
     shown = choose_examples(captions, EXAMPLES)
     draw_examples(
@@ -63,7 +58,7 @@ def write_report(model: str, metrics: Metrics, captions: dict[str, list[str]], e
     )
     page = environment.get_template("report.md.jinja").render(
         model=model,
-        machine=json.loads((output / "host.json").read_text(encoding="utf-8")),
+        machine=read_metrics(output / "host.json"),
         metrics=metrics,
         captions=captions,
         shown=shown,

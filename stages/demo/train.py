@@ -19,6 +19,7 @@ from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 from transformers.models.blip.processing_blip import BlipProcessor
 
+from stages.command_line import run
 from stages.demo.drawing import SIDE, draw
 from stages.demo.scenes import Split, compose, describe
 from stages.params import DemoTraining, read_params
@@ -217,4 +218,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
