@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from stages.charts import draw_examples, draw_speed
+from stages.checkpoint import BASELINE
 from stages.command_line import run
 from stages.examples import EVALUATION, read_examples
 from stages.metrics import REPORTS, read_metrics, write_metrics
 from stages.params import read_params
 
-BASELINE = "baseline"
 EXAMPLES = 4
 Metrics = dict[str, dict[str, dict[str, Any]]]
 
@@ -34,13 +34,12 @@ def gather_captions(checkpoints: list[str], reports: Path) -> dict[str, list[str
 
 
 def choose_examples(captions: dict[str, list[str]], count: int) -> list[int]:
-    """Indices of pictures to show: first those that the checkpoints caption differently, then any others, in order."""
-    pictures = range(len(captions[BASELINE]))
+    """Indices of pictures to show, half of them such that the checkpoints caption differently if there are so many."""
+    pictures = range(len(captions[BASELINE.name]))
     differing = [index for index in pictures if len({own[index] for own in captions.values()}) > 1]
     agreeing = [index for index in pictures if index not in differing]
-    half = count // 2
-    chosen = agreeing[: max(half, count - len(differing))] + differing[: max(half, count - len(agreeing))]
-    return sorted(chosen[:count])
+    chosen = differing[: max(count - count // 2, count - len(agreeing))]
+    return sorted(chosen + agreeing[: count - len(chosen)])
 
 
 def write_report(model: str, metrics: Metrics, captions: dict[str, list[str]], evaluation: Path, output: Path) -> None:
@@ -63,9 +62,9 @@ def write_report(model: str, metrics: Metrics, captions: dict[str, list[str]], e
         captions=captions,
         shown=shown,
         references={index: examples[index][1] for index in shown},
-        baseline=BASELINE,
+        baseline=BASELINE.name,
         fastest=max(metrics, key=lambda name: float(metrics[name]["benchmark"]["speedup"])),
-        trained="cider" in metrics[BASELINE]["quality"],
+        trained="cider" in metrics[BASELINE.name]["quality"],
     )
     (output / "report.md").write_text(page, encoding="utf-8")
 
@@ -78,7 +77,7 @@ def print_table(model: str, metrics: Metrics, captions: dict[str, list[str]]) ->
     for name, figures in metrics.items():
         times, quality = figures["benchmark"], figures["quality"]
         interval = f"{times['speedup']:.2f}x ({times['speedup_ci_low']:.2f} to {times['speedup_ci_high']:.2f})"
-        agreement = "" if name == BASELINE else f"{quality['same_caption']:.1%}"
+        agreement = "" if name == BASELINE.name else f"{quality['same_caption']:.1%}"
         table.add_row(name, captions[name][0], f"{times['latency_ms']:.1f} ms", interval, agreement)
     console = Console()
     Console(width=max(console.width, 110)).print(table)
@@ -87,7 +86,7 @@ def print_table(model: str, metrics: Metrics, captions: dict[str, list[str]]) ->
 def main() -> None:
     """Writes the report of every variant in params.yaml."""
     params = read_params()
-    checkpoints = [BASELINE, *params.variants]
+    checkpoints = [BASELINE.name, *params.variants]
     metrics, captions = gather(checkpoints, REPORTS), gather_captions(checkpoints, REPORTS)
     write_report(params.model, metrics, captions, EVALUATION, REPORTS)
     print_table(params.model, metrics, captions)
