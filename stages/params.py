@@ -152,9 +152,9 @@ class Benchmark(_Frozen):
 class DemoTraining(_Frozen):
     """How the embedded demo captioner was trained."""
 
-    steps: int = Field(ge=1)
+    cycles: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, description="steps of each cycle")
     batch_size: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
+    learning_rate: float = Field(gt=0, description="the first cycle's; each further one has half")
     seed: int = Field(ge=0)
 
 

@@ -48,6 +48,7 @@ def draw(scene: Scene, seed: int) -> Image.Image:
     canvas = Image.new("RGB", (CANVAS, CANVAS))
     pen = ImageDraw.Draw(canvas)
     _draw_background(pen, scene, dice)
+    _draw_third(pen, scene, random.Random(f"third {seed}"))
     _draw_things(pen, scene, dice)
     if scene.weather == "night":
         canvas = Image.blend(canvas, Image.new("RGB", canvas.size, (10, 14, 50)), 0.25)
@@ -158,6 +159,13 @@ def _draw_rain(pen: Pen, dice: random.Random) -> None:
 
 
 # Where the things go
+
+
+def _draw_third(pen: Pen, scene: Scene, dice: random.Random) -> None:
+    """The thing in the background, if there is one, at either side and farther away than the others."""
+    for thing in scene.things[2:]:
+        x = CANVAS * dice.choice((dice.uniform(0.1, 0.16), dice.uniform(0.84, 0.9)))
+        _draw_thing(pen, thing.kind, PALETTE.get(thing.color, OUTLINE), x, CANVAS * dice.uniform(0.58, 0.64), 0.72)
 
 
 def _draw_things(pen: Pen, scene: Scene, dice: random.Random) -> None:

@@ -1,7 +1,7 @@
 """The little world of the embedded demo captioner: what a scene may hold and how people would describe it.
 
-A scene is one thing, or two things in a relation, at a place, in some weather. `compose` invents one from a seed,
-`describe` words it, `stages.demo.drawing.draw` paints it.
+A scene is one thing, or two things in a relation, perhaps with a third behind them, at a place, in some weather.
+`compose` invents one from a seed, `describe` words it, `stages.demo.drawing.draw` paints it.
 """
 
 import random
@@ -84,7 +84,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a picture shows. `relation` is empty when there is only one thing."""
+    """What a picture shows. `relation` is that of the first two things, empty when there is only one."""
 
     things: tuple[Thing, ...]
     relation: str
@@ -93,24 +93,27 @@ class Scene:
 
 
 def is_held_out(things: tuple[Thing, ...]) -> bool:
-    """Whether training never shows these things together, such as a man in red and a brown dog.
+    """Whether no training scene shows exactly these two or three things, each in its color.
 
-    That is so for a twentieth of all pairs. They can only be described by a captioner that has learned the parts
-    rather than the pictures.
+    That is so for a twentieth of all combinations. They can only be described by a captioner that has learned the
+    parts rather than the pictures.
     """
-    return len(things) == 2 and zlib.crc32(repr(things).encode()) % 20 == 0
+    return len(things) > 1 and zlib.crc32(repr(things).encode()) % 20 == 0
 
 
-def compose(seed: int, split: Split) -> Scene:
-    """The scene of this seed: a held-out pair of things, or in training anything else."""
-    dice = random.Random(f"{split} {seed}")
-    things = _choose_things(dice, split)
-    while is_held_out(things) != (split == "held_out"):
+def compose(seed: int, split: Split, most_things: int = 3) -> Scene:
+    """The scene of this seed: a held-out combination of things, or in training anything else."""
+    dice, background_dice = random.Random(f"{split} {seed}"), random.Random(f"background {split} {seed}")
+    while True:
         things = _choose_things(dice, split)
+        if most_things == 3 and len(things) == 2:
+            things += _choose_background(background_dice, things)
+        if is_held_out(things) == (split == "held_out"):
+            break
     place = dice.choice(list(PLACES))
     return Scene(
         things=things,
-        relation=COMBINATIONS[things[0].kind, things[1].kind] if len(things) == 2 else "",
+        relation=COMBINATIONS[things[0].kind, things[1].kind] if len(things) > 1 else "",
         place=place,
         weather=dice.choice([weather for weather in WEATHERS if (place, weather) != ("snow", "rain")]),
     )
@@ -121,6 +124,13 @@ def _choose_things(dice: random.Random, split: Split) -> tuple[Thing, ...]:
     if split == "training" and dice.random() < 0.15:
         kinds = (dice.choice([kind for kind in COLORS if kind not in ("umbrella", "balloon")]),)
     return tuple(Thing(kind, dice.choice(COLORS[kind] or ("",))) for kind in kinds)
+
+
+def _choose_background(dice: random.Random, things: tuple[Thing, ...]) -> tuple[Thing, ...]:
+    if dice.random() < 0.6:
+        return ()
+    kind = dice.choice([kind for kind in ("tree", "house") if kind not in {thing.kind for thing in things}])
+    return (Thing(kind, dice.choice(COLORS[kind] or ("",))),)
 
 
 def describe(scene: Scene) -> list[str]:
@@ -138,7 +148,10 @@ def describe(scene: Scene) -> list[str]:
             f"a picture of {subject} {here} {weather}",
         ]
     else:
-        usual, second, third = (_phrase(scene, wording, _detailed) for wording in RELATIONS[scene.relation])
+        usual, second, third = (
+            _phrase(scene, wording, _detailed) + _background(scene, nearness)
+            for wording, nearness in zip(RELATIONS[scene.relation], ("near", "beside", "next to"), strict=True)
+        )
         plain = _phrase(scene, RELATIONS[scene.relation][0], _plain)
         wordings = [
             f"{usual} {here} {weather}",
@@ -151,11 +164,15 @@ def describe(scene: Scene) -> list[str]:
 
 
 def _phrase(scene: Scene, wording: str, name: Callable[[Thing], str]) -> str:
-    first, second = scene.things
+    first, second = scene.things[:2]
     if "{possessive}" in wording:
         owned = name(second).removeprefix("a ")
         return f"{name(first)} {wording.format(possessive=POSSESSIVES[first.kind])} {owned}"
     return f"{name(first)} {wording} {name(second)}"
+
+
+def _background(scene: Scene, nearness: str) -> str:
+    return "".join(f" {nearness} {_detailed(thing)}" for thing in scene.things[2:])
 
 
 def _detailed(thing: Thing) -> str:

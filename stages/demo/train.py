@@ -3,6 +3,8 @@
 The model is transformers' own `BlipForConditionalGeneration`, only smaller, with the same special tokens as BLIP's.
 """
 
+import functools
+import itertools
 import math
 import random
 import shutil
@@ -39,15 +41,15 @@ LONGEST_CAPTION = 32
 class DrawnScenes(Dataset[tuple[np.ndarray, str]]):
     """Training pictures, each drawn when it is asked for and never twice: (pixels 128 x 128 x 3 uint8, caption)."""
 
-    def __init__(self, count: int, first_seed: int) -> None:
-        self.count, self.first_seed = count, first_seed
+    def __init__(self, count: int, first_seed: int, most_things: int) -> None:
+        self.count, self.first_seed, self.most_things = count, first_seed, most_things
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, str]:
         seed = self.first_seed + index
-        scene = compose(seed, "training")
+        scene = compose(seed, "training", self.most_things)
         captions = describe(scene)
         dice = random.Random(f"wording {seed}")
         (caption,) = dice.choices((captions[0], captions[-1], dice.choice(captions)), WORDING_SHARES)
@@ -111,32 +113,51 @@ def build_model(tokenizer: BertTokenizer) -> BlipForConditionalGeneration:
 
 
 def train(settings: DemoTraining, output: Path, log_every: int = 500, validation_scenes: int = 256) -> None:
-    """Trains for `settings.steps` steps and writes weights (float16), configuration and log into `output`.
+    """Trains a captioner and writes weights (float16), configuration and log into `output`.
 
-    Every `log_every` steps it captions held-out scenes and writes what there is.
+    The learning rate falls along a cosine and then starts again from half its height, once per entry of
+    `settings.cycles`. Every `log_every` steps held-out scenes are captioned and what there is gets written.
+
+    Source: I. Loshchilov, F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017.
     """
     torch.manual_seed(settings.seed)
     processor = build_processor(output)
     model = build_model(processor.tokenizer)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warm_up_and_cosine(step, settings.steps))
     log: list[dict[str, float]] = []
     losses: list[float] = []
+    ends = list(itertools.accumulate(settings.cycles))
     with Progress() as progress:
-        task = progress.add_task("training the demo captioner", total=settings.steps)
-        for step, (pixels, captions) in enumerate(_batches(settings), start=1):
-            losses.append(_training_step(model, processor, optimizer, pixels, captions))
-            schedule.step()
+        task = progress.add_task("training the demo captioner", total=ends[-1])
+        for step, loss in enumerate(_train_in_cycles(model, processor, settings), start=1):
+            losses.append(loss)
             progress.advance(task)
-            if step % log_every == 0 or step == settings.steps:
+            if step % log_every == 0 or step in ends:
                 accuracy = held_out_accuracy(model, processor, validation_scenes)
                 log.append({"step": step, "loss": sum(losses) / len(losses), "held_out_accuracy": accuracy})
                 losses.clear()
                 progress.console.print(log[-1])
                 pd.DataFrame(log).round(4).to_csv(output / "training_log.csv", index=False)
                 _save(model, processor, output)
+
+
+def _train_in_cycles(
+    model: BlipForConditionalGeneration, processor: BlipProcessor, settings: DemoTraining
+) -> Iterator[float]:
+    """Trains and yields each step's loss."""
+    for cycle, steps in enumerate(settings.cycles):
+        optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=settings.learning_rate / 2**cycle,
+            betas=(0.9, 0.98),
+            weight_decay=0.02,
+            fused=True,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, functools.partial(_warm_up_and_cosine, steps=steps))
+        for pixels, captions in _batches(settings, cycle):
+            yield _training_step(model, processor, optimizer, pixels, captions)
+            schedule.step()
+        model.half().float()  # a cycle starts from what the one before would have stored
+        torch.manual_seed(settings.seed + cycle + 1)
 
 
 def _warm_up_and_cosine(step: int, steps: int) -> float:
@@ -146,8 +167,10 @@ def _warm_up_and_cosine(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / (steps - warm_up))) + 1e-3
 
 
-def _batches(settings: DemoTraining) -> Iterator[tuple[torch.Tensor, list[str]]]:
-    scenes = DrawnScenes(settings.steps * settings.batch_size, first_seed=settings.seed * 100_000_000)
+def _batches(settings: DemoTraining, cycle: int) -> Iterator[tuple[torch.Tensor, list[str]]]:
+    first_seed = settings.seed * 100_000_000 + sum(settings.cycles[:cycle]) * settings.batch_size
+    most_things = 2 if cycle == 0 else 3  # the first cycle learns the things, the others that any may occur together
+    scenes = DrawnScenes(settings.cycles[cycle] * settings.batch_size, first_seed, most_things)
     loader = DataLoader(scenes, batch_size=settings.batch_size, num_workers=1, prefetch_factor=8)
     for pixels, captions in loader:
         yield pixels, list(captions)

@@ -1,15 +1,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.demo.scenes import COMBINATIONS, Scene, Thing, compose, describe, is_held_out
+from stages.demo.scenes import COLORS, COMBINATIONS, Scene, Thing, compose, describe, is_held_out
 
 seeds = st.integers(0, 2**40)
 
 
 @given(seeds)
-def test_held_out_scenes_show_pairs_that_training_never_shows(seed: int) -> None:
+def test_held_out_scenes_show_combinations_that_training_never_shows(seed: int) -> None:
     assert is_held_out(compose(seed, "held_out").things)
     assert not is_held_out(compose(seed, "training").things)
+    assert not is_held_out(compose(seed, "training", most_things=2).things)
 
 
 @given(seeds)
@@ -18,8 +19,17 @@ def test_a_scene_has_five_different_descriptions_that_name_all_its_things(seed: 
     captions = describe(scene)
     assert len(set(captions)) == 5
     for caption in captions:
-        assert all(thing.kind in caption.split() for thing in scene.things)
+        assert all(thing.kind in caption.split() for thing in scene.things[:2])
         assert caption == " ".join(caption.split())
+
+
+@given(seeds)
+def test_the_preferred_description_names_every_thing_with_its_color(seed: int) -> None:
+    scene = compose(seed, "held_out")
+    said = describe(scene)[0].split()
+    assert [word for word in said if word in COLORS] == [thing.kind for thing in scene.things]
+    colors = {color for own in COLORS.values() for color in own}
+    assert [word for word in said if word in colors] == [thing.color for thing in scene.things if thing.color]
 
 
 @given(seeds)
