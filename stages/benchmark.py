@@ -72,14 +72,14 @@ def summarize(samples: pd.DataFrame, settings: Benchmark) -> dict[str, float | i
     figures: dict[str, float | int] = {"pairs": len(by_measurement["caption"])}
     for measurement, name in (("caption", "latency"), *((part, part) for part in PARTS)):
         rows = by_measurement[measurement]
-        own = estimate_median(list(rows["checkpoint"] * 1e3), settings.bootstrap_samples)
+        own = _median(rows["checkpoint"] * 1e3, rows, settings)
         figures |= own.entries(f"{name}_ms", 3)
         figures |= _speedup(rows, settings).entries("speedup" if name == "latency" else f"{name}_speedup", 3)
     latencies = by_measurement["caption"]
     figures["latency_p90_ms"] = round(float(latencies["checkpoint"].quantile(0.9)) * 1e3, 3)
     figures["baseline_latency_ms"] = round(float(latencies["baseline"].median()) * 1e3, 3)
     batch = by_measurement["batch"]
-    rates = estimate_median(list(settings.throughput_batch / batch["checkpoint"]), settings.bootstrap_samples)
+    rates = _median(settings.throughput_batch / batch["checkpoint"], batch, settings)
     figures |= rates.entries("throughput_images_per_s", 3)
     figures |= _speedup(batch, settings).entries("throughput_speedup", 3)
     start = by_measurement["start"]
@@ -92,7 +92,11 @@ def summarize(samples: pd.DataFrame, settings: Benchmark) -> dict[str, float | i
 
 
 def _speedup(rows: pd.DataFrame, settings: Benchmark) -> Estimate:
-    return estimate_median(list(rows["baseline"] / rows["checkpoint"]), settings.bootstrap_samples)
+    return _median(rows["baseline"] / rows["checkpoint"], rows, settings)
+
+
+def _median(values: pd.Series, rows: pd.DataFrame, settings: Benchmark) -> Estimate:
+    return estimate_median(list(values), list(rows["session"]), settings.bootstrap_samples)
 
 
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml, or baseline")]) -> None:

@@ -50,7 +50,8 @@ def test_figures_come_from_pairs() -> None:
     rows = [("caption", 2.0 * drift, 1.0 * drift) for drift in (1.0, 1.5, 3.0, 9.0)]  # the machine slows down
     rows += [(name, 4.0, 1.0) for name in (*PARTS, "batch") for _ in range(4)]
     rows += [("memory", 200e6, 50e6), ("start", 6.0, 2.0)]
-    figures = summarize(pd.DataFrame(rows, columns=["measurement", "baseline", "checkpoint"]), SETTINGS)
+    samples = pd.DataFrame(rows, columns=["measurement", "baseline", "checkpoint"]).assign(session=0)
+    figures = summarize(samples, SETTINGS)
     assert (figures["speedup"], figures["speedup_ci_low"], figures["speedup_ci_high"]) == (2, 2, 2)
     assert figures["latency_ms"] == 2250
     assert figures["token_speedup"] == 4
