@@ -12,7 +12,7 @@ test: .venv/ready-for-tests
 check: .venv/ready-for-tests
 	$(ACTIVATE) ruff check && ruff format --check && mypy
 
-.venv/ready: requirements.txt
+.venv/ready: requirements.txt requirements-runtime.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: name it with make PYTHON=…')"
 	$(PYTHON) -m venv .venv
 	$(ACTIVATE) pip install --quiet --requirement requirements.txt

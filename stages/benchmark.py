@@ -59,8 +59,8 @@ def _run_session(
         rows += [("caption", a["seconds"], b["seconds"]) for a, b in timed(singles)]
         memory = [worker.ask({"do": "memory"})["peak_memory_bytes"] for worker in (first, second)]
         rows.append(("memory", memory[0], memory[1]))
-        rows += [(part, a[part], b[part]) for a, b in timed(parts) for part in PARTS]
-        rows += [("batch", a["seconds"], b["seconds"]) for a, b in timed([batch], rounds=settings.rounds // 2)]
+        rows += [(part, a[part], b[part]) for a, b in timed(parts, settings.rounds // 2) for part in PARTS]
+        rows += [("batch", a["seconds"], b["seconds"]) for a, b in timed([batch], settings.rounds // 4)]
     return pd.DataFrame(rows, columns=["measurement", "baseline", "checkpoint"]).assign(session=number)
 
 

@@ -46,7 +46,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
-    runtime: Literal["pytorch"] = "pytorch"
+    runtime: Literal["pytorch", "onnxruntime", "openvino"] = "pytorch"
     origin: dict[str, Any]
     recipe: dict[str, Any]
     passes: dict[str, Any]

@@ -16,7 +16,8 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 
 from stages.checkpoint import BASELINE, PROCESSOR_FILES, Manifest, replacing, save_weights, seal, sha256
 from stages.command_line import InputError, run
-from stages.machine import instruction_sets, library_versions
+from stages.instruction_sets import instruction_sets
+from stages.machine import library_versions
 from stages.params import HubSource, Source, UntrainedSource, read_params
 from stages.runtimes.pytorch import weights
 
@@ -151,7 +152,14 @@ def build_untrained(source: UntrainedSource, folder: Path) -> BlipForConditional
     BertTokenizer(str(vocabulary), do_lower_case=True, model_max_length=512).save_pretrained(folder)
     BlipImageProcessorPil().save_pretrained(folder)
     config = BlipConfig(
-        vision_config={**vision, "image_size": 384, "patch_size": 16, "layer_norm_eps": 1e-5},
+        # transformers would start the encoder with weights next to 0, which are not as slow as trained ones.
+        vision_config={
+            **vision,
+            "image_size": 384,
+            "patch_size": 16,
+            "layer_norm_eps": 1e-5,
+            "initializer_range": 0.02,
+        },
         text_config={
             "encoder_hidden_size": vision["hidden_size"],
             "vocab_size": 30524,
@@ -163,7 +171,13 @@ def build_untrained(source: UntrainedSource, folder: Path) -> BlipForConditional
         },
         architectures=["BlipForConditionalGeneration"],
     )
-    return BlipForConditionalGeneration(config)
+    model = BlipForConditionalGeneration(config)
+    # Fresh biases are all 0 and fresh scales all 1: engines would leave those operations out, and trained ones can't.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn_like(parameter), alpha=0.02)
+    return model
 
 
 def main() -> None:

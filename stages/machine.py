@@ -1,4 +1,4 @@
-"""What this machine is, as far as it bears on times and on the results of int8 arithmetic."""
+"""What this machine is, as far as it bears on times."""
 
 import os
 import platform
@@ -9,32 +9,12 @@ from typing import Any
 import cpuinfo
 import psutil
 
-# The extensions that decide which matrix kernels run, from the oldest to the newest.
-RELEVANT_INSTRUCTION_SETS = (
-    "avx2",
-    "avx512f",
-    "avx512bw",
-    "avx512_vnni",
-    "avx_vnni",
-    "avx512_bf16",
-    "amx_bf16",
-    "amx_int8",
-    "asimddp",
-    "i8mm",
-    "bf16",
-    "sve",
-)
+from stages.instruction_sets import instruction_sets
 
 
 @cache
 def _cpu() -> dict[str, Any]:
     return dict(cpuinfo.get_cpu_info())
-
-
-def instruction_sets() -> list[str]:
-    """Those of this CPU's instruction sets that matrix kernels are chosen by."""
-    flags = set(_cpu().get("flags", ()))
-    return [name for name in RELEVANT_INSTRUCTION_SETS if name in flags]
 
 
 def library_versions(*names: str) -> dict[str, str]:
@@ -54,5 +34,5 @@ def describe_machine() -> dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "operating_system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "libraries": library_versions("torch", "transformers", "numpy", "pillow"),
+        "libraries": library_versions("torch", "transformers", "onnxruntime", "openvino", "numpy", "pillow"),
     }

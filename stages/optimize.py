@@ -1,72 +1,88 @@
 """DVC stage `optimize@<variant>`: applies a variant's recipe to the baseline and writes the optimized checkpoint."""
 
+import importlib
+import json
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import torch
 import typer
 from rich import print
-from transformers import BlipForConditionalGeneration
+from transformers import BertTokenizer, BlipForConditionalGeneration
 
-from stages.checkpoint import BASELINE, MODELS, PROCESSOR_FILES, Manifest, read_manifest, replacing, save_weights, seal
-from stages.command_line import InputError, run
-from stages.machine import instruction_sets, library_versions
+from stages.checkpoint import BASELINE, MODELS, PROCESSOR_FILES, Manifest, read_manifest, replacing, seal
+from stages.command_line import run
+from stages.examples import CALIBRATION, read_examples
+from stages.images import open_image
+from stages.instruction_sets import instruction_sets
+from stages.machine import library_versions
 from stages.params import Recipe, read_params
 from stages.passes import apply_recipe
-from stages.runtimes.pytorch import load_model, weights
+from stages.runtimes.captioner import caption, open_captioner
+from stages.runtimes.decoding import Decoding
+from stages.runtimes.preprocessing import preprocess, read_preprocessing
+from stages.runtimes.pytorch import load_model
+
+# What decides the bytes and the results of a checkpoint.
+LIBRARIES = {
+    "pytorch": ("torch", "transformers"),
+    "onnxruntime": ("torch", "onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("torch", "openvino", "nncf"),
+}
+
+WEIGHTS = {
+    "pytorch": "`model.safetensors` holds the weights as plain tensors.",
+    "onnxruntime": "`encoder.onnx` runs once per picture, `decoder.onnx` once per token.",
+    "openvino": "`encoder.xml` runs once per picture, `decoder.xml` once per token; weights are in the `.bin` files.",
+}
 
 
-def optimize(baseline: Path, recipe: Recipe, output: Path) -> Manifest:
-    """Writes the checkpoint that a recipe makes of a baseline checkpoint, and proves that it reads back the same.
+def optimize(baseline: Path, recipe: Recipe, calibration: Path, output: Path) -> Manifest:
+    """Writes the checkpoint that a recipe makes of a baseline checkpoint, and proves that it can be opened.
 
-    The same baseline and recipe give the same bytes on the same kind of CPU.
+    `calibration` is a folder of pictures that give activations their ranges where a recipe asks for that. The same
+    baseline, recipe and pictures give the same bytes on the same kind of CPU.
 
     Raises InputError if the baseline is not a whole checkpoint.
     """
-    origin = read_manifest(baseline)
+    origin = read_manifest(baseline).origin
     model = load_model(baseline)
     records = apply_recipe(model, recipe)
+    images = [open_image(path) for path, _ in read_examples(calibration)]
+    preprocessing = read_preprocessing(baseline)
     with replacing(output) as unfinished:
-        for name in ("config.json", *PROCESSOR_FILES):
-            if (baseline / name).is_file():
-                shutil.copyfile(baseline / name, unfinished / name)
-        save_weights(weights(model), unfinished)
-        _check_reload(model, unfinished)
+        _copy_configuration(model, baseline, unfinished)
+        export = importlib.import_module(f"stages.export.{recipe.runtime}").export
+        records |= export(model, recipe.quantize, [preprocess([image], preprocessing) for image in images], unfinished)
         manifest = Manifest(
-            origin=origin.origin,
+            runtime=recipe.runtime,
+            origin=origin,
             recipe=recipe.model_dump(mode="json", exclude_none=True),
             passes=records,
-            libraries=library_versions("torch", "transformers"),
+            libraries=library_versions(*LIBRARIES[recipe.runtime]),
             validated_on=instruction_sets(),
         )
         (unfinished / "README.md").write_text(model_card(output.name, manifest), encoding="utf-8")
         seal(unfinished, manifest)
+        caption(open_captioner(unfinished), images[:1], Decoding(max_new_tokens=2))
     return manifest
 
 
-@torch.inference_mode()
-def _check_reload(model: BlipForConditionalGeneration, directory: Path) -> None:
-    """Raises InputError unless the checkpoint on disk computes bit for bit what the model in memory does."""
-    side = model.config.vision_config.image_size
-    pixels = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-    tokens = torch.tensor([[model.config.text_config.bos_token_id, 1, 2]])
-    before, after = (
-        candidate(pixel_values=pixels, input_ids=tokens).logits for candidate in (model, load_model(directory))
-    )
-    if not torch.equal(before, after):
-        raise InputError(
-            f"{directory} reads back with other logits than were saved: report this with `dvc doctor`'s output"
-        )
+def _copy_configuration(model: BlipForConditionalGeneration, baseline: Path, output: Path) -> None:
+    """Everything but the weights, with nothing left to transformers' own defaults, for runtimes that don't know them."""
+    for name in PROCESSOR_FILES:
+        if (baseline / name).is_file():
+            shutil.copyfile(baseline / name, output / name)
+    if not (output / "tokenizer.json").is_file():
+        BertTokenizer.from_pretrained(baseline).backend_tokenizer.save(str(output / "tokenizer.json"))
+    config = json.dumps(model.config.to_dict(), indent=2, sort_keys=True) + "\n"
+    (output / "config.json").write_text(config, encoding="utf-8")
 
 
 def model_card(name: str, manifest: Manifest) -> str:
     """The README.md of a checkpoint: what it is, where it came from, how to use it."""
     origin = ", ".join(f"{key} {value}" for key, value in manifest.origin.items())
-    steps = [
-        f"- {key}: {', '.join(f'{name} {value}' for name, value in settings.items())}"
-        for key, settings in manifest.recipe.items()
-    ]
+    steps = [f"- {key}: {_in_words(given)}" for key, given in manifest.recipe.items()]
     libraries = ", ".join(f"{key} {value}" for key, value in manifest.libraries.items())
     return "\n".join(
         [
@@ -80,7 +96,7 @@ def model_card(name: str, manifest: Manifest) -> str:
             "",
             f"Built with {libraries}, validated on a CPU with {', '.join(manifest.validated_on) or 'no extensions'}.",
             "Speed and quality, measured against the unchanged model, are in the project's `reports/report.md`.",
-            "`model.safetensors` holds the weights as plain tensors, `checkpoint.json` each file's size and SHA-256.",
+            f"{WEIGHTS[manifest.runtime]} `checkpoint.json` holds each file's size and SHA-256.",
             "",
             f"    python -m stages.caption --checkpoint models/{name} photo.jpg",
             "",
@@ -88,9 +104,13 @@ def model_card(name: str, manifest: Manifest) -> str:
     )
 
 
+def _in_words(given: dict[str, Any] | str) -> str:
+    return ", ".join(f"{name} {value}" for name, value in given.items()) if isinstance(given, dict) else given
+
+
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml")]) -> None:
     """Builds models/VARIANT from models/baseline."""
-    manifest = optimize(BASELINE, read_params().recipe(variant), MODELS / variant)
+    manifest = optimize(BASELINE, read_params().recipe(variant), CALIBRATION, MODELS / variant)
     for name, record in manifest.passes.items():
         figures = {key: value for key, value in record.items() if not isinstance(value, dict)}
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()))

@@ -111,21 +111,24 @@ class Prune(_Frozen):
 
 
 class Quantize(_Frozen):
-    """Quantization of every linear layer."""
+    """Quantization to int8: of weights, and of activations on the fly or with ranges that calibration pictures give."""
 
-    scheme: Literal["dynamic-int8"]
+    scheme: Literal["dynamic-int8", "static-int8"]
 
 
 class Recipe(_Frozen):
-    """What is done to the baseline to make a variant; the passes apply in this order."""
+    """What is done to the baseline to make a variant: pruned, then written for a runtime, then quantized for it."""
 
     prune: Prune | None = None
+    runtime: Literal["pytorch", "onnxruntime", "openvino"] = "pytorch"
     quantize: Quantize | None = None
 
     @model_validator(mode="after")
-    def _check_not_empty(self) -> Self:
-        if self.prune is None and self.quantize is None:
-            raise ValueError("the recipe is empty: give it prune, quantize or both")
+    def _check_combination(self) -> Self:
+        if self.prune is None and self.quantize is None and self.runtime == "pytorch":
+            raise ValueError("the recipe is empty: give it prune, quantize, another runtime, or several of them")
+        if self.quantize and self.quantize.scheme == "static-int8" and self.runtime != "openvino":
+            raise ValueError(f"{self.runtime} has no static-int8 here: use dynamic-int8, or runtime openvino")
         return self
 
 
@@ -142,7 +145,7 @@ class Benchmark(_Frozen):
     threads: int = Field(ge=1, description="threads of each worker")
     images: int = Field(ge=1, description="how many pictures take turns")
     sessions: int = Field(ge=2, multiple_of=2, description="how often both processes start afresh, each first in half")
-    rounds: int = Field(ge=4, description="fewest pairs per measurement and session; half as many of batches")
+    rounds: int = Field(ge=4, description="fewest pairs per session; half as many of parts, a quarter of batches")
     seconds: float = Field(ge=0, description="shortest time per measurement and session")
     new_tokens: int = Field(ge=2, description="caption length where lengths must be equal")
     throughput_batch: int = Field(ge=2)

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import yaml
 from tests.conftest import PROJECT
 
 REPORTS = ("reports/metrics.json", "reports/report.md", "reports/speed.png", "reports/examples.png")
-VARIANTS = ("quantized", "pruned_quantized")
+VARIANTS = ("quantized", "pruned_quantized", "onnx_int8", "openvino_int8")
 
 
 # Declared dependencies
@@ -38,8 +39,9 @@ def local_imports(module: str) -> set[str]:
                 waiting += [alias.name for alias in node.names if alias.name.startswith("stages")]
             elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stages"):
                 waiting += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.JoinedStr) and "stages.runtimes." in ast.unparse(node):
-                waiting += [f"stages.runtimes.{file.stem}" for file in (PROJECT / "stages/runtimes").glob("*.py")]
+            elif isinstance(node, ast.JoinedStr) and (chosen := re.match(r"f'(stages\.\w+)\.\{", ast.unparse(node))):
+                folder = PROJECT / Path(*chosen[1].split("."))
+                waiting += [f"{chosen[1]}.{file.stem}" for file in folder.glob("*.py")]
             elif isinstance(node, ast.Constant) and node.value == "stages.measure.worker":
                 waiting.append(str(node.value))
     return {path for path in found if (PROJECT / path).read_text(encoding="utf-8").strip()}

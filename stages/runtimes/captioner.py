@@ -1,6 +1,7 @@
 """What every runtime offers: a captioner, opened from a checkpoint directory."""
 
 import importlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from stages.checkpoint import read_manifest
+from stages.instruction_sets import instruction_sets
 from stages.runtimes.decoding import Decoding
 
 
@@ -47,9 +49,17 @@ def open_captioner(checkpoint: Path, threads: int | None = None) -> Captioner:
 
     `threads` is how many CPU threads the runtime may use; without it the runtime decides.
 
+    Says so on stderr if the CPU lacks instruction sets of the one that the checkpoint was validated on.
+
     Raises InputError if the directory is not a whole checkpoint.
     """
     manifest = read_manifest(checkpoint)
+    if missing := [name for name in manifest.validated_on if name not in instruction_sets()]:
+        print(
+            f"warning: {checkpoint} was validated on a CPU with {', '.join(missing)}, which this one lacks: "
+            "captions may differ, `dvc repro` measures how often",
+            file=sys.stderr,
+        )
     runtime = importlib.import_module(f"stages.runtimes.{manifest.runtime}")
     captioner: Captioner = runtime.open_checkpoint(checkpoint, threads)
     return captioner

@@ -4,6 +4,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from stages.command_line import InputError
+
 
 class Decoding(BaseModel):
     """Greedy by default; beam search with `beams` above 1; sampling with `temperature` above 0.
@@ -18,6 +20,7 @@ class Decoding(BaseModel):
     min_new_tokens: int = Field(0, ge=0, description="shortest caption in tokens, without the prompt")
     beams: int = Field(1, ge=1, le=64, description="beam width; 1 is greedy")
     length_penalty: float = Field(1.0, description="above 0 favors longer captions in beam search")
+    early_stopping: bool = Field(False, description="end beam search as soon as there are as many captions as beams")
     repetition_penalty: float = Field(1.0, gt=0, description="above 1 makes repeated words less likely")
     temperature: float = Field(0.0, ge=0, description="0 does not sample; 1 samples the model's own probabilities")
     top_k: int = Field(0, ge=0, description="sample among the k likeliest tokens; 0 is all")
@@ -37,3 +40,13 @@ class Decoding(BaseModel):
     def exactly(self, new_tokens: int) -> Self:
         """The same decoding with neither fewer nor more new tokens, for timing."""
         return self.model_copy(update={"min_new_tokens": new_tokens, "max_new_tokens": new_tokens})
+
+
+def check_room(decoding: Decoding, prompt_length: int, positions: int) -> None:
+    """Raises InputError if a caption behind a prompt of so many tokens may need more positions than a decoder has."""
+    room = positions - 1 - prompt_length
+    if decoding.max_new_tokens > room:
+        raise InputError(
+            f"max_new_tokens is {decoding.max_new_tokens}, but this decoder has room for {room} behind the prompt: "
+            "ask for fewer"
+        )

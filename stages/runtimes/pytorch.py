@@ -12,13 +12,13 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 
 from stages.checkpoint import WEIGHTS
 from stages.command_line import InputError
-from stages.passes import quantize
-from stages.runtimes.decoding import Decoding
+from stages.runtimes import pytorch_int8
+from stages.runtimes.decoding import Decoding, check_room
 
 
 def weights(model: BlipForConditionalGeneration) -> dict[str, torch.Tensor]:
     """The tensors that a checkpoint stores for a model, float or int8; tied ones once."""
-    state = {name: parameter.detach() for name, parameter in model.named_parameters()} | quantize.tensors(model)
+    state = {name: parameter.detach() for name, parameter in model.named_parameters()} | pytorch_int8.tensors(model)
     return {name: tensor.contiguous() for name, tensor in state.items()}
 
 
@@ -28,7 +28,7 @@ def load_model(checkpoint: Path) -> BlipForConditionalGeneration:
         model = BlipForConditionalGeneration(BlipConfig.from_pretrained(checkpoint))
     state = load_file(checkpoint / WEIGHTS)
     model.load_state_dict(state, strict=False, assign=True)
-    quantize.restore(model, state)
+    pytorch_int8.restore(model, state)
     for target, source in model.all_tied_weights_keys.items():
         owner = model.get_submodule(target.rpartition(".")[0])
         if isinstance(owner, torch.nn.Linear):
@@ -66,12 +66,7 @@ class PyTorchCaptioner:
     def decode(self, states: torch.Tensor, decoding: Decoding) -> list[list[int]]:
         """Token ids of one caption per row of states. Raises InputError if the caption can't fit the decoder."""
         prompt = self.tokenizer(decoding.prompt, add_special_tokens=False)["input_ids"]
-        room = self.config.max_position_embeddings - 1 - len(prompt)
-        if decoding.max_new_tokens > room:
-            raise InputError(
-                f"max_new_tokens is {decoding.max_new_tokens}, but this decoder has room for {room} behind the prompt: "
-                "ask for fewer"
-            )
+        check_room(decoding, len(prompt), self.config.max_position_embeddings)
         torch.manual_seed(decoding.seed)
         rows = self.model.text_decoder.generate(
             input_ids=torch.tensor([[self.config.bos_token_id, *prompt]]).repeat(len(states), 1),
@@ -118,6 +113,7 @@ def _generation_config(decoding: Decoding, config: BlipConfig) -> GenerationConf
         min_new_tokens=decoding.min_new_tokens,
         num_beams=decoding.beams,
         length_penalty=decoding.length_penalty,
+        early_stopping=decoding.early_stopping,
         repetition_penalty=decoding.repetition_penalty,
         do_sample=decoding.temperature > 0,
         bos_token_id=config.bos_token_id,

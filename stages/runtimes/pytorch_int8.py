@@ -1,7 +1,7 @@
 """Dynamic int8 quantization by PyTorch: int8 weights, and activations quantized on the fly at every matrix product.
 
-`torch.ao.quantization` is deprecated without a successor that is as fast on a CPU, so nothing outside this module and
-`stages.runtimes.pytorch` knows of it. Two verbs: `apply` makes a model int8, `restore` makes it so again from the
+`torch.ao.quantization` is deprecated without a successor that is as fast on a CPU, so nothing outside this module
+knows of it. Two verbs: `apply` makes a model int8, `restore` makes it so again from the
 tensors of a checkpoint, bit for bit.
 """
 

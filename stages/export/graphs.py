@@ -1,0 +1,134 @@
+"""BLIP taken apart for export: an encoder graph that runs once per picture, a decoder graph that runs once per token.
+
+What transformers computes in one module and caches in Python objects, these two compute from plain tensors to plain
+tensors, so that any engine can run them.
+"""
+
+from typing import Any
+
+import torch
+from torch.export import Dim
+from torch.nn.functional import linear, scaled_dot_product_attention
+from transformers import BlipForConditionalGeneration
+
+
+def heads_and_width(model: BlipForConditionalGeneration) -> tuple[int, int]:
+    """How many attention heads the decoder has and how wide each is."""
+    text = model.config.text_config
+    return text.num_attention_heads, text.hidden_size // text.num_attention_heads
+
+
+class EncoderGraph(torch.nn.Module):
+    """Pixels, float32 (pictures, 3, side, side), to each decoder layer's cross-attention keys and values, both
+    (pictures, heads, patches, head width), in the order key 0, value 0, key 1, value 1 and so on.
+    """
+
+    def __init__(self, model: BlipForConditionalGeneration) -> None:
+        super().__init__()
+        self.vision = model.vision_model
+        self.heads = model.config.vision_config.num_attention_heads
+        self.decoder_heads = model.config.text_config.num_attention_heads
+        self.decoder_layers: Any = model.text_decoder.bert.encoder.layer
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """See the class."""
+        hidden = self.vision.embeddings(pixels)
+        for layer in self.vision.encoder.layers:
+            hidden = hidden + self._attend(layer.self_attn, layer.layer_norm1(hidden))
+            hidden = hidden + layer.mlp(layer.layer_norm2(hidden))
+        hidden = self.vision.post_layernorm(hidden)
+        outputs: list[torch.Tensor] = []
+        for layer in self.decoder_layers:
+            attention = layer.crossattention.self
+            outputs += [
+                split_heads(projection(hidden), self.decoder_heads) for projection in (attention.key, attention.value)
+            ]
+        return tuple(outputs)
+
+    def _attend(self, attention: Any, hidden: torch.Tensor) -> torch.Tensor:
+        # Three products instead of one: no engine has to cut the result apart again.
+        weights, biases = attention.qkv.weight.chunk(3), attention.qkv.bias.chunk(3)
+        query, key, value = (
+            split_heads(linear(hidden, weight, bias), self.heads) for weight, bias in zip(weights, biases, strict=True)
+        )
+        attended: torch.Tensor = attention.projection(merge_heads(scaled_dot_product_attention(query, key, value)))
+        return attended
+
+
+class DecoderGraph(torch.nn.Module):
+    """One decoding step: one token for each beam of each picture.
+
+    Takes tokens, int64 (pictures, beams); their position, int64 (1,); parents, int64 (pictures, beams), the rows of the
+    past that each beam continues; the encoder's keys and values; and the past, each layer's own keys and values, (rows,
+    heads, length, head width) with the beams of a picture in adjacent rows.
+    Returns logits, float32 (pictures, beams, vocabulary), and the past with this step appended.
+    """
+
+    def __init__(self, model: BlipForConditionalGeneration) -> None:
+        super().__init__()
+        self.decoder = model.text_decoder
+        self.heads = model.config.text_config.num_attention_heads
+
+    def forward(
+        self, tokens: torch.Tensor, position: torch.Tensor, parents: torch.Tensor, *keys_and_values: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """See the class."""
+        embeddings, layers = self.decoder.bert.embeddings, self.decoder.bert.encoder.layer
+        cross, past = keys_and_values[: 2 * len(layers)], keys_and_values[2 * len(layers) :]
+        hidden = embeddings.word_embeddings(tokens) + embeddings.position_embeddings(position)
+        hidden = embeddings.LayerNorm(hidden)
+        rows = parents.flatten()
+        present: list[torch.Tensor] = []
+        for index, layer in enumerate(layers):
+            own, pair = layer.attention, slice(2 * index, 2 * index + 2)
+            query, *added = (
+                self._one_word_each(projection(hidden)) for projection in (own.self.query, own.self.key, own.self.value)
+            )
+            key, value = (
+                torch.cat([old.index_select(0, rows), new], dim=2) for old, new in zip(past[pair], added, strict=True)
+            )
+            present += [key, value]
+            context = scaled_dot_product_attention(query, key, value)
+            hidden = own.output(context.reshape(hidden.shape), hidden)
+            # The beams of one picture look at it like one text's words, so its keys and values are read only once.
+            query = split_heads(layer.crossattention.self.query(hidden), self.heads)
+            cross_key, cross_value = cross[pair]
+            context = scaled_dot_product_attention(query, cross_key, cross_value)
+            hidden = layer.crossattention.output(merge_heads(context), hidden)
+            hidden = layer.output(layer.intermediate(hidden), hidden)
+        return (self.decoder.cls(hidden), *present)
+
+    def _one_word_each(self, states: torch.Tensor) -> torch.Tensor:
+        """(pictures, beams, width) to (pictures * beams, heads, 1, head width)."""
+        return states.reshape(-1, self.heads, 1, states.shape[-1] // self.heads)
+
+
+def split_heads(states: torch.Tensor, heads: int) -> torch.Tensor:
+    """(pictures, length, width) to (pictures, heads, length, width / heads)."""
+    return states.reshape(states.shape[0], states.shape[1], heads, -1).transpose(1, 2)
+
+
+def merge_heads(states: torch.Tensor) -> torch.Tensor:
+    """(pictures, heads, length, head width) to (pictures, length, heads * head width)."""
+    return states.transpose(1, 2).flatten(2)
+
+
+def encoder_example(model: BlipForConditionalGeneration) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Arguments to trace the encoder graph with, and which of their dimensions may vary."""
+    side = model.config.vision_config.image_size
+    return (torch.zeros(2, 3, side, side),), ({0: Dim("pictures")},)
+
+
+def decoder_example(model: BlipForConditionalGeneration) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Arguments to trace the decoder graph with, and which of their dimensions may vary."""
+    text, vision = model.config.text_config, model.config.vision_config
+    heads, width = heads_and_width(model)
+    patches = 1 + (vision.image_size // vision.patch_size) ** 2
+    pictures, beams, length, tensors = 2, 3, 5, 2 * text.num_hidden_layers
+    rows = torch.arange(pictures * beams).reshape(pictures, beams)
+    cross = [torch.zeros(pictures, heads, patches, width) for _ in range(tensors)]
+    past = [torch.zeros(pictures * beams, heads, length, width) for _ in range(tensors)]
+    batch = {0: Dim("pictures"), 1: Dim("beams")}
+    keys_and_values = ({0: batch[0]},) * tensors + ({0: Dim("rows"), 2: Dim("length")},) * tensors
+    tokens = torch.zeros_like(rows)
+    return (tokens, torch.tensor([length]), rows, *cross, *past), (batch, None, batch, keys_and_values)

@@ -1,0 +1,102 @@
+"""Exports a model as two ONNX graphs for ONNX Runtime, in float or with dynamic int8.
+
+Int8 weights use 7 of their 8 bits: where a CPU lacks VNNI, sums of two products of 8 bits overflow and captions go
+wrong (onnxruntime#5849).
+"""
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from transformers import BlipForConditionalGeneration
+
+from stages.export.graphs import DecoderGraph, EncoderGraph, decoder_example, encoder_example
+from stages.params import Quantize
+from stages.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs
+from stages.runtimes.onnxruntime import DECODER, ENCODER
+
+# The first version whose `Attention` operator is one node, which ONNX Runtime computes without storing the scores.
+OPSET = 23
+
+
+class Int8Embedding(torch.nn.Module):
+    """A word embedding with one scale per word, a quarter of the size of float32."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__()
+        scale = weight.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / 127
+        self.scale = torch.nn.Buffer(scale)
+        self.rows = torch.nn.Buffer((weight / scale).round().to(torch.int8))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens, int64 of any shape, to float32 rows of the embedding."""
+        return self.rows[tokens].float() * self.scale[tokens]
+
+
+def export(
+    model: BlipForConditionalGeneration, quantize: Quantize | None, calibration: Sequence[np.ndarray], directory: Path
+) -> dict[str, Any]:
+    """Writes encoder.onnx and decoder.onnx. Dynamic int8 needs no calibration. May change the model.
+
+    Returns what was quantized, for the checkpoint's manifest.
+    """
+    layers = model.config.text_config.num_hidden_layers
+    if quantize:
+        words = model.text_decoder.bert.embeddings
+        words.word_embeddings = Int8Embedding(words.word_embeddings.weight)
+    with tempfile.TemporaryDirectory() as folder:
+        encoder, decoder = Path(folder, ENCODER), Path(folder, DECODER)
+        _export_graph(EncoderGraph(model), *encoder_example(model), ["pixels"], encoder_outputs(layers), encoder)
+        _export_graph(
+            DecoderGraph(model), *decoder_example(model), decoder_inputs(layers), decoder_outputs(layers), decoder
+        )
+        for graph in (encoder, decoder):
+            _write(graph, quantize, directory / graph.name)
+    return {"quantize": {"scheme": quantize.scheme, "weight_bits": 7}} if quantize else {}
+
+
+def _export_graph(
+    graph: torch.nn.Module,
+    example: tuple[Any, ...],
+    dynamic_shapes: tuple[Any, ...],
+    inputs: list[str],
+    outputs: list[str],
+    path: Path,
+) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    torch.onnx.export(
+        graph,
+        example,
+        path,
+        input_names=inputs,
+        output_names=outputs,
+        dynamic_shapes=dynamic_shapes,
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+
+
+def _write(graph: Path, quantize: Quantize | None, output: Path) -> None:
+    """Folds constants, without which weights are not recognized as such, and quantizes."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    folded = graph.with_suffix(".folded.onnx") if quantize else output
+    options.optimized_model_filepath = str(folded)
+    onnxruntime.InferenceSession(graph, options)
+    if quantize:
+        quantize_dynamic(
+            folded,
+            output,
+            op_types_to_quantize=["MatMul"],
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=True,
+        )

@@ -1,0 +1,44 @@
+"""Writes a model for PyTorch: its tensors, float or int8, as safetensors."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import BlipForConditionalGeneration
+
+from stages.checkpoint import save_weights
+from stages.command_line import InputError
+from stages.params import Quantize
+from stages.runtimes import pytorch_int8
+from stages.runtimes.pytorch import load_model, weights
+
+
+def export(
+    model: BlipForConditionalGeneration, quantize: Quantize | None, calibration: Sequence[np.ndarray], directory: Path
+) -> dict[str, Any]:
+    """Writes model.safetensors into a directory that holds config.json. Dynamic int8 needs no calibration.
+
+    Returns what was quantized, for the checkpoint's manifest. Raises InputError if the model doesn't read back the
+    same.
+    """
+    record = {"quantize": pytorch_int8.apply(model, quantize)} if quantize else {}
+    save_weights(weights(model), directory)
+    _check_reload(model, directory)
+    return record
+
+
+@torch.inference_mode()
+def _check_reload(model: BlipForConditionalGeneration, directory: Path) -> None:
+    """Raises InputError unless the checkpoint on disk computes bit for bit what the model in memory does."""
+    side = model.config.vision_config.image_size
+    pixels = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    tokens = torch.tensor([[model.config.text_config.bos_token_id, 1, 2]])
+    before, after = (
+        candidate(pixel_values=pixels, input_ids=tokens).logits for candidate in (model, load_model(directory))
+    )
+    if not torch.equal(before, after):
+        raise InputError(
+            f"{directory} reads back with other logits than were saved: report this with `dvc doctor`'s output"
+        )

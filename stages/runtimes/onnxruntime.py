@@ -1,0 +1,70 @@
+"""Runs a checkpoint with ONNX Runtime, without torch."""
+
+from pathlib import Path
+
+import numpy as np
+from onnxruntime import InferenceSession, OrtValue, SessionOptions
+
+from stages.runtimes.graph_captioner import GraphCaptioner, past_inputs
+
+ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
+
+
+class OnnxRuntimeEngine:
+    """An engine, see `stages.runtimes.graph_captioner.Engine`. Keys and values stay in ONNX Runtime's own memory."""
+
+    def __init__(self, checkpoint: Path, threads: int | None) -> None:
+        self.encoder, self.decoder = (_open_session(checkpoint / name, threads) for name in (ENCODER, DECODER))
+
+    def encode(self, pixels: np.ndarray) -> dict[str, OrtValue]:
+        """Pixels to keys and values by their names."""
+        names = [output.name for output in self.encoder.get_outputs()]
+        values = self.encoder.run_with_ort_values(names, {"pixels": OrtValue.ortvalue_from_numpy(pixels)})
+        return dict(zip(names, values, strict=True))
+
+    def start_decoder(self, states: dict[str, OrtValue], pictures: int, beams: int) -> "OnnxRuntimeDecoder":
+        """A decoder with an empty past."""
+        return OnnxRuntimeDecoder(self.decoder, states, (pictures, beams))
+
+
+class OnnxRuntimeDecoder:
+    """A decoder, see `stages.runtimes.generate.Decoder`."""
+
+    def __init__(self, session: InferenceSession, states: dict[str, OrtValue], shape: tuple[int, int]) -> None:
+        self.session, self.shape = session, shape
+        self.position = 0
+        self.outputs = [output.name for output in session.get_outputs()]
+        self.pasts = past_inputs(len(states) // 2)
+        shapes = {value.name: value.shape for value in session.get_inputs()}
+        empty = {
+            name: np.empty((shape[0] * shape[1], shapes[name][1], 0, shapes[name][3]), dtype=np.float32)
+            for name in self.pasts
+        }
+        self.values = states | {name: OrtValue.ortvalue_from_numpy(past) for name, past in empty.items()}
+
+    def step(self, tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
+        """Appends a token to each row and returns the logits after it."""
+        arrays = {
+            "tokens": tokens.reshape(self.shape),
+            "parents": parents.reshape(self.shape),
+            "position": np.asarray([self.position]),
+        }
+        self.values |= {name: OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
+        logits, *presents = self.session.run_with_ort_values(self.outputs, self.values)
+        self.values |= dict(zip(self.pasts, presents, strict=True))
+        self.position += 1
+        rows: np.ndarray = logits.numpy().reshape(len(tokens), -1)
+        return rows
+
+
+def open_checkpoint(checkpoint: Path, threads: int | None) -> GraphCaptioner:
+    """Opens a checkpoint directory whose files have been verified."""
+    return GraphCaptioner(checkpoint, OnnxRuntimeEngine(checkpoint, threads))
+
+
+def _open_session(path: Path, threads: int | None) -> InferenceSession:
+    options = SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    # The threads of one graph must not keep the cores busy waiting while the other graph runs.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return InferenceSession(path, options, providers=["CPUExecutionProvider"])
