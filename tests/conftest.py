@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 from transformers import BlipConfig, BlipForConditionalGeneration
 
+from stages.dataset import make_dataset
 from stages.demo.drawing import draw
 from stages.demo.scenes import compose
 from stages.download import download
-from stages.params import FolderSource
+from stages.params import FolderSource, Scenes
 
 PROJECT = Path(__file__).parents[1]
 DEMO = PROJECT / "data" / "demo"
@@ -65,6 +66,14 @@ def baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(workspace):
         download(FolderSource(folder="data/local/tiny"), Path("models/baseline"))
     return workspace / "models" / "baseline"
+
+
+@pytest.fixture(scope="session")
+def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of calibration pictures, as `dataset` makes it. Not to be changed."""
+    folder = tmp_path_factory.mktemp("data")
+    make_dataset(Scenes(kind="scenes", evaluation=2, calibration=8), folder / "eval", folder / "calibration")
+    return folder / "calibration"
 
 
 @pytest.fixture(scope="session")

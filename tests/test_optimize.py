@@ -13,6 +13,7 @@ from stages.command_line import InputError
 from stages.optimize import optimize
 from stages.params import Prune, Quantize, Recipe
 from stages.passes import apply_recipe
+from stages.runtimes import pytorch_int8
 from stages.runtimes.captioner import open_captioner
 from stages.runtimes.pytorch import PyTorchCaptioner, load_model
 
@@ -31,28 +32,30 @@ def logits(
 
 @pytest.mark.parametrize("recipe", [QUANTIZED, PRUNED, PRUNED_QUANTIZED])
 def test_a_reloaded_checkpoint_gives_bit_identical_logits(
-    recipe: Recipe, baseline: Path, tmp_path: Path, pictures: list[Image.Image]
+    recipe: Recipe, baseline: Path, tmp_path: Path, calibration: Path, pictures: list[Image.Image]
 ) -> None:
     captioner = open_captioner(baseline)
     in_memory = copy.deepcopy(captioner.model)
     apply_recipe(in_memory, recipe)
-    optimize(baseline, recipe, tmp_path / "variant")
+    if recipe.quantize:
+        pytorch_int8.apply(in_memory, recipe.quantize)
+    optimize(baseline, recipe, calibration, tmp_path / "variant")
     reloaded = logits(load_model(tmp_path / "variant"), pictures, captioner)
     assert torch.equal(reloaded, logits(in_memory, pictures, captioner))
     assert not torch.equal(reloaded, logits(captioner.model, pictures, captioner))
 
 
-def test_two_builds_give_identical_bytes(baseline: Path, tmp_path: Path) -> None:
+def test_two_builds_give_identical_bytes(baseline: Path, tmp_path: Path, calibration: Path) -> None:
     for name in ("one", "two"):
-        optimize(baseline, PRUNED_QUANTIZED, tmp_path / name / "variant")
+        optimize(baseline, PRUNED_QUANTIZED, calibration, tmp_path / name / "variant")
     first, second = (
         {file.name: sha256(file) for file in (tmp_path / name / "variant").iterdir()} for name in ("one", "two")
     )
     assert first == second
 
 
-def test_every_linear_weight_is_int8_and_nothing_is_pickled(baseline: Path, tmp_path: Path) -> None:
-    optimize(baseline, QUANTIZED, tmp_path / "variant")
+def test_every_linear_weight_is_int8_and_nothing_is_pickled(baseline: Path, tmp_path: Path, calibration: Path) -> None:
+    optimize(baseline, QUANTIZED, calibration, tmp_path / "variant")
     linear = [name for name, layer in load_model(baseline).named_modules() if isinstance(layer, torch.nn.Linear)]
     with safe_open(tmp_path / "variant" / WEIGHTS, "pt") as file:
         names = set(file.keys())
@@ -60,8 +63,8 @@ def test_every_linear_weight_is_int8_and_nothing_is_pickled(baseline: Path, tmp_
     assert not names & {f"{name}.weight" for name in linear}
 
 
-def test_the_reached_sparsity_is_recorded_per_layer(baseline: Path, tmp_path: Path) -> None:
-    record = optimize(baseline, PRUNED, tmp_path / "variant").passes["prune"]
+def test_the_reached_sparsity_is_recorded_per_layer(baseline: Path, tmp_path: Path, calibration: Path) -> None:
+    record = optimize(baseline, PRUNED, calibration, tmp_path / "variant").passes["prune"]
     model = load_model(tmp_path / "variant")
     linear = {name: layer for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)}
     assert record["sparsity_per_layer"].keys() == linear.keys()
@@ -82,28 +85,29 @@ def test_pruning_takes_the_smallest_weights(baseline: Path) -> None:
 
 
 def test_a_plain_float_checkpoint_opens_in_transformers_itself(
-    baseline: Path, tmp_path: Path, pictures: list[Image.Image]
+    baseline: Path, tmp_path: Path, calibration: Path, pictures: list[Image.Image]
 ) -> None:
-    optimize(baseline, PRUNED, tmp_path / "variant")
+    optimize(baseline, PRUNED, calibration, tmp_path / "variant")
     theirs = BlipForConditionalGeneration.from_pretrained(tmp_path / "variant").eval()
     captioner = open_captioner(baseline)
     ours = logits(load_model(tmp_path / "variant"), pictures, captioner)
     assert torch.equal(ours, logits(theirs, pictures, captioner))
 
 
-def test_the_manifest_tells_where_a_checkpoint_came_from(baseline: Path, tmp_path: Path) -> None:
-    optimize(baseline, PRUNED_QUANTIZED, tmp_path / "variant")
+def test_the_manifest_tells_where_a_checkpoint_came_from(baseline: Path, tmp_path: Path, calibration: Path) -> None:
+    optimize(baseline, PRUNED_QUANTIZED, calibration, tmp_path / "variant")
     manifest = read_manifest(tmp_path / "variant")
     assert manifest.recipe == {
         "prune": {"method": "l1_unstructured", "amount": 0.3},
         "quantize": {"scheme": "dynamic-int8"},
+        "runtime": "pytorch",
     }
     assert manifest.origin == read_manifest(baseline).origin
     assert manifest.libraries["torch"] == torch.__version__
     assert "timestamp" not in json.dumps(manifest.model_dump())
 
 
-def test_a_missing_baseline_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_baseline_is_one_sentence(tmp_path: Path, calibration: Path) -> None:
     with pytest.raises(InputError, match="there is no checkpoint"):
-        optimize(tmp_path / "absent", QUANTIZED, tmp_path / "variant")
+        optimize(tmp_path / "absent", QUANTIZED, calibration, tmp_path / "variant")
     assert not (tmp_path / "variant").exists()

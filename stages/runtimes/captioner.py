@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from stages.checkpoint import read_manifest
+from stages.command_line import InputError
 from stages.instruction_sets import instruction_sets
 from stages.runtimes.decoding import Decoding
 
@@ -51,7 +52,7 @@ def open_captioner(checkpoint: Path, threads: int | None = None) -> Captioner:
 
     Says so on stderr if the CPU lacks instruction sets of the one that the checkpoint was validated on.
 
-    Raises InputError if the directory is not a whole checkpoint.
+    Raises InputError if the directory is not a whole checkpoint, or if its runtime is not installed.
     """
     manifest = read_manifest(checkpoint)
     if missing := [name for name in manifest.validated_on if name not in instruction_sets()]:
@@ -60,7 +61,12 @@ def open_captioner(checkpoint: Path, threads: int | None = None) -> Captioner:
             "captions may differ, `dvc repro` measures how often",
             file=sys.stderr,
         )
-    runtime = importlib.import_module(f"stages.runtimes.{manifest.runtime}")
+    try:
+        runtime = importlib.import_module(f"stages.runtimes.{manifest.runtime}")
+    except ImportError as error:
+        raise InputError(
+            f"{checkpoint} runs in {manifest.runtime}, which can't be imported here ({error}): install requirements.txt"
+        ) from None
     captioner: Captioner = runtime.open_checkpoint(checkpoint, threads)
     return captioner
 

@@ -1,0 +1,171 @@
+"""Checkpoints for ONNX Runtime and OpenVINO, built by `optimize` from tiny models."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+import openvino
+import pytest
+from PIL import Image
+
+from stages.checkpoint import Manifest, read_manifest, seal
+from stages.optimize import optimize
+from stages.params import Prune, Quantize, Recipe
+from stages.runtimes.captioner import caption, open_captioner
+from stages.runtimes.decoding import Decoding
+from tests.conftest import PROJECT, assert_one_sentence, shutil
+
+PRUNE = Prune(method="l1_unstructured", amount=0.3)
+DYNAMIC, STATIC = Quantize(scheme="dynamic-int8"), Quantize(scheme="static-int8")
+RECIPES = {
+    "onnx": Recipe(runtime="onnxruntime"),
+    "onnx_int8": Recipe(runtime="onnxruntime", quantize=DYNAMIC),
+    "onnx_pruned_int8": Recipe(runtime="onnxruntime", prune=PRUNE, quantize=DYNAMIC),
+    "openvino": Recipe(runtime="openvino"),
+    "openvino_int8": Recipe(runtime="openvino", quantize=STATIC),
+    "openvino_pruned_dynamic_int8": Recipe(runtime="openvino", prune=PRUNE, quantize=DYNAMIC),
+}
+Build = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def build(baseline: Path, calibration: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Builds a recipe's checkpoint, once per test run. Not to be changed."""
+    folder = tmp_path_factory.mktemp("exported")
+
+    @cache
+    def build_once(name: str) -> Path:
+        optimize(baseline, RECIPES[name], calibration, folder / name)
+        return folder / name
+
+    return build_once
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_runs_in_every_runtime(
+    name: str, build: Build, baseline: Path, pictures: list[Image.Image]
+) -> None:
+    checkpoint = build(name)
+    manifest = read_manifest(checkpoint)
+    assert manifest.runtime == RECIPES[name].runtime
+    assert set(manifest.passes) == {part for part in ("prune", "quantize") if getattr(RECIPES[name], part)}
+    captioner, reference = open_captioner(checkpoint, threads=1), open_captioner(baseline)
+    words = [[7, 8, 9], [10], [11, 12], [13, 14, 15, 16]]
+    logits, expected = (
+        np.concatenate(model.next_token_logits(model.encode(model.preprocess(pictures)), words))
+        for model in (captioner, reference)
+    )
+    correlation = np.corrcoef(logits.ravel(), expected.ravel())[0, 1]
+    assert correlation > (0.8 if RECIPES[name].prune else 0.97)
+    for decoding in (Decoding(max_new_tokens=20), Decoding(beams=3, prompt="a picture of")):
+        assert len(caption(captioner, pictures, decoding)) == len(pictures)
+
+
+@pytest.mark.parametrize("name", ["onnx_int8", "openvino_int8"])
+def test_two_builds_give_identical_bytes(
+    name: str, build: Build, baseline: Path, calibration: Path, tmp_path: Path
+) -> None:
+    program = (
+        "import sys; from pathlib import Path; from stages.optimize import optimize; from stages.params import Recipe;"
+        "optimize(Path(sys.argv[1]), Recipe.model_validate_json(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))"
+    )
+    manifests = []
+    for folder in ("one", "two"):
+        output = tmp_path / folder / name
+        arguments = [str(baseline), RECIPES[name].model_dump_json(), str(calibration), str(output)]
+        process = subprocess.run(
+            [sys.executable, "-c", program, *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=300
+        )
+        assert process.returncode == 0, process.stderr
+        manifests.append((output / "checkpoint.json").read_text())
+    assert manifests[0] == manifests[1]
+
+
+def test_onnx_weights_are_int8_that_can_not_overflow_without_vnni(build: Build) -> None:
+    products = 0
+    for graph in ("encoder.onnx", "decoder.onnx"):
+        model = onnx.load(build("onnx_int8") / graph)
+        onnx.checker.check_model(model)
+        tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        for node in model.graph.node:
+            assert not (node.op_type == "MatMul" and node.input[1] in tensors), "a weight stayed in float"
+            if node.op_type == "MatMulInteger":
+                weights = onnx.numpy_helper.to_array(tensors[node.input[1]])
+                assert weights.dtype == np.int8
+                # Without VNNI two products of an 8-bit activation and a weight are added up in 16 bits.
+                assert 2 * 255 * int(np.abs(weights.astype(int)).max()) <= np.iinfo(np.int16).max
+                products += 1
+    layers = 2
+    assert products == layers * 6 + layers * 2 + layers * 8 + 2
+
+
+def test_openvino_graphs_load_in_its_own_api_with_int8_weights(build: Build) -> None:
+    for graph in ("encoder.xml", "decoder.xml"):
+        model = openvino.Core().read_model(build("openvino_int8") / graph)
+        constants = [node for node in model.get_ops() if node.get_type_name() == "Constant"]
+        matrices = [node for node in constants if len(node.shape) == 2 and min(node.shape) >= 32]
+        assert matrices
+        assert {node.get_element_type() for node in matrices} == {openvino.Type.i8}
+
+
+@pytest.fixture
+def without_torch(tmp_path: Path) -> str:
+    """A PYTHONPATH on which torch and transformers can't be imported."""
+    folder = tmp_path / "poison"
+    folder.mkdir()
+    for name in ("torch", "transformers"):
+        (folder / f"{name}.py").write_text(f"raise ImportError('{name} must not be needed')")
+    return os.pathsep.join([str(folder), str(PROJECT)])
+
+
+@pytest.mark.parametrize("name", ["onnx_int8", "openvino_int8"])
+def test_captions_need_neither_torch_nor_transformers(
+    name: str, build: Build, picture_files: list[Path], without_torch: str, run_stage: Callable[..., object]
+) -> None:
+    arguments = ("--checkpoint", build(name), "--json", "--beams", 2, *picture_files)
+    process: subprocess.CompletedProcess[str] = run_stage("caption", *arguments, PYTHONPATH=without_torch)
+    assert process.returncode == 0, process.stderr
+    assert [json.loads(line)["image"] for line in process.stdout.splitlines()] == [str(file) for file in picture_files]
+
+
+def test_a_pytorch_checkpoint_does_need_torch(
+    baseline: Path, picture_files: list[Path], without_torch: str, run_stage: Callable[..., object]
+) -> None:
+    process: subprocess.CompletedProcess[str] = run_stage(
+        "caption", "--checkpoint", baseline, picture_files[0], PYTHONPATH=without_torch
+    )
+    assert_one_sentence(process, "torch", "requirements.txt")
+
+
+def test_a_cpu_that_lacks_what_a_checkpoint_was_validated_on_is_named_in_one_sentence(
+    build: Build, tmp_path: Path, picture_files: list[Path], run_stage: Callable[..., object]
+) -> None:
+    checkpoint = tmp_path / "elsewhere"
+    shutil.copytree(build("onnx_int8"), checkpoint)
+    manifest = read_manifest(checkpoint)
+    foreign = manifest.model_copy(update={"validated_on": [*manifest.validated_on, "avx1024_vnni"]})
+    seal(checkpoint, Manifest.model_validate(foreign.model_dump()))
+    process: subprocess.CompletedProcess[str] = run_stage("caption", "--checkpoint", checkpoint, picture_files[0])
+    assert process.returncode == 0
+    (warning,) = process.stderr.splitlines()
+    assert "avx1024_vnni, which this one lacks" in warning
+    own: subprocess.CompletedProcess[str] = run_stage("caption", "--checkpoint", build("onnx_int8"), picture_files[0])
+    assert own.stderr == ""
+    assert own.stdout == process.stdout
+
+
+def test_captions_agree_when_openvino_may_use_avx2_only(
+    build: Build, picture_files: list[Path], run_stage: Callable[..., object]
+) -> None:
+    arguments = ("--checkpoint", build("openvino_int8"), "--max-new-tokens", 1, *picture_files)
+    capped = {"ONEDNN_MAX_CPU_ISA": "AVX2", "OV_CPU_MAX_ISA": "AVX2"}
+    processes: list[subprocess.CompletedProcess[str]] = [run_stage("caption", *arguments, **more) for more in (capped, {})]
+    captions = [process.stdout.splitlines() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert captions[0] == captions[1]
