@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -143,7 +144,10 @@ def _verify_files(directory: Path, manifest: Manifest) -> None:
         raise InputError(
             f"{directory} holds {', '.join(surplus)}, which {MANIFEST} does not list: remove or rebuild it"
         )
+    with ThreadPoolExecutor() as pool:
+        digests = dict(
+            zip(manifest.files, pool.map(lambda name: sha256(directory / name), manifest.files), strict=True)
+        )
     for name, record in manifest.files.items():
-        file = directory / name
-        if file.stat().st_size != record.bytes or sha256(file) != record.sha256:
-            raise InputError(f"{file} is damaged, its SHA-256 is not the one in {MANIFEST}: {remedy}")
+        if digests[name] != record.sha256:
+            raise InputError(f"{directory / name} is damaged, its SHA-256 is not the one in {MANIFEST}: {remedy}")

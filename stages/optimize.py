@@ -69,7 +69,7 @@ def optimize(baseline: Path, recipe: Recipe, calibration: Path, output: Path) ->
 
 
 def _copy_configuration(model: BlipForConditionalGeneration, baseline: Path, output: Path) -> None:
-    """Everything but the weights, with nothing left to transformers' own defaults, for runtimes that don't know them."""
+    """Everything but the weights, with nothing left to transformers' defaults, which other runtimes don't know."""
     for name in PROCESSOR_FILES:
         if (baseline / name).is_file():
             shutil.copyfile(baseline / name, output / name)

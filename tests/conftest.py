@@ -106,7 +106,7 @@ def run_stage() -> RunStage:
             cwd=cwd,
             env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=120,
         )
 

@@ -65,6 +65,8 @@ def open_checkpoint(checkpoint: Path, threads: int | None) -> GraphCaptioner:
 def _open_session(path: Path, threads: int | None) -> InferenceSession:
     options = SessionOptions()
     options.intra_op_num_threads = threads or 0
+    # A plan of the memory for every length of the past would only take memory.
+    options.enable_mem_pattern = False
     # The threads of one graph must not keep the cores busy waiting while the other graph runs.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,11 +16,12 @@ import pytest
 from PIL import Image
 
 from stages.checkpoint import Manifest, read_manifest, seal
+from stages.download import download
 from stages.optimize import optimize
-from stages.params import Prune, Quantize, Recipe
+from stages.params import FolderSource, Prune, Quantize, Recipe
 from stages.runtimes.captioner import caption, open_captioner
 from stages.runtimes.decoding import Decoding
-from tests.conftest import PROJECT, assert_one_sentence, shutil
+from tests.conftest import DEMO, PROJECT, assert_one_sentence
 
 PRUNE = Prune(method="l1_unstructured", amount=0.3)
 DYNAMIC, STATIC = Quantize(scheme="dynamic-int8"), Quantize(scheme="static-int8")
@@ -62,7 +64,8 @@ def test_every_recipe_runs_in_every_runtime(
         for model in (captioner, reference)
     )
     correlation = np.corrcoef(logits.ravel(), expected.ravel())[0, 1]
-    assert correlation > (0.8 if RECIPES[name].prune else 0.97)
+    least = 0.999999 if RECIPES[name] in (RECIPES["onnx"], RECIPES["openvino"]) else 0.7 if RECIPES[name].prune else 0.9
+    assert correlation > least
     for decoding in (Decoding(max_new_tokens=20), Decoding(beams=3, prompt="a picture of")):
         assert len(caption(captioner, pictures, decoding)) == len(pictures)
 
@@ -80,7 +83,7 @@ def test_two_builds_give_identical_bytes(
         output = tmp_path / folder / name
         arguments = [str(baseline), RECIPES[name].model_dump_json(), str(calibration), str(output)]
         process = subprocess.run(
-            [sys.executable, "-c", program, *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=300
+            [sys.executable, "-c", program, *arguments], cwd=PROJECT, capture_output=True, encoding="utf-8", timeout=300
         )
         assert process.returncode == 0, process.stderr
         manifests.append((output / "checkpoint.json").read_text())
@@ -161,11 +164,14 @@ def test_a_cpu_that_lacks_what_a_checkpoint_was_validated_on_is_named_in_one_sen
 
 
 def test_captions_agree_when_openvino_may_use_avx2_only(
-    build: Build, picture_files: list[Path], run_stage: Callable[..., object]
+    calibration: Path, tmp_path: Path, picture_files: list[Path], run_stage: Callable[..., object]
 ) -> None:
-    arguments = ("--checkpoint", build("openvino_int8"), "--max-new-tokens", 1, *picture_files)
-    capped = {"ONEDNN_MAX_CPU_ISA": "AVX2", "OV_CPU_MAX_ISA": "AVX2"}
-    processes: list[subprocess.CompletedProcess[str]] = [run_stage("caption", *arguments, **more) for more in (capped, {})]
-    captions = [process.stdout.splitlines() for process in processes]
+    download(FolderSource.model_construct(folder=str(DEMO)), tmp_path / "baseline")
+    optimize(tmp_path / "baseline", RECIPES["openvino_int8"], calibration, tmp_path / "variant")
+    capped = {"ONEDNN_MAX_CPU_ISA": "AVX2", "OV_CPU_MAX_ISA": "AVX2", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    processes: list[subprocess.CompletedProcess[str]] = [
+        run_stage("caption", "--checkpoint", tmp_path / "variant", *picture_files, **more) for more in ({}, capped)
+    ]
     assert [process.returncode for process in processes] == [0, 0]
-    assert captions[0] == captions[1]
+    assert processes[0].stdout.splitlines() == processes[1].stdout.splitlines()
+    assert len(processes[0].stdout.splitlines()) == len(picture_files)
