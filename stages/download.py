@@ -41,7 +41,7 @@ def download(source: Source, output: Path) -> None:
             folder = _fetch(source) if isinstance(source, HubSource) else Path(source.folder)
             model = _load(folder)
             _copy_processor(folder, unfinished)
-        model.config.save_pretrained(unfinished)
+        model.config.to_json_file(unfinished / "config.json", use_diff=False)
         save_weights(weights(model), unfinished)
         manifest = Manifest(
             origin=source.model_dump(mode="json", exclude_none=True),

@@ -1,14 +1,13 @@
 """DVC stage `optimize@<variant>`: applies a variant's recipe to the baseline and writes the optimized checkpoint."""
 
 import importlib
-import json
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich import print
-from transformers import BertTokenizer, BlipForConditionalGeneration
+from transformers import BertTokenizer
 
 from stages.checkpoint import BASELINE, MODELS, PROCESSOR_FILES, Manifest, read_manifest, replacing, seal
 from stages.command_line import run
@@ -51,7 +50,7 @@ def optimize(baseline: Path, recipe: Recipe, calibration: Path, output: Path) ->
     images = [open_image(path) for path, _ in read_examples(calibration)]
     preprocessing = read_preprocessing(baseline)
     with replacing(output) as unfinished:
-        _copy_configuration(model, baseline, unfinished)
+        _copy_configuration(baseline, unfinished)
         export = importlib.import_module(f"stages.export.{recipe.runtime}").export
         records |= export(model, recipe.quantize, [preprocess([image], preprocessing) for image in images], unfinished)
         manifest = Manifest(
@@ -68,15 +67,14 @@ def optimize(baseline: Path, recipe: Recipe, calibration: Path, output: Path) ->
     return manifest
 
 
-def _copy_configuration(model: BlipForConditionalGeneration, baseline: Path, output: Path) -> None:
-    """Everything but the weights, with nothing left to transformers' defaults, which other runtimes don't know."""
+def _copy_configuration(baseline: Path, output: Path) -> None:
+    """Everything but the weights."""
     for name in PROCESSOR_FILES:
         if (baseline / name).is_file():
             shutil.copyfile(baseline / name, output / name)
     if not (output / "tokenizer.json").is_file():
         BertTokenizer.from_pretrained(baseline).backend_tokenizer.save(str(output / "tokenizer.json"))
-    config = json.dumps(model.config.to_dict(), indent=2, sort_keys=True) + "\n"
-    (output / "config.json").write_text(config, encoding="utf-8")
+    shutil.copyfile(baseline / "config.json", output / "config.json")
 
 
 def model_card(name: str, manifest: Manifest) -> str:

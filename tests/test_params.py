@@ -46,6 +46,8 @@ def test_the_projects_own_params_offer_every_source() -> None:
         ("models demo dataset kind", "flickr", ["models.demo.dataset", "scenes"]),
         ("variants quantized", {}, ["variants.quantized", "the recipe is empty"]),
         ("variants quantized quantize scheme", "int3", ["variants.quantized.quantize.scheme", "int3"]),
+        ("variants quantized quantize scheme", "static-int8", ["pytorch has no static-int8", "runtime openvino"]),
+        ("variants onnx_int8 runtime", "tensorrt", ["variants.onnx_int8.runtime", "openvino"]),
         ("variants baseline", {"quantize": {"scheme": "dynamic-int8"}}, ["can't be named baseline"]),
         ("variants pruned_quantized prune amount", 1.5, ["prune.amount", "less than 1"]),
         ("variants pruned_quantized prune amout", 0.5, ["prune.amout", "Extra inputs"]),

@@ -16,7 +16,7 @@ import yaml
 from tests.conftest import PROJECT
 
 REPORTS = ("reports/metrics.json", "reports/report.md", "reports/speed.png", "reports/examples.png")
-VARIANTS = ("quantized", "pruned_quantized", "onnx_int8", "openvino_int8")
+VARIANTS = ("pruned_quantized", "openvino_int8")  # of those in params.yaml, enough to see what runs
 
 
 # Declared dependencies
@@ -89,9 +89,11 @@ def copy_project(target: Path) -> Path:
         if (PROJECT / name).is_file() and not name.startswith(("reports/", "tests/")):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(PROJECT / name, target / name)
+    variants = yaml.safe_load((target / "params.yaml").read_text())["variants"]
     change(
         target,
         {
+            "variants": {name: variants[name] for name in VARIANTS},
             "models.demo.dataset.evaluation": 4,
             "models.demo.dataset.calibration": 2,
             "evaluation.bootstrap_samples": 100,
@@ -129,7 +131,13 @@ def commit(project: Path) -> None:
 def shell(project: Path, *command: str) -> str:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     process = subprocess.run(
-        command, cwd=project, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=500
+        command,
+        cwd=project,
+        env=environment,
+        encoding="utf-8",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=500,
     )
     assert process.returncode == 0, process.stdout
     return process.stdout
@@ -167,7 +175,7 @@ def test_the_first_run_runs_everything_and_reports(project: Path) -> None:
         assert f"{metrics[name]['benchmark']['speedup']:.2f}x" in output
     report = (project / "reports/report.md").read_text()
     host = json.loads((project / "reports/host.json").read_text())
-    assert report.index(host["cpu"]) < report.index("| quantized |") < report.index("## What this means")
+    assert report.index(host["cpu"]) < report.index("| openvino_int8 |") < report.index("## What this means")
     for path in REPORTS:
         assert (project / path).stat().st_size > 500
     assert "speedup" in shell(project, "dvc", "metrics", "show")
@@ -208,6 +216,6 @@ def test_pulled_checkpoints_are_not_rebuilt(project: Path, tmp_path: Path) -> No
     shell(tmp_path, "git", "clone", "-q", str(project), "clone")
     clone = tmp_path / "clone"
     shell(clone, "dvc", "pull")
-    assert (clone / "models/quantized/checkpoint.json").is_file()
+    assert (clone / "models/openvino_int8/checkpoint.json").is_file()
     ran, _ = repro(clone)
     assert ran == ["host"]

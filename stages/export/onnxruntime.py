@@ -46,18 +46,19 @@ def export(
 
     Returns what was quantized, for the checkpoint's manifest.
     """
+    logging.disable(logging.WARNING)  # of the exporter's, that one should do what happens here anyway
     layers = model.config.text_config.num_hidden_layers
     if quantize:
         words = model.text_decoder.bert.embeddings
         words.word_embeddings = Int8Embedding(words.word_embeddings.weight)
+    inputs, outputs = decoder_inputs(layers), decoder_outputs(layers)
     with tempfile.TemporaryDirectory() as folder:
         encoder, decoder = Path(folder, ENCODER), Path(folder, DECODER)
         _export_graph(EncoderGraph(model), *encoder_example(model), ["pixels"], encoder_outputs(layers), encoder)
-        _export_graph(
-            DecoderGraph(model), *decoder_example(model), decoder_inputs(layers), decoder_outputs(layers), decoder
-        )
+        _export_graph(DecoderGraph(model), *decoder_example(model), inputs, outputs, decoder)
         for graph in (encoder, decoder):
             _write(graph, quantize, directory / graph.name)
+    logging.disable(logging.NOTSET)
     return {"quantize": {"scheme": quantize.scheme, "weight_bits": 7}} if quantize else {}
 
 
@@ -69,7 +70,6 @@ def _export_graph(
     outputs: list[str],
     path: Path,
 ) -> None:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     torch.onnx.export(
         graph,
         example,

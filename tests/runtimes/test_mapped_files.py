@@ -1,0 +1,36 @@
+import mmap
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stages.runtimes.mapped_files import released_while_read
+
+
+def resident_kilobytes(file: Path) -> int:
+    """How much of a mapped file this process holds in memory."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    return sum(
+        int(next(line for line in lines if line.startswith("Rss:")).split()[1]) for name in lines if str(file) in name
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="does nothing elsewhere")
+def test_pages_of_files_in_the_folder_are_given_back_and_can_be_read_again(tmp_path: Path) -> None:
+    files = [tmp_path / folder / "weights.bin" for folder in ("checkpoint", "elsewhere")]
+    maps = []
+    for file in files:
+        file.parent.mkdir()
+        file.write_bytes(b"weights!" * 1_000_000)
+        with file.open("rb") as stream:
+            maps.append(mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ))
+        assert maps[-1][:] == b"weights!" * 1_000_000
+    assert all(resident_kilobytes(file) > 7000 for file in files)
+    with released_while_read(tmp_path / "checkpoint"):
+        deadline = time.monotonic() + 10
+        while resident_kilobytes(files[0]) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert resident_kilobytes(files[0]) == 0
+    assert resident_kilobytes(files[1]) > 7000
+    assert maps[0][:] == b"weights!" * 1_000_000
