@@ -173,7 +173,7 @@ def test_the_first_run_runs_everything_and_reports(project: Path) -> None:
     assert metrics.keys() == {"baseline", *VARIANTS}
     for name in metrics:
         assert f"{metrics[name]['benchmark']['speedup']:.2f}x" in output
-    report = (project / "reports/report.md").read_text()
+    report = (project / "reports/report.md").read_text(encoding="utf-8")
     host = json.loads((project / "reports/host.json").read_text())
     assert report.index(host["cpu"]) < report.index("| openvino_int8 |") < report.index("## What this means")
     for path in REPORTS:

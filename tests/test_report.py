@@ -34,7 +34,13 @@ def test_untrained_weights_are_reported_without_caption_scores(tmp_path: Path) -
     make_dataset(Noise(kind="noise", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
     names = ("speedup", "latency_ms", "encode_ms", "prefill_ms", "token_ms", "throughput_images_per_s")
     times = {f"{name}{end}": 2.0 for name in names for end in ("", "_ci_low", "_ci_high")}
-    times |= {"load_s": 1.0, "peak_memory_mb": 100.0, "checkpoint_mb": 10.0}
+    times |= {"load_s": 1.0, "peak_memory_mb": 100.0, "checkpoint_mb": 10.0, "roofline_share": 0.625}
+    times |= {
+        "peak_int8_gops": 860.0,
+        "peak_bfloat16_gops": 415.0,
+        "peak_float32_gops": 184.0,
+        "peak_read_gb_per_s": 61,
+    }
     quality = {
         f"{name}{end}": 0.5 for name in ("same_caption", "same_next_token", "kl") for end in ("", "_ci_low", "_ci_high")
     }
@@ -55,9 +61,10 @@ def test_untrained_weights_are_reported_without_caption_scores(tmp_path: Path) -
     (tmp_path / "host.json").write_text(json.dumps(machine))
     own = {"baseline": ["word1 | word2", ""], "quantized": ["word1", ""]}
     write_report("blip-base-untrained", metrics, own, tmp_path / "eval", tmp_path)
-    page = (tmp_path / "report.md").read_text()
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "A CPU" in page
     assert "CIDEr" not in page
+    assert "| 62 % |" in page
     assert "The weights are untrained or the pictures uncaptioned" in page
     assert "word1 \\| word2" in page
     assert Image.open(tmp_path / "examples.png").width > 500
