@@ -149,5 +149,5 @@ def _verify_files(directory: Path, manifest: Manifest) -> None:
             zip(manifest.files, pool.map(lambda name: sha256(directory / name), manifest.files), strict=True)
         )
     for name, record in manifest.files.items():
-        if digests[name] != record.sha256:
+        if (directory / name).stat().st_size != record.bytes or digests[name] != record.sha256:
             raise InputError(f"{directory / name} is damaged, its SHA-256 is not the one in {MANIFEST}: {remedy}")

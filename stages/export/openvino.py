@@ -35,19 +35,19 @@ def export(
     decoder.reshape({name: encoder.output(name).partial_shape for name in encoder_outputs(layers)})
     record: dict[str, Any] = {}
     if quantize:
+        record["scheme"] = quantize.scheme
         nncf.set_log_level("ERROR")
         decoder = nncf.compress_weights(decoder, mode=nncf.CompressWeightsMode.INT8_SYM)
         if quantize.scheme == "static-int8":
-            record = {"calibration_pictures": len(calibration)}
+            record["calibration_pictures"] = len(calibration)
             encoder = _quantize_activations(encoder, calibration)
         else:
             encoder = nncf.compress_weights(encoder, mode=nncf.CompressWeightsMode.INT8_SYM)
-        record = {"quantize": {"scheme": quantize.scheme, **record}}
         encoder, decoder = _pass_in_bfloat16(encoder, decoder, encoder_outputs(layers))
     _make_stateful(decoder, layers, *heads_and_width(model))
     for graph, name in ((encoder, ENCODER), (decoder, DECODER)):
         openvino.save_model(graph, directory / name, compress_to_fp16=False)
-    return record
+    return {"quantize": record} if quantize else {}
 
 
 def _convert(
