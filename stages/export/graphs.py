@@ -4,11 +4,12 @@ What transformers computes in one module and caches in Python objects, these two
 tensors, so that any engine can run them.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.export import Dim
-from torch.nn.functional import linear, scaled_dot_product_attention
+from torch.nn.functional import conv1d, linear, scaled_dot_product_attention
 from transformers import BlipForConditionalGeneration
 
 
@@ -18,13 +19,24 @@ def heads_and_width(model: BlipForConditionalGeneration) -> tuple[int, int]:
     return text.num_attention_heads, text.hidden_size // text.num_attention_heads
 
 
+Product = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def linear_as_convolution(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """`torch.nn.functional.linear` of (pictures, length, width), as a convolution that sees one patch at a time."""
+    return conv1d(states.transpose(1, 2), weight[:, :, None], bias).transpose(1, 2)
+
+
 class EncoderGraph(torch.nn.Module):
     """Pixels, float32 (pictures, 3, side, side), to each decoder layer's cross-attention keys and values, both
     (pictures, heads, patches, head width), in the order key 0, value 0, key 1, value 1 and so on.
+
+    `product` computes the linear layers: `linear`, or the same as whatever operator an engine is quickest at.
     """
 
-    def __init__(self, model: BlipForConditionalGeneration) -> None:
+    def __init__(self, model: BlipForConditionalGeneration, product: Product = linear) -> None:
         super().__init__()
+        self.product = product
         self.vision = model.vision_model
         self.heads = model.config.vision_config.num_attention_heads
         self.decoder_heads = model.config.text_config.num_attention_heads
@@ -35,13 +47,15 @@ class EncoderGraph(torch.nn.Module):
         hidden = self.vision.embeddings(pixels)
         for layer in self.vision.encoder.layers:
             hidden = hidden + self._attend(layer.self_attn, layer.layer_norm1(hidden))
-            hidden = hidden + layer.mlp(layer.layer_norm2(hidden))
+            widened = self._project(layer.mlp.fc1, layer.layer_norm2(hidden))
+            hidden = hidden + self._project(layer.mlp.fc2, layer.mlp.activation_fn(widened))
         hidden = self.vision.post_layernorm(hidden)
         outputs: list[torch.Tensor] = []
         for layer in self.decoder_layers:
             attention = layer.crossattention.self
             outputs += [
-                split_heads(projection(hidden), self.decoder_heads) for projection in (attention.key, attention.value)
+                split_heads(self._project(projection, hidden), self.decoder_heads)
+                for projection in (attention.key, attention.value)
             ]
         return tuple(outputs)
 
@@ -49,10 +63,12 @@ class EncoderGraph(torch.nn.Module):
         # Three products instead of one: no engine has to cut the result apart again.
         weights, biases = attention.qkv.weight.chunk(3), attention.qkv.bias.chunk(3)
         query, key, value = (
-            split_heads(linear(hidden, weight, bias), self.heads) for weight, bias in zip(weights, biases, strict=True)
+            split_heads(self.product(hidden, *part), self.heads) for part in zip(weights, biases, strict=True)
         )
-        attended: torch.Tensor = attention.projection(merge_heads(scaled_dot_product_attention(query, key, value)))
-        return attended
+        return self._project(attention.projection, merge_heads(scaled_dot_product_attention(query, key, value)))
+
+    def _project(self, layer: torch.nn.Linear, states: torch.Tensor) -> torch.Tensor:
+        return self.product(states, layer.weight, layer.bias)
 
 
 class DecoderGraph(torch.nn.Module):
@@ -81,9 +97,7 @@ class DecoderGraph(torch.nn.Module):
         present: list[torch.Tensor] = []
         for index, layer in enumerate(layers):
             own, pair = layer.attention, slice(2 * index, 2 * index + 2)
-            query, *added = (
-                self._one_word_each(projection(hidden)) for projection in (own.self.query, own.self.key, own.self.value)
-            )
+            query, *added = (self._one_word_each(part) for part in self._project(own.self, hidden).chunk(3, dim=-1))
             key, value = (
                 torch.cat([old.index_select(0, rows), new], dim=2) for old, new in zip(past[pair], added, strict=True)
             )
@@ -97,6 +111,12 @@ class DecoderGraph(torch.nn.Module):
             hidden = layer.crossattention.output(merge_heads(context), hidden)
             hidden = layer.output(layer.intermediate(hidden), hidden)
         return (self.decoder.cls(hidden), *present)
+
+    def _project(self, attention: Any, hidden: torch.Tensor) -> torch.Tensor:
+        """Query, key and value side by side: one long product reads its weights faster than three short ones."""
+        parts = (attention.query, attention.key, attention.value)
+        weight, bias = (torch.cat([getattr(part, name) for part in parts]) for name in ("weight", "bias"))
+        return linear(hidden, weight, bias)
 
     def _one_word_each(self, states: torch.Tensor) -> torch.Tensor:
         """(pictures, beams, width) to (pictures * beams, heads, 1, head width)."""
