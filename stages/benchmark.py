@@ -61,8 +61,9 @@ def _run_session(
         rows += [("caption", a["seconds"], b["seconds"]) for a, b in timed(singles)]
         memory = [worker.ask({"do": "memory"})["peak_memory_bytes"] for worker in (first, second)]
         rows.append(("memory", memory[0], memory[1]))
-        rows += [(part, a[part], b[part]) for a, b in timed(parts, settings.rounds // 2) for part in PARTS]
-        rows += [("batch", a["seconds"], b["seconds"]) for a, b in timed([batch], settings.rounds // 4)]
+        rows += [(part, a[part], b[part]) for a, b in timed(parts, 1) for part in PARTS]
+        if number < settings.sessions / 2:  # batches take longest
+            rows += [("batch", a["seconds"], b["seconds"]) for a, b in timed([batch], 1)]
     return pd.DataFrame(rows, columns=["measurement", "baseline", "checkpoint"]).assign(session=number)
 
 

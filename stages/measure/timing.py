@@ -84,11 +84,9 @@ def take_turns(
 ) -> Iterator[tuple[Answer, Answer]]:
     """Puts each request in turn to both workers and yields their answers, until both limits are reached.
 
-    Who goes first changes from pair to pair. `rounds` is the least number of pairs, `seconds` the least time. The
-    first request is put once to each worker beforehand, as a warm-up.
+    Who goes first changes from pair to pair. `rounds` is the least number of pairs, `seconds` the least time. Workers
+    are warm: `started` has had them caption a picture.
     """
-    for worker in pair:
-        worker.ask(requests[0])
     start = time.perf_counter()
     for number, request in enumerate(itertools.cycle(requests)):
         if number >= rounds and time.perf_counter() - start >= seconds:

@@ -6,6 +6,7 @@ import numpy as np
 from onnxruntime import InferenceSession, OrtValue, SessionOptions
 
 from stages.runtimes.graph_captioner import GraphCaptioner, past_inputs
+from stages.runtimes.memory import small_heap
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 
@@ -59,7 +60,8 @@ class OnnxRuntimeDecoder:
 
 def open_checkpoint(checkpoint: Path, threads: int | None) -> GraphCaptioner:
     """Opens a checkpoint directory whose files have been verified."""
-    return GraphCaptioner(checkpoint, OnnxRuntimeEngine(checkpoint, threads))
+    with small_heap():
+        return GraphCaptioner(checkpoint, OnnxRuntimeEngine(checkpoint, threads))
 
 
 def _open_session(path: Path, threads: int | None) -> InferenceSession:

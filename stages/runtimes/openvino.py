@@ -11,7 +11,7 @@ import numpy as np
 from openvino import Core, Tensor, Type
 
 from stages.runtimes.graph_captioner import GraphCaptioner
-from stages.runtimes.mapped_files import released_while_read
+from stages.runtimes.memory import released_while_read, small_heap
 
 ENCODER, DECODER = "encoder.xml", "decoder.xml"
 # OpenVINO keeps here what it made of a graph for this CPU, and starts in a fraction of the time when it finds it.
@@ -110,4 +110,5 @@ class OpenVinoDecoder:
 
 def open_checkpoint(checkpoint: Path, threads: int | None) -> GraphCaptioner:
     """Opens a checkpoint directory whose files have been verified."""
-    return GraphCaptioner(checkpoint, OpenVinoEngine(checkpoint, threads))
+    with small_heap():
+        return GraphCaptioner(checkpoint, OpenVinoEngine(checkpoint, threads))

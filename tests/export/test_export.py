@@ -105,14 +105,14 @@ def test_onnx_weights_are_int8_that_can_not_overflow_without_vnni(build: Build) 
                 assert 2 * 255 * int(np.abs(weights.astype(int)).max()) <= np.iinfo(np.int16).max
                 products += 1
     layers = 2
-    assert products == layers * 6 + layers * 2 + layers * 8 + 2
+    assert products == layers * 6 + layers * 2 + layers * 6 + 2
 
 
 def test_openvino_graphs_load_in_its_own_api_with_int8_weights(build: Build) -> None:
     for graph in ("encoder.xml", "decoder.xml"):
         model = openvino.Core().read_model(build("openvino_int8") / graph)
         constants = [node for node in model.get_ops() if node.get_type_name() == "Constant"]
-        matrices = [node for node in constants if len(node.shape) == 2 and min(node.shape) >= 32]
+        matrices = [node for node in constants if len([size for size in node.shape if size >= 32]) == 2]
         assert matrices
         assert {node.get_element_type() for node in matrices} == {openvino.Type.i8}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.runtimes.mapped_files import released_while_read
+from stages.runtimes.memory import released_while_read
 
 
 def resident_kilobytes(file: Path) -> int:
