@@ -1,3 +1,4 @@
+import ctypes
 import mmap
 import sys
 import time
@@ -5,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.runtimes.memory import released_while_read
+from stages.runtimes.memory import released_while_read, small_heap
 
 
 def resident_kilobytes(file: Path) -> int:
@@ -34,3 +35,25 @@ def test_pages_of_files_in_the_folder_are_given_back_and_can_be_read_again(tmp_p
         assert resident_kilobytes(files[0]) == 0
     assert resident_kilobytes(files[1]) > 7000
     assert maps[0][:] == b"weights!" * 1_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="does nothing elsewhere")
+def test_memory_that_a_block_frees_goes_back_to_the_system() -> None:
+    library = ctypes.CDLL(None)
+    library.malloc.restype = ctypes.c_void_p
+    library.free.argtypes = (ctypes.c_void_p,)
+    with small_heap():
+        pieces = [library.malloc(100_000) for _ in range(500)]
+        for piece in pieces:
+            ctypes.memset(piece, 1, 100_000)
+        for piece in pieces[:-1]:  # the last one keeps the heap from shrinking by itself
+            library.free(piece)
+        held = heap_kilobytes()
+    assert heap_kilobytes() < held - 30_000
+    library.free(pieces[-1])
+
+
+def heap_kilobytes() -> int:
+    """How much memory this process holds that is no file's."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon:")]
+    return int(line.split()[1])
