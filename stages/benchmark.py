@@ -27,7 +27,7 @@ Pair = tuple[Answer, Answer]
 
 
 def benchmark(
-    checkpoint: Path, baseline: Path, images: list[Path], decoding: Decoding, settings: Benchmark
+    checkpoint: Path, baseline: Path, images: list[Path], decoding: Decoding, settings: Benchmark, sessions: int
 ) -> pd.DataFrame:
     """Times a checkpoint and the baseline in turns, in several sessions with fresh processes.
 
@@ -38,13 +38,23 @@ def benchmark(
     first caption), `caption` (one picture), its parts `preprocess`, `encode`, `prefill` and `token`, and `batch`
     (several pictures at once) in seconds, `memory` (peak at one picture) in bytes.
     """
-    sessions = track(range(settings.sessions), description=f"timing {checkpoint.name}")
-    tables = [_run_session(number, checkpoint, baseline, images, decoding, settings) for number in sessions]
+    tables = [
+        # Batches take longest, so only half of the sessions time them.
+        _run_session(number, checkpoint, baseline, images, decoding, settings, with_batch=number < sessions / 2)
+        for number in track(range(sessions), description=f"timing {checkpoint.name}")
+    ]
     return pd.concat(tables, ignore_index=True)
 
 
 def _run_session(
-    number: int, checkpoint: Path, baseline: Path, images: list[Path], decoding: Decoding, settings: Benchmark
+    number: int,
+    checkpoint: Path,
+    baseline: Path,
+    images: list[Path],
+    decoding: Decoding,
+    settings: Benchmark,
+    *,
+    with_batch: bool,
 ) -> pd.DataFrame:
     singles = [caption_request([image], decoding) for image in images]
     parts = [parts_request(image, decoding, settings.new_tokens) for image in images]
@@ -62,7 +72,7 @@ def _run_session(
         memory = [worker.ask({"do": "memory"})["peak_memory_bytes"] for worker in (first, second)]
         rows.append(("memory", memory[0], memory[1]))
         rows += [(part, a[part], b[part]) for a, b in timed(parts, 1) for part in PARTS]
-        if number < settings.sessions / 2:  # batches take longest
+        if with_batch:
             rows += [("batch", a["seconds"], b["seconds"]) for a, b in timed([batch], 1)]
     return pd.DataFrame(rows, columns=["measurement", "baseline", "checkpoint"]).assign(session=number)
 
@@ -129,7 +139,7 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
         decoding = decoding.exactly(settings.new_tokens)
     images = [path for path, _ in read_examples(EVALUATION)][: settings.images]
     peaks = measure_peaks(settings.threads)
-    samples = benchmark(checkpoint, BASELINE, images, decoding, settings)
+    samples = benchmark(checkpoint, BASELINE, images, decoding, settings, params.chosen_model().sessions)
     figures = summarize(samples, settings) | {"checkpoint_mb": round(checkpoint_bytes(checkpoint) / 1e6, 2)}
     figures |= compare_with_roofline(figures, checkpoint, peaks, settings.new_tokens)
     write_metrics(figures, REPORTS / "benchmark" / f"{variant}.json")

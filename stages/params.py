@@ -101,6 +101,9 @@ class Model(_Frozen):
 
     source: Source
     dataset: Dataset
+    sessions: int = Field(
+        ge=2, multiple_of=2, description="how often both timed processes start afresh, each first in half"
+    )
 
 
 class Prune(_Frozen):
@@ -144,7 +147,6 @@ class Benchmark(_Frozen):
 
     threads: int = Field(ge=1, description="threads of each worker")
     images: int = Field(ge=1, description="how many pictures take turns")
-    sessions: int = Field(ge=2, multiple_of=2, description="how often both processes start afresh, each first in half")
     rounds: int = Field(ge=1, description="fewest pairs of captions per session; of parts and batches it is one")
     seconds: float = Field(ge=0, description="shortest time per measurement and session")
     new_tokens: int = Field(ge=2, description="caption length where lengths must be equal")

@@ -97,7 +97,7 @@ def copy_project(target: Path) -> Path:
             "models.demo.dataset.evaluation": 4,
             "models.demo.dataset.calibration": 2,
             "evaluation.bootstrap_samples": 100,
-            "benchmark.sessions": 2,
+            "models.demo.sessions": 2,
             "benchmark.rounds": 4,
             "benchmark.seconds": 0,
             "benchmark.images": 2,

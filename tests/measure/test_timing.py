@@ -13,7 +13,6 @@ from stages.runtimes.decoding import Decoding
 SETTINGS = Benchmark(
     threads=1,
     images=2,
-    sessions=2,
     rounds=4,
     seconds=0,
     new_tokens=5,
@@ -30,7 +29,7 @@ def timed(baseline: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFr
     files = [tmp_path_factory.mktemp("pictures") / f"{seed}.png" for seed in range(2)]
     for seed, file in enumerate(files):
         draw(compose(seed, "held_out"), seed).save(file)
-    return benchmark(baseline, baseline, files, Decoding(), SETTINGS)
+    return benchmark(baseline, baseline, files, Decoding(), SETTINGS, sessions=2)
 
 
 def test_every_measurement_has_its_pairs(timed: pd.DataFrame) -> None:
