@@ -97,7 +97,9 @@ class DecoderGraph(torch.nn.Module):
         present: list[torch.Tensor] = []
         for index, layer in enumerate(layers):
             own, pair = layer.attention, slice(2 * index, 2 * index + 2)
-            query, *added = (self._one_word_each(part) for part in self._project(own.self, hidden).chunk(3, dim=-1))
+            query, *added = (
+                self._one_word_each(part) for part in self._query_key_value(own.self, hidden).chunk(3, dim=-1)
+            )
             key, value = (
                 torch.cat([old.index_select(0, rows), new], dim=2) for old, new in zip(past[pair], added, strict=True)
             )
@@ -112,8 +114,8 @@ class DecoderGraph(torch.nn.Module):
             hidden = layer.output(layer.intermediate(hidden), hidden)
         return (self.decoder.cls(hidden), *present)
 
-    def _project(self, attention: Any, hidden: torch.Tensor) -> torch.Tensor:
-        """Query, key and value side by side: one long product reads its weights faster than three short ones."""
+    def _query_key_value(self, attention: Any, hidden: torch.Tensor) -> torch.Tensor:
+        """All three side by side: one long product reads its weights faster than three short ones."""
         parts = (attention.query, attention.key, attention.value)
         weight, bias = (torch.cat([getattr(part, name) for part in parts]) for name in ("weight", "bias"))
         return linear(hidden, weight, bias)

@@ -117,6 +117,23 @@ def test_openvino_graphs_load_in_its_own_api_with_int8_weights(build: Build) -> 
         assert {node.get_element_type() for node in matrices} == {openvino.Type.i8}
 
 
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_pictures_keep_their_states_while_others_are_encoded(
+    name: str, build: Build, pictures: list[Image.Image]
+) -> None:
+    captioner = open_captioner(build(name), threads=1)
+    first, second, both = (captioner.preprocess(some) for some in (pictures[:1], pictures[1:2], pictures[:2]))
+    states = captioner.encode(first)
+    (before,) = captioner.next_token_logits(states, [[5, 6]])
+    (other,) = captioner.next_token_logits(captioner.encode(second), [[5, 6]])
+    (after,) = captioner.next_token_logits(states, [[5, 6]])
+    del states
+    together = captioner.next_token_logits(captioner.encode(both), [[5, 6]] * 2)
+    assert np.array_equal(before, after)
+    assert not np.allclose(before, other, atol=1e-4)
+    assert np.allclose(together, [before, other], atol=1e-4)
+
+
 @pytest.fixture
 def without_torch(tmp_path: Path) -> str:
     """A PYTHONPATH on which torch and transformers can't be imported."""
