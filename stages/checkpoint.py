@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import mmap
 import os
 import re
 import shutil
@@ -103,10 +104,7 @@ def seal(directory: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """Reads a checkpoint's manifest and verifies every file against it.
-
-    Raises InputError if there is no checkpoint, or if a file is missing, surplus or altered.
-    """
+    """What a checkpoint says of itself. Raises InputError if there is no checkpoint."""
     if not directory.is_dir():
         raise InputError(f"there is no checkpoint at {directory}: make it with `dvc repro` or fetch it with `dvc pull`")
     path = directory / MANIFEST
@@ -115,27 +113,15 @@ def read_manifest(directory: Path) -> Manifest:
             f"{directory} has no {MANIFEST}, so it is not a checkpoint of this project: name one of models/"
         )
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise InputError(
             f"{path} is not a manifest that this version can read ({explain(error)}): rebuild it"
         ) from None
-    _verify_files(directory, manifest)
-    return manifest
 
 
-def checkpoint_bytes(directory: Path) -> int:
-    """Bytes on disk of everything in a checkpoint directory."""
-    return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
-
-
-def sha256(file: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _verify_files(directory: Path, manifest: Manifest) -> None:
+def verify_files(directory: Path, manifest: Manifest) -> None:
+    """Compares a checkpoint's files with its manifest. Raises InputError if one is missing, surplus or altered."""
     remedy = "fetch it again with `dvc pull --force` or rebuild it with `dvc repro --force`"
     present = {file.relative_to(directory).as_posix() for file in directory.rglob("*") if file.is_file()} - {MANIFEST}
     if missing := sorted(manifest.files.keys() - present):
@@ -151,3 +137,17 @@ def _verify_files(directory: Path, manifest: Manifest) -> None:
     for name, record in manifest.files.items():
         if (directory / name).stat().st_size != record.bytes or digests[name] != record.sha256:
             raise InputError(f"{directory / name} is damaged, its SHA-256 is not the one in {MANIFEST}: {remedy}")
+
+
+def checkpoint_bytes(directory: Path) -> int:
+    """Bytes on disk of everything in a checkpoint directory."""
+    return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+
+
+def sha256(file: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    if file.stat().st_size == 0:  # which can't be mapped
+        return hashlib.sha256().hexdigest()
+    # All at once: a thread that hashes block by block would have to wait for the interpreter between any two.
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return hashlib.sha256(content).hexdigest()

@@ -9,7 +9,7 @@ import typer
 from rich import print
 from transformers import BertTokenizer
 
-from stages.checkpoint import BASELINE, MODELS, PROCESSOR_FILES, Manifest, read_manifest, replacing, seal
+from stages.checkpoint import BASELINE, MODELS, PROCESSOR_FILES, Manifest, read_manifest, replacing, seal, verify_files
 from stages.command_line import run
 from stages.examples import CALIBRATION, read_examples
 from stages.images import open_image
@@ -44,7 +44,8 @@ def optimize(baseline: Path, recipe: Recipe, calibration: Path, output: Path) ->
 
     Raises InputError if the baseline is not a whole checkpoint.
     """
-    origin = read_manifest(baseline).origin
+    source = read_manifest(baseline)
+    verify_files(baseline, source)
     model = load_model(baseline)
     records = apply_recipe(model, recipe)
     images = [open_image(path) for path, _ in read_examples(calibration)]
@@ -55,7 +56,7 @@ def optimize(baseline: Path, recipe: Recipe, calibration: Path, output: Path) ->
         records |= export(model, recipe.quantize, [preprocess([image], preprocessing) for image in images], unfinished)
         manifest = Manifest(
             runtime=recipe.runtime,
-            origin=origin,
+            origin=source.origin,
             recipe=recipe.model_dump(mode="json", exclude_none=True),
             passes=records,
             libraries=library_versions(*LIBRARIES[recipe.runtime]),

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.checkpoint import MANIFEST, WEIGHTS, read_manifest, replacing
+from stages.checkpoint import MANIFEST, WEIGHTS, read_manifest, replacing, verify_files
 from stages.command_line import InputError
 
 
@@ -14,6 +14,7 @@ def copy(baseline: Path, tmp_path: Path) -> Path:
 
 def test_a_whole_checkpoint_is_accepted(baseline: Path) -> None:
     manifest = read_manifest(baseline)
+    verify_files(baseline, manifest)
     assert manifest.origin == {"folder": "data/local/tiny"}
     assert manifest.trained
     assert manifest.files.keys() >= {WEIGHTS, "config.json", "preprocessor_config.json", "vocab.txt"}
@@ -24,19 +25,19 @@ def test_one_flipped_bit_is_found(copy: Path) -> None:
     content[-1] ^= 1
     (copy / WEIGHTS).write_bytes(content)
     with pytest.raises(InputError, match=f"{WEIGHTS} is damaged"):
-        read_manifest(copy)
+        verify_files(copy, read_manifest(copy))
 
 
 def test_a_missing_file_is_named(copy: Path) -> None:
     (copy / "config.json").unlink()
     with pytest.raises(InputError, match=r"lacks config\.json"):
-        read_manifest(copy)
+        verify_files(copy, read_manifest(copy))
 
 
 def test_a_surplus_file_is_named(copy: Path) -> None:
     (copy / "extra.bin").touch()
     with pytest.raises(InputError, match=r"holds extra\.bin"):
-        read_manifest(copy)
+        verify_files(copy, read_manifest(copy))
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"schema_version": 99}', "[1]"])

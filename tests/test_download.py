@@ -13,7 +13,7 @@ import torch
 import yaml
 from transformers import BlipConfig, BlipForConditionalGeneration
 
-from stages.checkpoint import MANIFEST, read_manifest, sha256
+from stages.checkpoint import MANIFEST, read_manifest, sha256, verify_files
 from stages.command_line import InputError
 from stages.download import build_untrained, download
 from stages.params import FolderSource, UntrainedSource
@@ -87,7 +87,9 @@ def test_pickled_weights_from_a_hub_become_a_checkpoint(download_from: Any, work
     assert process.returncode == 0, process.stderr
     assert "text_decoder.retired_head.weight" in process.stdout.replace("\n", "")
     checkpoint = workspace / "models" / "baseline"
-    assert read_manifest(checkpoint).origin["revision"] == COMMIT
+    manifest = read_manifest(checkpoint)
+    verify_files(checkpoint, manifest)
+    assert manifest.origin["revision"] == COMMIT
     expected = tiny_model().state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in load_model(checkpoint).state_dict().items())
     assert not {file.suffix for file in checkpoint.iterdir()} & {".bin", ".h5", ".pkl"}

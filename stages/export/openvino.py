@@ -4,7 +4,7 @@
 decoder's weights. `dynamic-int8` quantizes both graphs' weights, and activations on the fly.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,6 @@ import nncf
 import numpy as np
 import openvino
 import torch
-from openvino import opset13 as operations
-from openvino.preprocess import PrePostProcessor
 from torch.nn.functional import linear
 from transformers import BlipForConditionalGeneration
 
@@ -25,8 +23,9 @@ from stages.export.graphs import (
     heads_and_width,
     linear_as_convolution,
 )
+from stages.export.openvino_rewrites import fold_zero_points, make_stateful, pass_in_bfloat16, save
 from stages.params import Quantize
-from stages.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs, past_inputs
+from stages.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs
 from stages.runtimes.openvino import DECODER, ENCODER
 
 
@@ -40,8 +39,9 @@ def export(
     layers = model.config.text_config.num_hidden_layers
     # In int8, and for one picture, OpenVINO's convolution is a tenth quicker than its product of matrices.
     product = linear_as_convolution if quantize and quantize.scheme == "static-int8" else linear
-    encoder = _convert(EncoderGraph(model, product), *encoder_example(model), ["pixels"], encoder_outputs(layers))
-    encoder.reshape([1, *encoder.input().partial_shape[1:]])
+    one_picture = tuple(example[:1] for example in encoder_example(model)[0])
+    encoder = _convert(EncoderGraph(model, product), one_picture, None, ["pixels"], encoder_outputs(layers))
+    encoder.reshape(list(one_picture[0].shape))
     decoder = _convert(DecoderGraph(model), *decoder_example(model), decoder_inputs(layers), decoder_outputs(layers))
     decoder.reshape({name: [-1, *encoder.output(name).partial_shape[1:]] for name in encoder_outputs(layers)})
     record: dict[str, Any] = {}
@@ -54,17 +54,17 @@ def export(
             encoder = _quantize_activations(encoder, calibration)
         else:
             encoder = nncf.compress_weights(encoder, mode=nncf.CompressWeightsMode.INT8_SYM)
-        encoder, decoder = _pass_in_bfloat16(encoder, decoder, encoder_outputs(layers))
-    _make_stateful(decoder, layers, *heads_and_width(model))
+        encoder, decoder = pass_in_bfloat16(encoder, decoder, encoder_outputs(layers))
+    make_stateful(decoder, layers, *heads_and_width(model))
     for graph, name in ((encoder, ENCODER), (decoder, DECODER)):
-        openvino.save_model(graph, directory / name, compress_to_fp16=False)
+        save(graph, directory / name)
     return {"quantize": record} if quantize else {}
 
 
 def _convert(
     graph: torch.nn.Module,
     example: tuple[Any, ...],
-    dynamic_shapes: tuple[Any, ...],
+    dynamic_shapes: tuple[Any, ...] | None,
     inputs: list[str],
     outputs: list[str],
 ) -> openvino.Model:
@@ -78,44 +78,7 @@ def _convert(
 
 
 def _quantize_activations(encoder: openvino.Model, calibration: Sequence[np.ndarray]) -> openvino.Model:
-    return nncf.quantize(
-        encoder,
-        nncf.Dataset(calibration),
-        model_type=nncf.ModelType.TRANSFORMER,
-        subset_size=len(calibration),
-    )
-
-
-def _pass_in_bfloat16(
-    encoder: openvino.Model, decoder: openvino.Model, names: Iterable[str]
-) -> tuple[openvino.Model, openvino.Model]:
-    """Makes the encoder's keys and values bfloat16: half the memory for the decoder to read at every token."""
-    giver, taker = PrePostProcessor(encoder), PrePostProcessor(decoder)
-    for name in names:
-        giver.output(name).tensor().set_element_type(openvino.Type.bf16)
-        taker.input(name).tensor().set_element_type(openvino.Type.bf16)
-    return giver.build(), taker.build()
-
-
-def _make_stateful(decoder: openvino.Model, layers: int, heads: int, width: int) -> None:
-    """Lets the engine keep the past where it computes it; it starts empty, with as many rows as there are parents."""
-    old_parents = decoder.input("parents").get_node()
-    parents = operations.parameter([-1], np.int32, name="parents")
-    parents.output(0).get_tensor().set_names({"parents"})
-    pasts = [decoder.input(name) for name in past_inputs(layers)]
-    for past in pasts:
-        (reordering,) = past.get_target_inputs()
-        reordering.get_node().input(1).replace_source_output(parents.output(0))
-    decoder.add_parameters([parents])
-    decoder.remove_parameter(old_parents)
-    openvino._offline_transformations.apply_make_stateful_transformation(
-        decoder, dict(zip(past_inputs(layers), decoder_outputs(layers)[1:], strict=True))
-    )
-    shape = operations.concat(
-        [operations.shape_of(parents), operations.constant(np.asarray([heads, 0, width], dtype=np.int64))], 0
-    )
-    nothing = operations.broadcast(operations.constant(np.float32(0)), shape)
-    for operation in decoder.get_ops():
-        if operation.get_type_name() == "ReadValue":
-            operation.set_arguments([nothing.output(0)])
-    decoder.validate_nodes_and_infer_types()
+    dataset = nncf.Dataset(calibration)
+    quantized = nncf.quantize(encoder, dataset, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(calibration))
+    fold_zero_points(quantized)
+    return quantized

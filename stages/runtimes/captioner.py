@@ -3,13 +3,14 @@
 import importlib
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
-from stages.checkpoint import read_manifest
+from stages.checkpoint import read_manifest, verify_files
 from stages.command_line import InputError
 from stages.instruction_sets import instruction_sets
 from stages.runtimes.decoding import Decoding
@@ -61,12 +62,16 @@ def open_captioner(checkpoint: Path, threads: int | None = None) -> Captioner:
             "captions may differ, `dvc repro` measures how often",
             file=sys.stderr,
         )
-    try:
-        runtime = importlib.import_module(f"stages.runtimes.{manifest.runtime}")
-    except ImportError as error:
-        raise InputError(
-            f"{checkpoint} runs in {manifest.runtime}, which can't be imported here ({error}): install requirements.txt"
-        ) from None
+    with ThreadPoolExecutor() as pool:  # one core reads the files while another imports
+        verification = pool.submit(verify_files, checkpoint, manifest)
+        try:
+            runtime = importlib.import_module(f"stages.runtimes.{manifest.runtime}")
+        except ImportError as error:
+            raise InputError(
+                f"{checkpoint} runs in {manifest.runtime}, which can't be imported here ({error}): "
+                "install requirements.txt"
+            ) from None
+        verification.result()
     captioner: Captioner = runtime.open_checkpoint(checkpoint, threads)
     return captioner
 

@@ -13,6 +13,9 @@ from stages.runtimes.decoding import Decoding, check_room
 from stages.runtimes.generate import Decoder, Vocabulary, feed, generate
 from stages.runtimes.preprocessing import preprocess, read_preprocessing
 
+# What the decoder takes beside keys and values.
+TOKEN_INPUTS = ("tokens", "position", "parents")
+
 
 def encoder_outputs(layers: int) -> list[str]:
     """The names of the encoder's outputs, which the decoder takes in: keys and values of each decoder layer."""
@@ -26,7 +29,7 @@ def past_inputs(layers: int) -> list[str]:
 
 def decoder_inputs(layers: int) -> list[str]:
     """The names of all that the decoder takes."""
-    return ["tokens", "position", "parents", *encoder_outputs(layers), *past_inputs(layers)]
+    return [*TOKEN_INPUTS, *encoder_outputs(layers), *past_inputs(layers)]
 
 
 def decoder_outputs(layers: int) -> list[str]:

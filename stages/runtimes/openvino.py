@@ -3,14 +3,14 @@
 import os
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from openvino import Core, Tensor, Type
+from openvino import Core, InferRequest, Tensor, Type
 
-from stages.runtimes.graph_captioner import GraphCaptioner
+from stages.checkpoint import read_manifest
+from stages.runtimes.graph_captioner import TOKEN_INPUTS, GraphCaptioner
 from stages.runtimes.memory import released_while_read, small_heap
 
 ENCODER, DECODER = "encoder.xml", "decoder.xml"
@@ -25,9 +25,9 @@ class OpenVinoEngine:
     def __init__(self, checkpoint: Path, threads: int | None) -> None:
         core = Core()
         core.set_property({"CACHE_DIR": str(COMPILED_GRAPHS)})
-        # Checkpoints that pass bfloat16 between their graphs are made to be computed in it where the CPU can.
-        half = core.read_model(checkpoint / ENCODER).output(0).element_type == Type.bf16
-        half = half and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        # Quantized checkpoints pass bfloat16 between their graphs, and are computed in it where the CPU can.
+        quantized = "quantize" in read_manifest(checkpoint).recipe
+        half = quantized and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precision = Type.bf16 if half else Type.f32
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -38,50 +38,47 @@ class OpenVinoEngine:
             settings["INFERENCE_NUM_THREADS"] = threads
         # One token is one row: quantizing it on the fly costs more than the int8 product gains.
         one_row = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 0, "KV_CACHE_PRECISION": precision}
-        graphs = {ENCODER: settings, DECODER: settings | one_row}
-        self.checkpoint, self.not_run_yet = checkpoint, set(graphs)
-        self.spare_tensors: dict[str, Tensor] = {}
-        # Compiling keeps one thread busy, so both graphs together take one's time.
+        # Either graph keeps one thread busy until it is ready, so both together take one's time.
         with released_while_read(checkpoint), ThreadPoolExecutor() as pool:
-            compiled = pool.map(lambda name: core.compile_model(checkpoint / name, "CPU", graphs[name]), graphs)
-            self.requests = {name: model.create_infer_request() for name, model in zip(graphs, compiled, strict=True)}
+            encoder = pool.submit(core.compile_model, checkpoint / ENCODER, "CPU", settings)
+            self.decoder = core.compile_model(checkpoint / DECODER, "CPU", settings | one_row).create_infer_request()
+            self.spare_tensors: dict[str, Tensor] = {}
+            self._run_decoder_once()
+            self.encoder = encoder.result().create_infer_request()
+
+    def _run_decoder_once(self) -> None:
+        """At its first run OpenVINO repacks the weights, and needs the originals no more."""
+        nothing = np.zeros(1, dtype=np.int64)
+        self.start_decoder(self._memory_for_states(pictures=1), pictures=1, beams=1).step(nothing, nothing)
 
     def encode(self, pixels: np.ndarray) -> "States":
         """Pixels to keys and values. The graph takes one picture at a time."""
-        request, states = self.requests[ENCODER], self._memory_for_states(len(pixels))
+        states = self._memory_for_states(len(pixels))
         for number, picture in enumerate(pixels):
-            request.set_tensor("pixels", Tensor(picture[None], shared_memory=True))
+            self.encoder.set_tensor("pixels", Tensor(picture[None], shared_memory=True))
             for name, tensor in states.items():
                 shape = tensor.shape[1:]
-                request.set_tensor(name, Tensor(tensor, [number, *[0] * len(shape)], [number + 1, *shape]))
-            self.infer(ENCODER)
+                self.encoder.set_tensor(name, Tensor(tensor, [number, *[0] * len(shape)], [number + 1, *shape]))
+            self.encoder.infer()
         return states
 
     def _memory_for_states(self, pictures: int) -> "States":
         """Uses the last pictures' memory if nobody holds them any more: the system gives out new pages slowly."""
         tensors, self.spare_tensors = self.spare_tensors, {}
-        outputs = self.requests[ENCODER].model_outputs
-        shapes = {output.any_name: [pictures, *output.shape[1:]] for output in outputs}
+        ports = {port.any_name: port for port in self.decoder.model_inputs if port.any_name not in TOKEN_INPUTS}
+        shapes = {name: [pictures, *port.partial_shape.get_max_shape()[1:]] for name, port in ports.items()}
         if any(name not in tensors or list(tensors[name].shape) != shape for name, shape in shapes.items()):
-            tensors = {output.any_name: Tensor(output.element_type, shapes[output.any_name]) for output in outputs}
+            tensors = {name: Tensor(port.element_type, shapes[name]) for name, port in ports.items()}
         states = States(tensors)
         weakref.finalize(states, setattr, self, "spare_tensors", tensors)
         return states
 
     def start_decoder(self, states: "States", pictures: int, beams: int) -> "OpenVinoDecoder":
         """A decoder with an empty past."""
-        request = self.requests[DECODER]
-        request.reset_state()
+        self.decoder.reset_state()
         for name, tensor in states.items():
-            request.set_tensor(name, tensor)
-        return OpenVinoDecoder(self, (pictures, beams))
-
-    def infer(self, graph: str) -> None:
-        """Runs a graph. At its first run OpenVINO repacks the weights and needs the originals no more."""
-        first = graph in self.not_run_yet
-        with released_while_read(self.checkpoint) if first else nullcontext():
-            self.requests[graph].infer()
-        self.not_run_yet.discard(graph)
+            self.decoder.set_tensor(name, tensor)
+        return OpenVinoDecoder(self.decoder, (pictures, beams))
 
 
 class States(dict[str, Tensor]):
@@ -91,19 +88,18 @@ class States(dict[str, Tensor]):
 class OpenVinoDecoder:
     """A decoder, see `stages.runtimes.generate.Decoder`. Its past is a state of OpenVINO's request."""
 
-    def __init__(self, engine: OpenVinoEngine, shape: tuple[int, int]) -> None:
-        self.engine = engine
+    def __init__(self, request: InferRequest, shape: tuple[int, int]) -> None:
+        self.request = request
         self.tokens, self.position = np.zeros(shape, dtype=np.int64), np.full(1, -1, dtype=np.int64)
         self.parents = np.zeros(self.tokens.size, dtype=np.int32)
-        self.request = engine.requests[DECODER]
-        for name, array in (("tokens", self.tokens), ("position", self.position), ("parents", self.parents)):
+        for name, array in zip(TOKEN_INPUTS, (self.tokens, self.position, self.parents), strict=True):
             self.request.set_tensor(name, Tensor(array, shared_memory=True))
 
     def step(self, tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
         """Appends a token to each row and returns the logits after it."""
         self.tokens.flat[:], self.parents[:] = tokens, parents
         self.position += 1
-        self.engine.infer(DECODER)
+        self.request.infer()
         logits: np.ndarray = self.request.get_tensor("logits").data.reshape(len(tokens), -1)
         return logits
 

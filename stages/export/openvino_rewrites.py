@@ -1,0 +1,110 @@
+"""Rewrites of OpenVINO graphs that neither its converter nor NNCF make."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import openvino
+from openvino import opset13 as operations
+from openvino.preprocess import PrePostProcessor
+
+from stages.runtimes.graph_captioner import decoder_outputs, past_inputs
+
+ALIGNMENT = 64  # bytes
+
+
+def pass_in_bfloat16(
+    encoder: openvino.Model, decoder: openvino.Model, names: Iterable[str]
+) -> tuple[openvino.Model, openvino.Model]:
+    """Makes the encoder's keys and values bfloat16: half the memory for the decoder to read at every token."""
+    giver, taker = PrePostProcessor(encoder), PrePostProcessor(decoder)
+    for name in names:
+        giver.output(name).tensor().set_element_type(openvino.Type.bf16)
+        taker.input(name).tensor().set_element_type(openvino.Type.bf16)
+    return giver.build(), taker.build()
+
+
+def make_stateful(decoder: openvino.Model, layers: int, heads: int, width: int) -> None:
+    """Lets the engine keep the past where it computes it; it starts empty, with as many rows as there are parents."""
+    old_parents = decoder.input("parents").get_node()
+    parents = operations.parameter([-1], np.int32, name="parents")
+    parents.output(0).get_tensor().set_names({"parents"})
+    pasts = [decoder.input(name) for name in past_inputs(layers)]
+    for past in pasts:
+        (reordering,) = past.get_target_inputs()
+        reordering.get_node().input(1).replace_source_output(parents.output(0))
+    decoder.add_parameters([parents])
+    decoder.remove_parameter(old_parents)
+    openvino._offline_transformations.apply_make_stateful_transformation(
+        decoder, dict(zip(past_inputs(layers), decoder_outputs(layers)[1:], strict=True))
+    )
+    shape = operations.concat(
+        [operations.shape_of(parents), operations.constant(np.asarray([heads, 0, width], dtype=np.int64))], 0
+    )
+    nothing = operations.broadcast(operations.constant(np.float32(0)), shape)
+    for operation in decoder.get_ops():
+        if operation.get_type_name() == "ReadValue":
+            operation.set_arguments([nothing.output(0)])
+    decoder.validate_nodes_and_infer_types()
+
+
+def fold_zero_points(encoder: openvino.Model) -> None:
+    """Shifts the ranges of what convolutions take in to start at 0, and their biases by what that adds.
+
+    With zero points, OpenVINO would multiply and add up all weights whenever it opens the graph.
+    """
+    for quantizer in encoder.get_ops():
+        readers = _readers(quantizer) if quantizer.get_type_name() == "FakeQuantize" else []
+        if readers and all(reader.get_type_name() == "Convolution" for reader in readers):
+            _fold_zero_point(quantizer, readers)
+
+
+def _readers(node: openvino.Node) -> list[openvino.Node]:
+    """The operations that compute with what a node gives, however transposed or reshaped."""
+    readers = [target.get_node() for target in node.output(0).get_target_inputs()]
+    moved = [_readers(reader) if reader.get_type_name() in ("Transpose", "Reshape") else [reader] for reader in readers]
+    return [reader for several in moved for reader in several]
+
+
+def _fold_zero_point(quantizer: openvino.Node, convolutions: list[openvino.Node]) -> None:
+    low, high = (_constant(quantizer, port) for port in (1, 2))
+    for port, bound in ((3, np.zeros_like(low)), (4, high - low)):
+        quantizer.input(port).replace_source_output(operations.constant(bound).output(0))
+    for convolution in convolutions:
+        scaled = convolution.input_value(1).get_node()
+        integers, scales = _constant(scaled.input_value(0).get_node(), 0), _constant(scaled, 1)
+        sums = integers.sum(axis=tuple(range(1, integers.ndim)), dtype=np.int64) * scales.ravel()
+        (reader,) = convolution.output(0).get_target_inputs()
+        addition = reader.get_node()
+        bias = _constant(addition, 1)
+        shifted = operations.constant(bias + (low * sums).astype(bias.dtype).reshape(bias.shape))
+        addition.input(1).replace_source_output(shifted.output(0))
+
+
+def _constant(node: openvino.Node, port: int) -> np.ndarray:
+    """The constant that a node takes in."""
+    data: np.ndarray = node.input_value(port).get_node().data
+    return data
+
+
+def save(graph: openvino.Model, path: Path) -> None:
+    """Writes a graph as .xml and .bin, its constants from the smallest to the largest.
+
+    OpenVINO maps the file and reads small constants at every run. Each read maps the pages around it too: between large
+    weights, which are repacked and not read again, that would be much of the file.
+    """
+    openvino.save_model(graph, path, compress_to_fp16=False)
+    document, weights = ElementTree.parse(path), path.with_suffix(".bin")
+    constants = [layer.find("data") for layer in document.iter("layer") if layer.get("type") == "Const"]
+    attributes = [constant.attrib for constant in constants if constant is not None]
+    old, new = weights.read_bytes(), bytearray()
+    moved: dict[tuple[int, int], int] = {}
+    for size, offset in sorted({(int(each["size"]), int(each["offset"])) for each in attributes}):
+        new += bytes(-len(new) % ALIGNMENT)
+        moved[size, offset] = len(new)
+        new += old[offset : offset + size]
+    for each in attributes:
+        each["offset"] = str(moved[int(each["size"]), int(each["offset"])])
+    weights.write_bytes(new)
+    document.write(path)
