@@ -4,6 +4,8 @@
 """
 
 import json
+import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -17,11 +19,13 @@ from stages.command_line import run
 from stages.examples import EVALUATION, read_examples
 from stages.measure.roofline import Peaks, Precision, arithmetic, measure_peaks, shortest_seconds
 from stages.measure.statistics import Estimate, estimate_median
-from stages.measure.timing import Answer, Request, caption_request, parts_request, started, take_turns
+from stages.measure.timing import Answer, Request, Worker, caption_request, parts_request, started, take_turns
 from stages.metrics import REPORTS, write_metrics
 from stages.params import Benchmark, read_params
 from stages.runtimes.decoding import Decoding
 
+# Who starts first may find its files in memory or not, so starts are timed in the first two sessions, once either way.
+TIMED_STARTS = 2
 PARTS = ("preprocess", "encode", "prefill", "token")
 Pair = tuple[Answer, Answer]
 
@@ -59,15 +63,17 @@ def _run_session(
     singles = [caption_request([image], decoding) for image in images]
     parts = [parts_request(image, decoding, settings.new_tokens) for image in images]
     batch = caption_request([images[index % len(images)] for index in range(settings.throughput_batch)], decoding)
+    turn = slice(None, None, 1 if number % 2 == 0 else -1)  # who starts first changes from session to session
     with ExitStack() as stack:
-        order = (baseline, checkpoint) if number % 2 == 0 else (checkpoint, baseline)
-        opened = [stack.enter_context(started(path, settings.threads, singles[0])) for path in order]
-        (first, first_start), (second, second_start) = opened if number % 2 == 0 else reversed(opened)
+        workers, starts = _start(
+            stack, [baseline, checkpoint][turn], settings.threads, singles[0], in_turn=number < TIMED_STARTS
+        )
+        first, second = workers[turn]
 
         def timed(requests: list[Request], rounds: int = settings.rounds) -> list[Pair]:
             return list(take_turns((first, second), requests, rounds, settings.seconds))
 
-        rows = [("start", first_start, second_start)]
+        rows = [("start", *starts[turn])] if starts else []
         rows += [("caption", a["seconds"], b["seconds"]) for a, b in timed(singles)]
         memory = [worker.ask({"do": "memory"})["peak_memory_bytes"] for worker in (first, second)]
         rows.append(("memory", memory[0], memory[1]))
@@ -75,6 +81,24 @@ def _run_session(
         if with_batch:
             rows += [("batch", a["seconds"], b["seconds"]) for a, b in timed([batch], 1)]
     return pd.DataFrame(rows, columns=["measurement", "baseline", "checkpoint"]).assign(session=number)
+
+
+def _start(
+    stack: ExitStack, checkpoints: Iterable[Path], threads: int, request: Request, *, in_turn: bool
+) -> tuple[list[Worker], list[float]]:
+    """Workers that have answered a request and, if they start in turn, the seconds from each one's start to then."""
+    workers: list[Worker] = []
+    seconds: list[float] = []
+    for checkpoint in checkpoints:
+        start = time.perf_counter()
+        workers.append(stack.enter_context(started(checkpoint, threads)))
+        if in_turn:
+            workers[-1].ask(request)
+            seconds.append(time.perf_counter() - start)
+    if not in_turn:
+        for worker in workers:
+            worker.ask(request)
+    return workers, seconds
 
 
 def summarize(samples: pd.DataFrame, settings: Benchmark) -> dict[str, float | int]:

@@ -69,17 +69,29 @@ def _readers(node: openvino.Node) -> list[openvino.Node]:
 
 def _fold_zero_point(quantizer: openvino.Node, convolutions: list[openvino.Node]) -> None:
     low, high = (_constant(quantizer, port) for port in (1, 2))
-    for port, bound in ((3, np.zeros_like(low)), (4, high - low)):
-        quantizer.input(port).replace_source_output(operations.constant(bound).output(0))
+    # Names of our own, as OpenVINO would number them in an order that changes from run to run.
+    name = quantizer.get_friendly_name()
+    for port, bound, role in ((3, np.zeros_like(low), "shifted_low"), (4, high - low, "shifted_high")):
+        quantizer.input(port).replace_source_output(operations.constant(bound, name=f"{name}/{role}").output(0))
     for convolution in convolutions:
         scaled = convolution.input_value(1).get_node()
         integers, scales = _constant(scaled.input_value(0).get_node(), 0), _constant(scaled, 1)
         sums = integers.sum(axis=tuple(range(1, integers.ndim)), dtype=np.int64) * scales.ravel()
-        (reader,) = convolution.output(0).get_target_inputs()
-        addition = reader.get_node()
-        bias = _constant(addition, 1)
-        shifted = operations.constant(bias + (low * sums).astype(bias.dtype).reshape(bias.shape))
-        addition.input(1).replace_source_output(shifted.output(0))
+        _add_to_channels(convolution, (low * sums).astype(np.float32))
+
+
+def _add_to_channels(convolution: openvino.Node, offsets: np.ndarray) -> None:
+    """Adds to the bias of a convolution, or gives it one: the converter leaves out a bias of zeros."""
+    offsets = offsets.reshape([1, -1, *[1] * (convolution.output(0).partial_shape.rank.get_length() - 2)])
+    name = f"{convolution.get_friendly_name()}/shifted_bias"
+    for target in convolution.output(0).get_target_inputs():
+        reader = target.get_node()
+        if reader.get_type_name() == "Add" and reader.input_value(1).get_node().get_type_name() == "Constant":
+            bias = operations.constant(_constant(reader, 1) + offsets, name=name)
+            reader.input(1).replace_source_output(bias.output(0))
+        else:
+            shifted = operations.add(convolution, operations.constant(offsets, name=name), name=f"{name}/add")
+            target.replace_source_output(shifted.output(0))
 
 
 def _constant(node: openvino.Node, port: int) -> np.ndarray:

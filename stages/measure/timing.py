@@ -58,13 +58,11 @@ class Worker:
 
 
 @contextmanager
-def started(checkpoint: Path, threads: int, request: Request) -> Iterator[tuple[Worker, float]]:
-    """A worker process that ends with the block, and the seconds from its start to its first answer."""
-    start = time.perf_counter()
+def started(checkpoint: Path, threads: int) -> Iterator[Worker]:
+    """A worker process that ends with the block."""
     worker = Worker(checkpoint, threads)
     try:
-        worker.ask(request)
-        yield worker, time.perf_counter() - start
+        yield worker
     finally:
         worker.stop()
 
@@ -85,7 +83,7 @@ def take_turns(
     """Puts each request in turn to both workers and yields their answers, until both limits are reached.
 
     Who goes first changes from pair to pair. `rounds` is the least number of pairs, `seconds` the least time. Workers
-    are warm: `started` has had them caption a picture.
+    must be warm, which they are once they have captioned a picture.
     """
     start = time.perf_counter()
     for number, request in enumerate(itertools.cycle(requests)):

@@ -65,7 +65,7 @@ def test_workers_caption_like_the_captioner_and_take_turns(baseline: Path, pictu
 
     expected = caption(open_captioner(baseline), [open_image(path) for path in picture_files], Decoding())
     requests = [caption_request([path], Decoding()) for path in picture_files]
-    with started(baseline, 1, requests[0]) as (first, _), started(baseline, 1, requests[0]) as (second, _):
+    with started(baseline, 1) as first, started(baseline, 1) as second:
         answers = list(take_turns((first, second), requests, rounds=6, seconds=0))
     assert len(answers) == 6
     for number, pair in enumerate(answers):
@@ -73,5 +73,5 @@ def test_workers_caption_like_the_captioner_and_take_turns(baseline: Path, pictu
 
 
 def test_a_worker_that_dies_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="absent died"), started(tmp_path / "absent", 1, {"do": "memory"}):
-        pass
+    with pytest.raises(InputError, match="absent died"), started(tmp_path / "absent", 1) as worker:
+        worker.ask({"do": "memory"})
