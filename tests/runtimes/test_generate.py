@@ -15,18 +15,17 @@ from transformers import BertTokenizer, LogitsProcessorList
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
+from stages.checkpoint import Manifest, seal
 from stages.demo.drawing import draw
 from stages.demo.scenes import compose
-from stages.export import onnxruntime as to_onnxruntime
-from stages.export import openvino as to_openvino
-from stages.runtimes import onnxruntime, openvino
-from stages.runtimes.captioner import Captioner
+from stages.export import onnxruntime, openvino
+from stages.runtimes.captioner import Captioner, open_captioner
 from stages.runtimes.decoding import Decoding
 from stages.runtimes.generate import sample
 from stages.runtimes.pytorch import PyTorchCaptioner
 from tests.conftest import DEMO, PROCESSOR, tiny_model
 
-RUNTIMES = {"onnxruntime": (to_onnxruntime, onnxruntime), "openvino": (to_openvino, openvino)}
+RUNTIMES = {"onnxruntime": onnxruntime, "openvino": openvino}
 
 
 @cache
@@ -42,10 +41,10 @@ def exported(runtime: str, seed: int) -> Captioner:
     for name in PROCESSOR:
         shutil.copyfile(DEMO / name, folder / name)
     (folder / "config.json").write_text(model.config.to_json_string(use_diff=False))
-    to_runtime, of_runtime = RUNTIMES[runtime]
-    to_runtime.export(model, None, [], folder)
-    captioner: Captioner = of_runtime.open_checkpoint(folder, threads=1)
-    return captioner
+    RUNTIMES[runtime].export(model, None, [], folder)
+    manifest = Manifest(runtime=runtime, origin={}, recipe={}, passes={}, libraries={}, validated_on=[])
+    seal(folder, manifest)
+    return open_captioner(folder, threads=1)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
