@@ -16,13 +16,7 @@ from stages.checkpoint import BASELINE, MODELS
 from stages.command_line import run
 from stages.examples import EVALUATION, read_examples
 from stages.images import open_image
-from stages.measure.quality import (
-    cider_per_image,
-    exact_matches,
-    next_token_agreement,
-    reference_metrics,
-    rouge_l_per_image,
-)
+from stages.measure.quality import estimate_bleu_4, next_token_agreement, score_per_image
 from stages.measure.statistics import estimate_mean
 from stages.metrics import REPORTS, write_metrics
 from stages.params import Evaluation, read_params
@@ -50,10 +44,10 @@ def evaluate(
     table = pd.DataFrame({"image": names, "caption": captions, "tokens": [" ".join(map(str, row)) for row in tokens]})
     metrics: Metrics = {"images": len(examples)}
     if all(references):
-        table["cider"] = cider_per_image(captions, references).round(4)
-        table["rouge_l"] = rouge_l_per_image(captions, references).round(4)
-        table["exact_match"] = exact_matches(captions, references).astype(int)
-        metrics |= reference_metrics(captions, references, settings.bootstrap_samples)
+        for metric, scores in score_per_image(captions, references).items():
+            table[metric] = scores.round(4)
+            metrics |= estimate_mean(scores, settings.bootstrap_samples).entries(metric, 4)
+        metrics |= estimate_bleu_4(captions, references, settings.bootstrap_samples).entries("bleu_4", 4)
     return metrics, table
 
 

@@ -13,7 +13,7 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 from scipy.special import log_softmax
 
-from stages.measure.statistics import estimate_mean, estimate_over_images
+from stages.measure.statistics import Estimate, estimate_over_images
 
 # How many n-gram lengths BLEU-4 counts.
 BLEU_ORDER = 4
@@ -24,56 +24,29 @@ def words(caption: str) -> str:
     return " ".join(re.findall(r"[^\W_]+(?:'[^\W_]+)*", caption.lower()))
 
 
-def cider_per_image(captions: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
-    """Each caption's CIDEr, float64 (images,), with the document frequencies of these references.
+def score_per_image(captions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
+    """Each caption's scores against its image's references, float64 (images,) each.
 
-    Source: R. Vedantam et al., CIDEr: Consensus-based Image Description Evaluation, CVPR 2015.
+    `cider`: R. Vedantam et al., CIDEr: Consensus-based Image Description Evaluation, CVPR 2015; with the document
+    frequencies of these references. `rouge_l`, between 0 and 1: C.-Y. Lin, ROUGE: A Package for Automatic Evaluation of
+    Summaries, 2004. `exact_match`: 1 if the caption is, word for word, one of the references, else 0.
     """
-    _, scores = Cider().compute_score(*_as_coco(captions, references))
-    return np.asarray(scores, dtype=np.float64)
+    truth = {image: [words(reference) for reference in own] for image, own in enumerate(references)}
+    candidates = {image: [words(caption)] for image, caption in enumerate(captions)}
+    _, cider = Cider().compute_score(truth, candidates)
+    _, rouge_l = Rouge().compute_score(truth, candidates)
+    exact = [candidates[image][0] in own for image, own in truth.items()]
+    scores = {"cider": cider, "rouge_l": rouge_l, "exact_match": exact}
+    return {name: np.asarray(values, dtype=np.float64) for name, values in scores.items()}
 
 
-def rouge_l_per_image(captions: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
-    """Each caption's ROUGE-L, float64 (images,), between 0 and 1.
-
-    Source: C.-Y. Lin, ROUGE: A Package for Automatic Evaluation of Summaries, 2004.
-    """
-    _, scores = Rouge().compute_score(*_as_coco(captions, references))
-    return np.asarray(scores, dtype=np.float64)
-
-
-def exact_matches(captions: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
-    """Whether each caption is, word for word, one of its references: float64 (images,) of 0 and 1."""
-    matches = [
-        words(caption) in {words(reference) for reference in own}
-        for caption, own in zip(captions, references, strict=True)
-    ]
-    return np.asarray(matches, dtype=np.float64)
-
-
-def bleu_4(captions: Sequence[str], references: Sequence[Sequence[str]], images: np.ndarray) -> float:
-    """BLEU-4 of the images with these indices, int64 (any number,), taken together; between 0 and 1.
+def estimate_bleu_4(captions: Sequence[str], references: Sequence[Sequence[str]], resamples: int) -> Estimate:
+    """BLEU-4 of all captions together, between 0 and 1, with its interval over images.
 
     Source: K. Papineni et al., BLEU: a Method for Automatic Evaluation of Machine Translation, ACL 2002.
     """
-    return _bleu_of(_bleu_counts(captions, references), images)
-
-
-def reference_metrics(
-    captions: Sequence[str], references: Sequence[Sequence[str]], resamples: int
-) -> dict[str, float | int]:
-    """CIDEr, BLEU-4, ROUGE-L and exact match with their 95 % intervals over images."""
-    cider = estimate_mean(list(cider_per_image(captions, references)), resamples)
-    rouge_l = estimate_mean(list(rouge_l_per_image(captions, references)), resamples)
-    exact = estimate_mean(list(exact_matches(captions, references)), resamples)
     counts = _bleu_counts(captions, references)
-    bleu = estimate_over_images(len(captions), lambda images: _bleu_of(counts, images), resamples)
-    return {
-        **cider.entries("cider", 4),
-        **bleu.entries("bleu_4", 4),
-        **rouge_l.entries("rouge_l", 4),
-        **exact.entries("exact_match", 4),
-    }
+    return estimate_over_images(len(captions), lambda images: _bleu_of(counts[images].sum(axis=-2)), resamples)
 
 
 def next_token_agreement(logits: np.ndarray, baseline_logits: np.ndarray) -> tuple[float, float]:
@@ -89,13 +62,6 @@ def next_token_agreement(logits: np.ndarray, baseline_logits: np.ndarray) -> tup
     return same, float(np.mean(divergence))
 
 
-def _as_coco(
-    captions: Sequence[str], references: Sequence[Sequence[str]]
-) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
-    truth = {image: [words(reference) for reference in own] for image, own in enumerate(references)}
-    return truth, {image: [words(caption)] for image, caption in enumerate(captions)}
-
-
 def _bleu_counts(captions: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
     """What BLEU adds up over images: (images, 2 * order + 2), namely matches and totals per order, and both lengths."""
     scorer = BleuScorer(n=BLEU_ORDER)
@@ -109,12 +75,11 @@ def _bleu_counts(captions: Sequence[str], references: Sequence[Sequence[str]]) -
     return np.asarray(rows, dtype=np.float64)
 
 
-def _bleu_of(counts: np.ndarray, images: np.ndarray) -> float:
-    totals = counts[images].sum(axis=0)
-    matches, guesses = totals[:BLEU_ORDER], totals[BLEU_ORDER : 2 * BLEU_ORDER]
-    length, reference_length = totals[-2:]
-    if length == 0:
-        return 0.0
+def _bleu_of(totals: np.ndarray) -> np.ndarray:
+    """BLEU of counts that were added up over images, (..., 2 * order + 2) to (...)."""
+    matches, guesses = totals[..., :BLEU_ORDER], totals[..., BLEU_ORDER : 2 * BLEU_ORDER]
+    length, reference_length = totals[..., -2], totals[..., -1]
     precisions = (matches + 1e-15) / (guesses + 1e-9)  # the library's guards against division by zero
-    brevity_penalty = min(1.0, float(np.exp(1 - reference_length / length)))
-    return brevity_penalty * float(np.exp(np.mean(np.log(precisions))))
+    brevity_penalty = np.exp(np.minimum(0, 1 - reference_length / np.maximum(length, 1e-9)))
+    bleu: np.ndarray = brevity_penalty * np.exp(np.log(precisions).mean(axis=-1))
+    return bleu

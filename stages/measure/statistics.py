@@ -48,18 +48,19 @@ def estimate_mean(samples: Sequence[float], resamples: int) -> Estimate:
     return Estimate(float(values.mean()), *result.confidence_interval)
 
 
-def estimate_over_images(images: int, statistic: Callable[[np.ndarray], float], resamples: int) -> Estimate:
+def estimate_over_images(images: int, statistic: Callable[[np.ndarray], np.ndarray], resamples: int) -> Estimate:
     """A figure of a whole set of images that is no mean of its parts, such as BLEU.
 
-    `statistic` takes the indices, int64 (images,), of the images that a resample consists of.
+    `statistic` takes the indices of the images that resamples consist of, int64 (..., images), and returns (...).
     """
     indices = np.arange(images)
     result = bootstrap(
         (indices,),
-        lambda sample: statistic(sample.astype(np.int64)),
+        lambda samples, axis: statistic(samples.astype(np.int64)),
         n_resamples=resamples,
-        vectorized=False,
+        batch=256,
+        vectorized=True,
         method="percentile",
         rng=np.random.default_rng(SEED),
     )
-    return Estimate(statistic(indices), *result.confidence_interval)
+    return Estimate(float(statistic(indices)), *result.confidence_interval)

@@ -54,7 +54,7 @@ def test_sessions_that_differ_widen_the_interval() -> None:
 
 def test_a_figure_over_images_is_resampled_by_image() -> None:
     values = np.arange(50, dtype=np.float64)
-    estimate = estimate_over_images(50, lambda images: float(values[images].mean()), 300)
+    estimate = estimate_over_images(50, lambda images: values[images].mean(axis=-1), 300)
     assert estimate.value == values.mean()
     assert estimate.low < values.mean() < estimate.high
 
