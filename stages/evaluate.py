@@ -77,10 +77,10 @@ def compare(
     table["kl"] = [round(divergence, 6) for _, divergence in agreement]
     metrics: Metrics = {}
     for column in ("same_caption", "same_next_token", "kl"):
-        metrics |= estimate_mean(list(table[column]), settings.bootstrap_samples).entries(column, 6)
+        metrics |= estimate_mean(table[column].to_numpy(), settings.bootstrap_samples).entries(column, 6)
     if "cider" in table:
         change = table["cider"] - baseline_table["cider"]
-        metrics |= estimate_mean(list(change), settings.bootstrap_samples).entries("cider_change", 4)
+        metrics |= estimate_mean(change.to_numpy(), settings.bootstrap_samples).entries("cider_change", 4)
     return metrics
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from torch.nn.utils.prune import L1Unstructured
 from transformers import BlipForConditionalGeneration
 
 from stages.checkpoint import WEIGHTS, read_manifest, sha256
@@ -82,6 +83,8 @@ def test_pruning_takes_the_smallest_weights(baseline: Path) -> None:
     kept = model.get_submodule(name).weight != 0
     magnitudes = before.get_submodule(name).weight.abs()
     assert magnitudes[kept].min() >= magnitudes[~kept].max()
+    mask = L1Unstructured(amount=0.3).compute_mask(before.get_submodule(name).weight, torch.ones(kept.shape))
+    assert torch.equal(kept, mask.bool())
 
 
 def test_a_plain_float_checkpoint_opens_in_transformers_itself(

@@ -11,7 +11,7 @@ import torch
 
 SIDE = 2048  # large enough for matrix products to reach the peak, and for a product to take milliseconds
 BYTES_TO_READ = 1 << 28  # far more than caches hold
-REPEATS = 12
+REPEATS = 5
 Precision = Literal["int8", "bfloat16", "float32"]
 BYTES = {"int8": 1, "bfloat16": 2, "float32": 4}
 

@@ -39,7 +39,7 @@ def estimate_median(samples: Sequence[float], sessions: Sequence[int], resamples
     return Estimate(float(np.median(values)), float(low), float(high))
 
 
-def estimate_mean(samples: Sequence[float], resamples: int) -> Estimate:
+def estimate_mean(samples: Sequence[float] | np.ndarray, resamples: int) -> Estimate:
     """The mean of at least two samples."""
     values = np.asarray(samples)
     result = bootstrap(

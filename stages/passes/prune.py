@@ -2,8 +2,8 @@
 
 from typing import Any
 
+import numpy as np
 import torch
-from torch.nn.utils.prune import L1Unstructured
 
 from stages.params import Prune
 
@@ -16,15 +16,15 @@ def apply(model: torch.nn.Module, settings: Prune) -> dict[str, Any]:
 
     Returns the reached sparsity, overall and per layer (shares between 0 and 1).
     """
-    method = L1Unstructured(amount=settings.amount)
     sparsity: dict[str, float] = {}
     zeros = weights = 0
     with torch.no_grad():
         for name, layer in model.named_modules():
             if not isinstance(layer, torch.nn.Linear):
                 continue
-            mask = method.compute_mask(layer.weight, default_mask=torch.ones_like(layer.weight))
-            layer.weight.mul_(mask)
+            values = layer.weight.detach().numpy().reshape(-1)  # a view
+            count = round(settings.amount * values.size)
+            values[np.argpartition(np.abs(values), count - 1)[:count]] = 0
             layer_zeros = layer.weight.numel() - int(torch.count_nonzero(layer.weight))
             sparsity[name] = round(layer_zeros / layer.weight.numel(), 4)
             zeros += layer_zeros
