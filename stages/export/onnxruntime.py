@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -42,7 +43,8 @@ class Int8Embedding(torch.nn.Module):
 def export(
     model: BlipForConditionalGeneration, quantize: Quantize | None, calibration: Sequence[np.ndarray], directory: Path
 ) -> dict[str, Any]:
-    """Writes encoder.onnx and decoder.onnx. Dynamic int8 needs no calibration. May change the model.
+    """Writes encoder.onnx and decoder.onnx, their weights beside them. Dynamic int8 needs no calibration. May change
+    the model.
 
     Returns what was quantized, for the checkpoint's manifest.
     """
@@ -88,15 +90,18 @@ def _write(graph: Path, quantize: Quantize | None, output: Path) -> None:
     """Folds constants, without which weights are not recognized as such, and quantizes."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    folded = graph.with_suffix(".folded.onnx") if quantize else output
+    finished = folded = graph.with_suffix(".folded.onnx")
     options.optimized_model_filepath = str(folded)
     onnxruntime.InferenceSession(graph, options)
     if quantize:
+        finished = graph.with_suffix(".quantized.onnx")
         quantize_dynamic(
             folded,
-            output,
+            finished,
             op_types_to_quantize=["MatMul"],
             weight_type=QuantType.QInt8,
             per_channel=True,
             reduce_range=True,
         )
+    # Weights in a file of their own are mapped into memory instead of being read and copied.
+    onnx.save_model(onnx.load(finished), output, save_as_external_data=True, location=f"{output.name}.data")

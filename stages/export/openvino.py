@@ -10,8 +10,9 @@ from typing import Any
 
 import nncf
 import numpy as np
-import openvino
 import torch
+from openvino import Model
+from openvino.tools.ovc import convert_model
 from torch.nn.functional import linear
 from transformers import BlipForConditionalGeneration
 
@@ -67,17 +68,17 @@ def _convert(
     dynamic_shapes: tuple[Any, ...] | None,
     inputs: list[str],
     outputs: list[str],
-) -> openvino.Model:
+) -> Model:
     with torch.no_grad():
         program = torch.export.export(graph, example, dynamic_shapes=dynamic_shapes)
-    converted = openvino.convert_model(program)
+    converted = convert_model(program)
     for ports, names in ((converted.inputs, inputs), (converted.outputs, outputs)):
         for port, name in zip(ports, names, strict=True):
             port.get_tensor().set_names({name})
     return converted
 
 
-def _quantize_activations(encoder: openvino.Model, calibration: Sequence[np.ndarray]) -> openvino.Model:
+def _quantize_activations(encoder: Model, calibration: Sequence[np.ndarray]) -> Model:
     dataset = nncf.Dataset(calibration)
     quantized = nncf.quantize(encoder, dataset, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(calibration))
     fold_zero_points(quantized)

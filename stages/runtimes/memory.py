@@ -10,7 +10,7 @@ from pathlib import Path
 MAPS = Path("/proc/self/maps")
 MADV_DONTNEED = 4
 M_ARENA_MAX = -8
-PAUSE_SECONDS = 0.01
+PAUSE_SECONDS = 0.05
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Runs a checkpoint with ONNX Runtime, without torch."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,10 @@ class OnnxRuntimeEngine:
     """An engine, see `stages.runtimes.graph_captioner.Engine`. Keys and values stay in ONNX Runtime's own memory."""
 
     def __init__(self, checkpoint: Path, threads: int | None) -> None:
-        self.encoder, self.decoder = (_open_session(checkpoint / name, threads) for name in (ENCODER, DECODER))
+        with ThreadPoolExecutor() as pool:
+            encoder = pool.submit(_open_session, checkpoint / ENCODER, threads)
+            self.decoder = _open_session(checkpoint / DECODER, threads)
+            self.encoder = encoder.result()
 
     def encode(self, pixels: np.ndarray) -> dict[str, OrtValue]:
         """Pixels to keys and values by their names."""

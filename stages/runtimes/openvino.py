@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from openvino import Core, InferRequest, Tensor, Type
 
 from stages.checkpoint import read_manifest
 from stages.runtimes.graph_captioner import TOKEN_INPUTS, GraphCaptioner
 from stages.runtimes.memory import released_while_read, small_heap
+from stages.runtimes.openvino_api import Core, InferRequest, Tensor, Type
 
 ENCODER, DECODER = "encoder.xml", "decoder.xml"
 # OpenVINO keeps here what it made of a graph for this CPU, and starts in a fraction of the time when it finds it.
