@@ -4,11 +4,12 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-import typer
-from pydantic import ValidationError
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -19,11 +20,20 @@ class InputError(Exception):
 
 def run(main: Callable[..., Any]) -> None:
     """Runs `main` with arguments from the command line; its type hints are the command's options."""
+    import typer  # here, as all modules import this one and few are commands
+
+    with ending_in_one_sentence():
+        typer.run(main)
+
+
+@contextmanager
+def ending_in_one_sentence() -> Iterator[None]:
+    """Ends the process with a sentence and status 1 if the block finds something that the user has to put right."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").addHandler(logging.NullHandler())
     try:
-        typer.run(main)
+        yield
     except InputError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
@@ -34,7 +44,7 @@ def run(main: Callable[..., Any]) -> None:
         )
 
 
-def explain(error: ValidationError) -> str:
+def explain(error: "ValidationError") -> str:
     """The first thing that pydantic found wrong, as «where: what (got value)»."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])

@@ -31,7 +31,7 @@ class Worker:
         self.checkpoint = checkpoint
         limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "stages.measure.worker", str(checkpoint), "--threads", str(threads)],
+            [sys.executable, "-m", "stages.measure.worker", str(checkpoint), str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **limits, "PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error"},

@@ -10,12 +10,11 @@ import sys
 import time
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from PIL import Image
 
-from stages.command_line import run
+from stages.command_line import ending_in_one_sentence
 from stages.images import open_image
 from stages.runtimes.captioner import Captioner, caption, open_captioner
 from stages.runtimes.decoding import Decoding
@@ -71,15 +70,13 @@ def _picture(path: str) -> Image.Image:
     return open_image(Path(path))
 
 
-def main(
-    checkpoint: Annotated[Path, typer.Argument()],
-    threads: Annotated[int, typer.Option(help="how many threads the runtime may use")],
-) -> None:
-    """Answers requests until standard input ends."""
+def main(checkpoint: Path, threads: int) -> None:
+    """Answers requests until standard input ends. `threads` is how many the runtime may use."""
     captioner = open_captioner(checkpoint, threads)
     for line in sys.stdin:
         print(json.dumps(answer(captioner, json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":
-    run(main)
+    with ending_in_one_sentence():  # without typer, whose import would count as a part of the checkpoint's start
+        main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -48,8 +48,11 @@ class OpenVinoEngine:
 
     def _run_decoder_once(self) -> None:
         """At its first run OpenVINO repacks the weights, and needs the originals no more."""
+        states = self._memory_for_states(pictures=1)
+        for tensor in states.values():
+            tensor.data.fill(0)  # else the system gives out each page twice: for reading, then for the encoder to write
         nothing = np.zeros(1, dtype=np.int64)
-        self.start_decoder(self._memory_for_states(pictures=1), pictures=1, beams=1).step(nothing, nothing)
+        self.start_decoder(states, pictures=1, beams=1).step(nothing, nothing)
 
     def encode(self, pixels: np.ndarray) -> "States":
         """Pixels to keys and values. The graph takes one picture at a time."""
