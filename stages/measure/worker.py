@@ -10,14 +10,14 @@ import sys
 import time
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL import Image
 
 from stages.command_line import ending_in_one_sentence
+from stages.images import open_image
 from stages.runtimes.captioner import Captioner, caption, open_captioner
 from stages.runtimes.decoding import Decoding
-
-if TYPE_CHECKING:  # imported when the checkpoint's files are being verified
-    from PIL import Image
 
 
 def answer(captioner: Captioner, request: dict[str, Any]) -> dict[str, Any]:
@@ -33,9 +33,7 @@ def answer(captioner: Captioner, request: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - start, "captions": captions}
 
 
-def time_parts(
-    captioner: Captioner, images: "list[Image.Image]", decoding: Decoding, new_tokens: int
-) -> dict[str, Any]:
+def time_parts(captioner: Captioner, images: list[Image.Image], decoding: Decoding, new_tokens: int) -> dict[str, Any]:
     """Times the parts of captioning: preprocess, encode, the first token (prefill), and each further one (token)."""
     start = time.perf_counter()
     pixels = captioner.preprocess(images)
@@ -68,9 +66,7 @@ def peak_memory_bytes() -> int:
 
 
 @cache
-def _picture(path: str) -> "Image.Image":
-    from stages.images import open_image
-
+def _picture(path: str) -> Image.Image:
     return open_image(Path(path))
 
 

@@ -5,16 +5,15 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
 
 from stages.checkpoint import read_manifest, verify_files
 from stages.command_line import InputError
 from stages.instruction_sets import instruction_sets
 from stages.runtimes.decoding import Decoding
-
-if TYPE_CHECKING:  # what takes long to import is imported while a checkpoint's files are verified
-    import numpy as np
-    from PIL import Image
 
 
 class Captioner(Protocol):
@@ -23,7 +22,7 @@ class Captioner(Protocol):
     Pixels and states are the runtime's own; nothing outside of it looks into them.
     """
 
-    def preprocess(self, images: "Sequence[Image.Image]") -> Any:
+    def preprocess(self, images: Sequence[Image.Image]) -> Any:
         """RGB pictures of any size to what the encoder takes."""
         ...
 
@@ -39,7 +38,7 @@ class Captioner(Protocol):
         """Token ids to the caption that a person reads."""
         ...
 
-    def next_token_logits(self, states: Any, tokens: Sequence[Sequence[int]]) -> "list[np.ndarray]":
+    def next_token_logits(self, states: Any, tokens: Sequence[Sequence[int]]) -> list[np.ndarray]:
         """For each picture, the logits after the beginning and after each of the given tokens.
 
         Returns one float32 array of shape (1 + number of tokens, vocabulary) per picture.
@@ -77,7 +76,7 @@ def open_captioner(checkpoint: Path, threads: int | None = None) -> Captioner:
     return captioner
 
 
-def caption(captioner: Captioner, images: "Sequence[Image.Image]", decoding: Decoding) -> list[str]:
+def caption(captioner: Captioner, images: Sequence[Image.Image], decoding: Decoding) -> list[str]:
     """Captions a batch of RGB pictures."""
     states = captioner.encode(captioner.preprocess(images))
     return [captioner.detokenize(tokens) for tokens in captioner.decode(states, decoding)]
