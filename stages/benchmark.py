@@ -5,7 +5,6 @@
 
 import json
 import time
-from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,7 @@ from stages.command_line import run
 from stages.examples import EVALUATION, read_examples
 from stages.measure.roofline import Peaks, Precision, arithmetic, measure_peaks, shortest_seconds
 from stages.measure.statistics import Estimate, estimate_median
-from stages.measure.timing import Answer, Request, Worker, caption_request, parts_request, started, take_turns
+from stages.measure.timing import Answer, Request, caption_request, parts_request, started, take_turns
 from stages.metrics import REPORTS, write_metrics
 from stages.params import Benchmark, read_params
 from stages.runtimes.decoding import Decoding
@@ -64,11 +63,14 @@ def _run_session(
     parts = [parts_request(image, decoding, settings.new_tokens) for image in images]
     batch = caption_request([images[index % len(images)] for index in range(settings.throughput_batch)], decoding)
     turn = slice(None, None, 1 if number % 2 == 0 else -1)  # who starts first changes from session to session
+    starts: list[float] = []
+    if number < TIMED_STARTS:
+        starts = [_time_start(path, settings.threads, singles[0]) for path in [baseline, checkpoint][turn]]
     with ExitStack() as stack:
-        workers, starts = _start(
-            stack, [baseline, checkpoint][turn], settings.threads, singles[0], in_turn=number < TIMED_STARTS
-        )
-        first, second = workers[turn]
+        pair = [stack.enter_context(started(path, settings.threads)) for path in [baseline, checkpoint]]
+        for worker in pair:
+            worker.ask(singles[0])
+        first, second = pair
 
         def timed(requests: list[Request], rounds: int = settings.rounds) -> list[Pair]:
             return list(take_turns((first, second), requests, rounds, settings.seconds))
@@ -83,22 +85,12 @@ def _run_session(
     return pd.DataFrame(rows, columns=["measurement", "baseline", "checkpoint"]).assign(session=number)
 
 
-def _start(
-    stack: ExitStack, checkpoints: Iterable[Path], threads: int, request: Request, *, in_turn: bool
-) -> tuple[list[Worker], list[float]]:
-    """Workers that have answered a request and, if they start in turn, the seconds from each one's start to then."""
-    workers: list[Worker] = []
-    seconds: list[float] = []
-    for checkpoint in checkpoints:
-        start = time.perf_counter()
-        workers.append(stack.enter_context(started(checkpoint, threads)))
-        if in_turn:
-            workers[-1].ask(request)
-            seconds.append(time.perf_counter() - start)
-    if not in_turn:
-        for worker in workers:
-            worker.ask(request)
-    return workers, seconds
+def _time_start(checkpoint: Path, threads: int, request: Request) -> float:
+    """Seconds from a process's start to its first answer, with no other worker alive, as where a checkpoint is used."""
+    start = time.perf_counter()
+    with started(checkpoint, threads) as worker:
+        worker.ask(request)
+        return time.perf_counter() - start
 
 
 def summarize(samples: pd.DataFrame, settings: Benchmark) -> dict[str, float | int]:
