@@ -4,7 +4,6 @@ import io
 import warnings
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from stages.command_line import InputError
@@ -46,6 +45,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _stretch_to_8_bits(image: Image.Image) -> Image.Image:
     """Gray values of more than 8 bits to 0..255: of 16 bits by their full scale, others by the range they use."""
+    import numpy as np  # here, as few pictures need it and a captioner's start would wait for it
+
     values = np.nan_to_num(np.asarray(image, dtype=np.float64))
     low, high = float(values.min()), float(values.max())
     if image.mode.startswith("I;16") or (image.mode == "I" and low >= 0 and 255 < high <= 65535):

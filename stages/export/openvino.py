@@ -21,6 +21,7 @@ from stages.export.graphs import (
     EncoderGraph,
     decoder_example,
     encoder_example,
+    fold_layer_norms,
     heads_and_width,
     linear_as_convolution,
 )
@@ -39,7 +40,10 @@ def export(
     """
     layers = model.config.text_config.num_hidden_layers
     # In int8, and for one picture, OpenVINO's convolution is a tenth quicker than its product of matrices.
-    product = linear_as_convolution if quantize and quantize.scheme == "static-int8" else linear
+    product = linear
+    if quantize and quantize.scheme == "static-int8":
+        product = linear_as_convolution
+        fold_layer_norms(model)
     one_picture = tuple(example[:1] for example in encoder_example(model)[0])
     encoder = _convert(EncoderGraph(model, product), one_picture, None, ["pixels"], encoder_outputs(layers))
     encoder.reshape(list(one_picture[0].shape))

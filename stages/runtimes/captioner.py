@@ -1,19 +1,22 @@
 """What every runtime offers: a captioner, opened from a checkpoint directory."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 from PIL import Image
 
 from stages.checkpoint import read_manifest, verify_files
 from stages.command_line import InputError
 from stages.instruction_sets import instruction_sets
 from stages.runtimes.decoding import Decoding
+
+if TYPE_CHECKING:  # a runtime imports it, while the checkpoint's files are verified
+    import numpy as np
 
 
 class Captioner(Protocol):
@@ -38,7 +41,7 @@ class Captioner(Protocol):
         """Token ids to the caption that a person reads."""
         ...
 
-    def next_token_logits(self, states: Any, tokens: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    def next_token_logits(self, states: Any, tokens: Sequence[Sequence[int]]) -> "list[np.ndarray]":
         """For each picture, the logits after the beginning and after each of the given tokens.
 
         Returns one float32 array of shape (1 + number of tokens, vocabulary) per picture.
@@ -62,6 +65,9 @@ def open_captioner(checkpoint: Path, threads: int | None = None) -> Captioner:
             "captions may differ, `dvc repro` measures how often",
             file=sys.stderr,
         )
+    if manifest.runtime != "pytorch":
+        # Nothing multiplies matrices with numpy then, but its threads would spin for a while, waiting for some.
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
     with ThreadPoolExecutor() as pool:  # one core reads the files while another imports
         verification = pool.submit(verify_files, checkpoint, manifest)
         try:
