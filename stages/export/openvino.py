@@ -19,6 +19,7 @@ from transformers import BlipForConditionalGeneration
 from stages.export.graphs import (
     DecoderGraph,
     EncoderGraph,
+    Product,
     decoder_example,
     encoder_example,
     fold_layer_norms,
@@ -40,7 +41,7 @@ def export(
     """
     layers = model.config.text_config.num_hidden_layers
     # In int8, and for one picture, OpenVINO's convolution is a tenth quicker than its product of matrices.
-    product = linear
+    product: Product = linear
     if quantize and quantize.scheme == "static-int8":
         product = linear_as_convolution
         fold_layer_norms(model)
