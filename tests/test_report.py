@@ -34,7 +34,8 @@ def test_untrained_weights_are_reported_without_caption_scores(tmp_path: Path) -
     make_dataset(Noise(kind="noise", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
     names = ("speedup", "latency_ms", "encode_ms", "prefill_ms", "token_ms", "throughput_images_per_s")
     times = {f"{name}{end}": 2.0 for name in names for end in ("", "_ci_low", "_ci_high")}
-    times |= {"load_s": 1.0, "peak_memory_mb": 100.0, "checkpoint_mb": 10.0, "roofline_share": 0.625}
+    times |= {"load_s": 1.0, "load_speedup": 5.5, "peak_memory_mb": 100.0, "peak_memory_share": 0.33}
+    times |= {"throughput_speedup": 4.4, "checkpoint_mb": 10.0, "roofline_share": 0.625}
     times |= {
         "peak_int8_gops": 860.0,
         "peak_bfloat16_gops": 415.0,
@@ -64,7 +65,7 @@ def test_untrained_weights_are_reported_without_caption_scores(tmp_path: Path) -
     page = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "A CPU" in page
     assert "CIDEr" not in page
-    assert "| 62 % |" in page
+    assert "| 2.0 (2.0–2.0), 4.4x | 1.0, 5.5x | 100, 33 % | 10.0 | 62 % |" in page
     assert "The weights are untrained or the pictures uncaptioned" in page
     assert "word1 \\| word2" in page
     assert Image.open(tmp_path / "examples.png").width > 500
