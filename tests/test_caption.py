@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,13 @@ def test_wrong_paths_are_one_sentence(
         run_stage("caption", "--checkpoint", checkpoint, picture_files[0], cwd=tmp_path), "there is no params.yaml"
     )
     assert (PROJECT / "params.yaml").is_file()
+
+
+def test_what_takes_long_to_import_waits_until_files_are_being_verified() -> None:
+    program = (
+        "import sys, stages.caption, stages.measure.worker;"
+        "print(*{'numpy', 'torch', 'openvino', 'onnxruntime'} & sys.modules.keys())"
+    )
+    process = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, encoding="utf-8")
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.split() == []

@@ -37,7 +37,8 @@ def export(
 ) -> dict[str, Any]:
     """Writes encoder.xml and decoder.xml with their weights in .bin files.
 
-    `calibration` is pixels, float32 (1, 3, side, side) each. Returns what was quantized, for the checkpoint's manifest.
+    `calibration` is pixels, float32 (1, 3, side, side) each. May change the model. Returns what was quantized, for the
+    checkpoint's manifest.
     """
     layers = model.config.text_config.num_hidden_layers
     # In int8, and for one picture, OpenVINO's convolution is a tenth quicker than its product of matrices.
