@@ -71,25 +71,6 @@ class EncoderGraph(torch.nn.Module):
         return self.product(states, layer.weight, layer.bias)
 
 
-@torch.no_grad()
-def fold_layer_norms(model: BlipForConditionalGeneration) -> None:
-    """Moves the scale and the offset of the encoder's layer norms into the linear layers that read them, in place.
-
-    The model computes the same, with a norm that engines join with the quantization behind it.
-    """
-    vision = model.vision_model
-    readers = [(layer.layer_norm1, [layer.self_attn.qkv]) for layer in vision.encoder.layers]
-    readers += [(layer.layer_norm2, [layer.mlp.fc1]) for layer in vision.encoder.layers]
-    crossed = [layer.crossattention.self for layer in model.text_decoder.bert.encoder.layer]
-    readers.append((vision.post_layernorm, [part for layer in crossed for part in (layer.key, layer.value)]))
-    for norm, layers in readers:
-        for reader in layers:
-            reader.bias += reader.weight @ norm.bias
-            reader.weight *= norm.weight
-        norm.weight.fill_(1)
-        norm.bias.zero_()
-
-
 class DecoderGraph(torch.nn.Module):
     """One decoding step: one token for each beam of each picture.
 

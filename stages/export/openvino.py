@@ -22,10 +22,10 @@ from stages.export.graphs import (
     Product,
     decoder_example,
     encoder_example,
-    fold_layer_norms,
     heads_and_width,
     linear_as_convolution,
 )
+from stages.export.layer_norms import fold_layer_norms
 from stages.export.openvino_rewrites import fold_zero_points, make_stateful, pass_in_bfloat16, save
 from stages.params import Quantize
 from stages.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs
@@ -41,23 +41,22 @@ def export(
     checkpoint's manifest.
     """
     layers = model.config.text_config.num_hidden_layers
-    # In int8, and for one picture, OpenVINO's convolution is a tenth quicker than its product of matrices.
+    record: dict[str, Any] = {"scheme": quantize.scheme} if quantize else {}
     product: Product = linear
     if quantize and quantize.scheme == "static-int8":
+        # In int8, and for one picture, OpenVINO's convolution is a tenth quicker than its product of matrices.
         product = linear_as_convolution
-        fold_layer_norms(model)
+        record["calibration_pictures"] = len(calibration)
+        record["folded_layer_norms"] = fold_layer_norms(model, calibration)
     one_picture = tuple(example[:1] for example in encoder_example(model)[0])
     encoder = _convert(EncoderGraph(model, product), one_picture, None, ["pixels"], encoder_outputs(layers))
     encoder.reshape(list(one_picture[0].shape))
     decoder = _convert(DecoderGraph(model), *decoder_example(model), decoder_inputs(layers), decoder_outputs(layers))
     decoder.reshape({name: [-1, *encoder.output(name).partial_shape[1:]] for name in encoder_outputs(layers)})
-    record: dict[str, Any] = {}
     if quantize:
-        record["scheme"] = quantize.scheme
         nncf.set_log_level("ERROR")
         decoder = nncf.compress_weights(decoder, mode=nncf.CompressWeightsMode.INT8_SYM)
         if quantize.scheme == "static-int8":
-            record["calibration_pictures"] = len(calibration)
             encoder = _quantize_activations(encoder, calibration)
         else:
             encoder = nncf.compress_weights(encoder, mode=nncf.CompressWeightsMode.INT8_SYM)

@@ -13,17 +13,15 @@ import numpy as np
 import onnx
 import openvino
 import pytest
-import torch
 from PIL import Image
 
 from stages.checkpoint import Manifest, read_manifest, seal
 from stages.download import download
-from stages.export.graphs import EncoderGraph, fold_layer_norms
 from stages.optimize import optimize
 from stages.params import FolderSource, Prune, Quantize, Recipe
 from stages.runtimes.captioner import caption, open_captioner
 from stages.runtimes.decoding import Decoding
-from tests.conftest import DEMO, PROJECT, assert_one_sentence, tiny_model
+from tests.conftest import DEMO, PROJECT, assert_one_sentence
 
 PRUNE = Prune(method="l1_unstructured", amount=0.3)
 DYNAMIC, STATIC = Quantize(scheme="dynamic-int8"), Quantize(scheme="static-int8")
@@ -70,22 +68,6 @@ def test_every_recipe_runs_in_every_runtime(
     assert correlation > least
     for decoding in (Decoding(max_new_tokens=20), Decoding(beams=3, prompt="a picture of")):
         assert len(caption(captioner, pictures, decoding)) == len(pictures)
-
-
-def test_folding_layer_norms_changes_no_result() -> None:
-    model = tiny_model()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "norm" in name:  # which start at 1 and 0, where folding would have nothing to do
-                parameter += torch.randn_like(parameter) / 2
-    pixels = torch.randn(2, 3, 128, 128)
-    with torch.no_grad():
-        before = EncoderGraph(model)(pixels)
-        fold_layer_norms(model)
-        after = EncoderGraph(model)(pixels)
-    norms = [module for module in model.vision_model.modules() if isinstance(module, torch.nn.LayerNorm)]
-    assert all(torch.equal(norm.weight, torch.ones(32)) and not norm.bias.any() for norm in norms)
-    assert all(torch.allclose(*pair, atol=1e-4) for pair in zip(before, after, strict=True))
 
 
 @pytest.mark.parametrize("name", ["onnx_int8", "openvino_int8"])
