@@ -23,7 +23,7 @@ from stages.metrics import REPORTS, write_metrics
 from stages.params import Benchmark, read_params
 from stages.runtimes.decoding import Decoding
 
-# Who starts first may find its files in memory or not, so starts are timed in the first two sessions, once either way.
+# How many sessions time starts as well, which take long.
 TIMED_STARTS = 2
 PARTS = ("preprocess", "encode", "prefill", "token")
 Pair = tuple[Answer, Answer]
@@ -62,10 +62,6 @@ def _run_session(
     singles = [caption_request([image], decoding) for image in images]
     parts = [parts_request(image, decoding, settings.new_tokens) for image in images]
     batch = caption_request([images[index % len(images)] for index in range(settings.throughput_batch)], decoding)
-    turn = slice(None, None, 1 if number % 2 == 0 else -1)  # who starts first changes from session to session
-    starts: list[float] = []
-    if number < TIMED_STARTS:
-        starts = [_time_start(path, settings.threads, singles[0]) for path in [baseline, checkpoint][turn]]
     with ExitStack() as stack:
         pair = [stack.enter_context(started(path, settings.threads)) for path in [baseline, checkpoint]]
         for worker in pair:
@@ -75,13 +71,16 @@ def _run_session(
         def timed(requests: list[Request], rounds: int = settings.rounds) -> list[Pair]:
             return list(take_turns((first, second), requests, rounds, settings.seconds))
 
-        rows = [("start", *starts[turn])] if starts else []
-        rows += [("caption", a["seconds"], b["seconds"]) for a, b in timed(singles)]
+        rows = [("caption", a["seconds"], b["seconds"]) for a, b in timed(singles)]
         memory = [worker.ask({"do": "memory"})["peak_memory_bytes"] for worker in (first, second)]
         rows.append(("memory", memory[0], memory[1]))
         if not captions_only:
             rows += [(part, a[part], b[part]) for a, b in timed(parts, 1) for part in PARTS]
             rows += [("batch", a["seconds"], b["seconds"]) for a, b in timed([batch], 1)]
+    if number < TIMED_STARTS:  # after the session, so that both find their files in memory
+        turn = 1 if number % 2 == 0 else -1  # who starts first changes from session to session
+        starts = [_time_start(path, settings.threads, singles[0]) for path in (baseline, checkpoint)[::turn]][::turn]
+        rows.append(("start", starts[0], starts[1]))
     return pd.DataFrame(rows, columns=["measurement", "baseline", "checkpoint"]).assign(session=number)
 
 
