@@ -49,6 +49,21 @@ def build(baseline: Path, calibration: Path, tmp_path_factory: pytest.TempPathFa
     return build_once
 
 
+@pytest.fixture(scope="module")
+def build_demo(calibration: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """The same of the embedded demo, whose weights are trained; `baseline` is the demo itself."""
+    folder = tmp_path_factory.mktemp("exported-demo")
+    download(FolderSource.model_construct(folder=str(DEMO)), folder / "baseline")
+
+    @cache
+    def build_once(name: str) -> Path:
+        if name != "baseline":
+            optimize(folder / "baseline", RECIPES[name], calibration, folder / name)
+        return folder / name
+
+    return build_once
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_runs_in_every_runtime(
     name: str, build: Build, baseline: Path, pictures: list[Image.Image]
@@ -57,17 +72,39 @@ def test_every_recipe_runs_in_every_runtime(
     manifest = read_manifest(checkpoint)
     assert manifest.runtime == RECIPES[name].runtime
     assert set(manifest.passes) == {part for part in ("prune", "quantize") if getattr(RECIPES[name], part)}
-    captioner, reference = open_captioner(checkpoint, threads=1), open_captioner(baseline)
+    captioner = open_captioner(checkpoint, threads=1)
+    for decoding in (Decoding(max_new_tokens=20), Decoding(beams=3, prompt="a picture of")):
+        assert len(caption(captioner, pictures, decoding)) == len(pictures)
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_in_float_logits_are_the_baselines(
+    name: str, build: Build, baseline: Path, pictures: list[Image.Image]
+) -> None:
     words = [[7, 8, 9], [10], [11, 12], [13, 14, 15, 16]]
     logits, expected = (
         np.concatenate(model.next_token_logits(model.encode(model.preprocess(pictures)), words))
-        for model in (captioner, reference)
+        for model in (open_captioner(build(name), threads=1), open_captioner(baseline))
     )
-    correlation = np.corrcoef(logits.ravel(), expected.ravel())[0, 1]
-    least = 0.999999 if RECIPES[name] in (RECIPES["onnx"], RECIPES["openvino"]) else 0.7 if RECIPES[name].prune else 0.9
-    assert correlation > least
-    for decoding in (Decoding(max_new_tokens=20), Decoding(beams=3, prompt="a picture of")):
-        assert len(caption(captioner, pictures, decoding)) == len(pictures)
+    assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] > 0.999999
+
+
+@pytest.mark.parametrize("name", ["onnx_int8", "openvino_int8", "openvino_pruned_dynamic_int8"])
+def test_in_int8_a_trained_model_goes_on_with_the_baselines_tokens(
+    name: str, build_demo: Build, pictures: list[Image.Image]
+) -> None:
+    """Only a trained model will do: rounding turns a random one's next token as it likes, on some CPUs more often."""
+    baseline, captioner = open_captioner(build_demo("baseline")), open_captioner(build_demo(name))
+    same = []
+    for picture in pictures:
+        states, baseline_states = (model.encode(model.preprocess([picture])) for model in (captioner, baseline))
+        words = baseline.decode(baseline_states, Decoding())
+        logits, expected = (
+            model.next_token_logits(own, words)[0] for model, own in ((captioner, states), (baseline, baseline_states))
+        )
+        same += list(logits.argmax(axis=-1) == expected.argmax(axis=-1))
+    # Of the demo's next tokens, int8 changes less than one in a thousand: two of some fifty are a fault.
+    assert len(same) - sum(same) < 2
 
 
 @pytest.mark.parametrize("name", ["onnx_int8", "openvino_int8"])
@@ -78,16 +115,13 @@ def test_two_builds_give_identical_bytes(
         "import sys; from pathlib import Path; from stages.optimize import optimize; from stages.params import Recipe;"
         "optimize(Path(sys.argv[1]), Recipe.model_validate_json(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))"
     )
-    manifests = []
-    for folder in ("one", "two"):
-        output = tmp_path / folder / name
-        arguments = [str(baseline), RECIPES[name].model_dump_json(), str(calibration), str(output)]
-        process = subprocess.run(
-            [sys.executable, "-c", program, *arguments], cwd=PROJECT, capture_output=True, encoding="utf-8", timeout=300
-        )
-        assert process.returncode == 0, process.stderr
-        manifests.append((output / "checkpoint.json").read_text())
-    assert manifests[0] == manifests[1]
+    output = tmp_path / name
+    arguments = [str(baseline), RECIPES[name].model_dump_json(), str(calibration), str(output)]
+    process = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=PROJECT, capture_output=True, encoding="utf-8", timeout=300
+    )
+    assert process.returncode == 0, process.stderr
+    assert (output / "checkpoint.json").read_text() == (build(name) / "checkpoint.json").read_text()
 
 
 def test_onnx_weights_are_int8_that_can_not_overflow_without_vnni(build: Build) -> None:
@@ -106,6 +140,18 @@ def test_onnx_weights_are_int8_that_can_not_overflow_without_vnni(build: Build) 
                 products += 1
     layers = 2
     assert products == layers * 6 + layers * 2 + layers * 6 + 2
+
+
+def test_openvino_products_can_not_overflow_without_vnni(build: Build) -> None:
+    model = openvino.Core().read_model(build("openvino_int8") / "encoder.xml")
+    weights = [
+        node.data
+        for node in model.get_ops()
+        if node.get_type_name() == "Constant" and node.get_element_type() == openvino.Type.i8
+    ]
+    assert len(weights) == 1 + 2 * 6 + 2 * 2  # patches; six of each layer, query, key and value apart; keys and values
+    for values in weights:
+        assert 2 * 255 * int(np.abs(values.astype(int)).max()) <= np.iinfo(np.int16).max
 
 
 def test_openvino_graphs_load_in_its_own_api_with_int8_weights(build: Build) -> None:
@@ -181,13 +227,12 @@ def test_a_cpu_that_lacks_what_a_checkpoint_was_validated_on_is_named_in_one_sen
 
 
 def test_captions_agree_when_openvino_may_use_avx2_only(
-    calibration: Path, tmp_path: Path, picture_files: list[Path], run_stage: Callable[..., object]
+    build_demo: Build, tmp_path: Path, picture_files: list[Path], run_stage: Callable[..., object]
 ) -> None:
-    download(FolderSource.model_construct(folder=str(DEMO)), tmp_path / "baseline")
-    optimize(tmp_path / "baseline", RECIPES["openvino_int8"], calibration, tmp_path / "variant")
     capped = {"ONEDNN_MAX_CPU_ISA": "AVX2", "OV_CPU_MAX_ISA": "AVX2", "XDG_CACHE_HOME": str(tmp_path / "cache")}
     processes: list[subprocess.CompletedProcess[str]] = [
-        run_stage("caption", "--checkpoint", tmp_path / "variant", *picture_files, **more) for more in ({}, capped)
+        run_stage("caption", "--checkpoint", build_demo("openvino_int8"), *picture_files, **more)
+        for more in ({}, capped)
     ]
     assert [process.returncode for process in processes] == [0, 0]
     assert processes[0].stdout.splitlines() == processes[1].stdout.splitlines()
