@@ -40,13 +40,13 @@ def find_pictures(paths: list[Path]) -> list[Path]:
 
 
 def caption_files(
-    checkpoint: Path, pictures: list[Path], decoding: Decoding, batch_size: int
+    checkpoint: Path, pictures: list[Path], decoding: Decoding, batch_size: int, threads: int | None = None
 ) -> Iterator[tuple[Path, str | InputError]]:
     """Captions picture files in order and yields each with its caption, or with what keeps it from being opened.
 
     Raises InputError if the checkpoint can't be used.
     """
-    captioner = open_captioner(checkpoint)
+    captioner = open_captioner(checkpoint, threads)
     for first in range(0, len(pictures), batch_size):
         opened = [(path, _try_to_open(path)) for path in pictures[first : first + batch_size]]
         images = [image for _, image in opened if isinstance(image, Image.Image)]
@@ -67,6 +67,7 @@ def main(
     checkpoint: Annotated[Path, typer.Option(help="a checkpoint directory, such as models/quantized")],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object a line")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="pictures captioned at once")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default one per usable core")] = None,
     prompt: Annotated[str | None, typer.Option(help="words that every caption starts with")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="longest caption in tokens, without the prompt")] = None,
     min_new_tokens: Annotated[int | None, typer.Option(help="shortest caption in tokens, without the prompt")] = None,
@@ -85,7 +86,7 @@ def main(
     except ValidationError as error:
         raise InputError(explain(error)) from None
     pictures = find_pictures(paths)
-    results = caption_files(checkpoint, pictures, decoding, batch_size)
+    results = caption_files(checkpoint, pictures, decoding, batch_size, threads)
     progress = Console(stderr=True)
     shown = len(pictures) > FEW and progress.is_terminal
     skipped = 0

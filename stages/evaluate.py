@@ -27,9 +27,13 @@ Metrics = dict[str, float | int]
 
 
 def evaluate(
-    captioner: Captioner, folder: Path, decoding: Decoding, settings: Evaluation
+    captioner: Captioner, folder: Path, decoding: Decoding, settings: Evaluation, batch_size: int
 ) -> tuple[Metrics, pd.DataFrame]:
     """Captions every picture of a dataset folder and scores the captions against the folder's references.
+
+    Pictures are captioned one by one, as `stages.caption` does: where int8 has one scale for all that a layer takes in,
+    the pictures of a batch change each other's captions. How often they do in batches of `batch_size` is one of the
+    metrics.
 
     Returns the metrics, and a table with one row per picture: image, caption, tokens (ids, separated by blanks) and, if
     the folder has references, cider, rouge_l and exact_match. Raises InputError if a picture can't be opened.
@@ -37,12 +41,13 @@ def evaluate(
     examples = read_examples(folder)
     names = [path.name for path, _ in examples]
     references = [own for _, own in examples]
-    tokens: list[list[int]] = []
-    for images in _batches(folder, settings.batch_size, "captioning"):
-        tokens += captioner.decode(captioner.encode(captioner.preprocess(images)), decoding)
+    tokens = _decode(captioner, folder, decoding, 1, "captioning")
     captions = [captioner.detokenize(row) for row in tokens]
+    in_batches = _decode(captioner, folder, decoding, batch_size, f"captioning in batches of {batch_size}")
+    same_in_batch = [float(alone == together) for alone, together in zip(tokens, in_batches, strict=True)]
     table = pd.DataFrame({"image": names, "caption": captions, "tokens": [" ".join(map(str, row)) for row in tokens]})
-    metrics: Metrics = {"images": len(examples)}
+    metrics: Metrics = {"images": len(examples), "batch_size": batch_size}
+    metrics |= estimate_mean(same_in_batch, settings.bootstrap_samples).entries("same_caption_in_batch", 4)
     if all(references):
         for metric, scores in score_per_image(captions, references).items():
             table[metric] = scores.round(4)
@@ -66,7 +71,7 @@ def compare(
     """
     words = [[int(token) for token in str(row).split()] for row in baseline_table["tokens"]]
     agreement: list[tuple[float, float]] = []
-    for images in _batches(folder, settings.batch_size, "comparing with the baseline"):
+    for images in _batches(folder, 1, "comparing with the baseline"):
         given = words[len(agreement) : len(agreement) + len(images)]
         logits, baseline_logits = (
             model.next_token_logits(model.encode(model.preprocess(images)), given) for model in (captioner, baseline)
@@ -84,6 +89,16 @@ def compare(
     return metrics
 
 
+def _decode(
+    captioner: Captioner, folder: Path, decoding: Decoding, batch_size: int, description: str
+) -> list[list[int]]:
+    return [
+        tokens
+        for images in _batches(folder, batch_size, description)
+        for tokens in captioner.decode(captioner.encode(captioner.preprocess(images)), decoding)
+    ]
+
+
 def _batches(folder: Path, batch_size: int, description: str) -> Iterator[list[Image.Image]]:
     paths = [path for path, _ in read_examples(folder)]
     for first in track(range(0, len(paths), batch_size), description=description):
@@ -95,7 +110,9 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     params = read_params()
     checkpoint = MODELS / variant
     captioner = open_captioner(checkpoint)
-    metrics, table = evaluate(captioner, EVALUATION, params.decoding, params.evaluation)
+    metrics, table = evaluate(
+        captioner, EVALUATION, params.decoding, params.evaluation, params.benchmark.throughput_batch
+    )
     if checkpoint != BASELINE:
         baseline = open_captioner(BASELINE)
         baseline_table = pd.read_csv(REPORTS / "quality" / f"{BASELINE.name}.csv", keep_default_na=False)

@@ -10,6 +10,7 @@ import cpuinfo
 import psutil
 
 from stages.instruction_sets import instruction_sets
+from stages.runtimes.cores import usable_cores
 
 
 @cache
@@ -31,6 +32,7 @@ def describe_machine() -> dict[str, Any]:
         "instruction_sets": instruction_sets(),
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
         "threads": os.cpu_count(),
+        "usable_cores": usable_cores(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "operating_system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),

@@ -4,9 +4,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from stages.command_line import InputError, explain
+from stages.runtimes.cores import usable_cores
 from stages.runtimes.decoding import Decoding
 
 PARAMS = Path("params.yaml")
@@ -20,6 +31,7 @@ def _check_in_sight(path: str) -> str:
     return path
 
 
+Threads = Annotated[int, Field(ge=1), BeforeValidator(lambda value: usable_cores() if value == "auto" else value)]
 LocalPath = Annotated[str, AfterValidator(_check_in_sight)]
 
 
@@ -138,14 +150,13 @@ class Recipe(_Frozen):
 class Evaluation(_Frozen):
     """How captions are scored."""
 
-    batch_size: int = Field(ge=1)
     bootstrap_samples: int = Field(ge=100)
 
 
 class Benchmark(_Frozen):
     """How long, and how, variants are timed against the baseline."""
 
-    threads: int = Field(ge=1, description="threads of each worker")
+    threads: Threads = Field(description="threads of each worker; auto: the physical cores that it may use")
     images: int = Field(ge=1, description="how many pictures take turns")
     rounds: int = Field(ge=1, description="fewest pairs of captions per session; of parts and batches it is one")
     seconds: float = Field(ge=0, description="shortest time per measurement and session")

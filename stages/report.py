@@ -58,6 +58,7 @@ def write_report(model: str, metrics: Metrics, captions: dict[str, list[str]], e
     page = environment.get_template("report.md.jinja").render(
         model=model,
         machine=read_metrics(output / "host.json"),
+        peaks=read_metrics(output / "peaks.json"),
         metrics=metrics,
         captions=captions,
         shown=shown,

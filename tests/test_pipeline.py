@@ -67,7 +67,7 @@ def test_deps_are_exactly_what_a_stage_imports(name: str) -> None:
 
 
 def test_timings_can_not_come_back_from_a_cache() -> None:
-    for name in ("host", "benchmark_baseline", "benchmark"):
+    for name in ("host", "peaks", "benchmark_baseline", "benchmark"):
         for output in STAGES[name]["outs"]:
             assert next(iter(output.values())) == {"cache": False}
         assert "metrics" not in STAGES[name]

@@ -36,18 +36,13 @@ def test_untrained_weights_are_reported_without_caption_scores(tmp_path: Path) -
     times = {f"{name}{end}": 2.0 for name in names for end in ("", "_ci_low", "_ci_high")}
     times |= {"load_s": 1.0, "load_speedup": 5.5, "peak_memory_mb": 100.0, "peak_memory_share": 0.33}
     times |= {"throughput_speedup": 4.4, "checkpoint_mb": 10.0, "roofline_share": 0.625}
-    times |= {
-        "peak_int8_gops": 860.0,
-        "peak_bfloat16_gops": 415.0,
-        "peak_float32_gops": 184.0,
-        "peak_read_gb_per_s": 61,
-    }
+    alone = {f"same_caption_in_batch{end}": 0.75 for end in ("", "_ci_low", "_ci_high")}
     quality = {
         f"{name}{end}": 0.5 for name in ("same_caption", "same_next_token", "kl") for end in ("", "_ci_low", "_ci_high")
     }
     metrics = {
-        "baseline": {"benchmark": times, "quality": {"images": 2}},
-        "quantized": {"benchmark": times, "quality": {"images": 2, **quality}},
+        "baseline": {"benchmark": times, "quality": {"images": 2, **alone}},
+        "quantized": {"benchmark": times, "quality": {"images": 2, **alone, **quality}},
     }
     machine = {
         "cpu": "A CPU",
@@ -60,6 +55,8 @@ def test_untrained_weights_are_reported_without_caption_scores(tmp_path: Path) -
         "libraries": {"torch": "2"},
     }
     (tmp_path / "host.json").write_text(json.dumps(machine))
+    peaks = {"gops": {"float32": 184.0, "int8": 860.0}, "read_gb_per_s": {"4": 80, "256": 61}}
+    (tmp_path / "peaks.json").write_text(json.dumps(peaks))
     own = {"baseline": ["word1 | word2", ""], "quantized": ["word1", ""]}
     write_report("blip-base-untrained", metrics, own, tmp_path / "eval", tmp_path)
     page = (tmp_path / "report.md").read_text(encoding="utf-8")

@@ -3,24 +3,24 @@
 Source: S. Williams et al., Roofline: An Insightful Visual Performance Model, Communications of the ACM, 2009.
 """
 
-import time
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-import torch
-
-SIDE = 2048  # large enough for matrix products to reach the peak, and for a product to take milliseconds
-BYTES_TO_READ = 1 << 28  # far more than caches hold
-REPEATS = 5
 Precision = Literal["int8", "bfloat16", "float32"]
+READ_MB = (4, 64, 256)  # of what a core's own cache holds, of what a shared cache may hold, of what lies in memory
 BYTES = {"int8": 1, "bfloat16": 2, "float32": 4}
 
 
 class Peaks(NamedTuple):
-    """What the machine can do at best: operations per second of matrix products, and bytes read per second."""
+    """Matrix products in 10^9 operations a second by precision, and reading in GB/s by the MB that are read again and
+    again."""
 
-    operations: dict[Precision, float]
-    bandwidth: float
+    gops: dict[Precision, float]
+    read_gb_per_s: dict[str, float]
+
+    def bandwidth(self, size: float) -> float:
+        """Bytes per second at which so many bytes are read: at least as fast as they can be, so no time is too long."""
+        measured = [megabytes for megabytes in READ_MB if megabytes << 20 <= size] or [READ_MB[0]]
+        return self.read_gb_per_s[str(measured[-1])] * 1e9
 
 
 class Arithmetic(NamedTuple):
@@ -29,24 +29,6 @@ class Arithmetic(NamedTuple):
     linear: float  # operations of the layers that run once per picture: the encoder, cross-attention keys and values
     attention: float  # operations of the encoder's attention
     weights_per_token: float  # number of weights that each token reads; keys and values of the picture included
-
-
-def measure_peaks(threads: int) -> Peaks:
-    """Measures this machine's peaks with PyTorch's own kernels, the best of several repetitions each."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        floats = torch.randn(SIDE, SIDE)
-        halves, bytes_ = floats.bfloat16(), torch.randint(-127, 127, (SIDE, SIDE), dtype=torch.int8)
-        long = torch.ones(BYTES_TO_READ // 4)
-        seconds: dict[Precision, float] = {
-            "int8": _best(lambda: torch._int_mm(bytes_, bytes_)),
-            "bfloat16": _best(lambda: halves @ halves),
-            "float32": _best(lambda: floats @ floats),
-        }
-        return Peaks({name: 2 * SIDE**3 / time for name, time in seconds.items()}, BYTES_TO_READ / _best(long.sum))
-    finally:
-        torch.set_num_threads(before)
 
 
 def arithmetic(config: dict[str, Any]) -> Arithmetic:
@@ -69,14 +51,6 @@ def arithmetic(config: dict[str, Any]) -> Arithmetic:
 
 def shortest_seconds(work: Arithmetic, peaks: Peaks, new_tokens: int, linear: Precision, attention: Precision) -> float:
     """The least time for a caption of so many tokens with products in these precisions: tokens wait for memory."""
-    per_picture = work.linear / peaks.operations[linear] + work.attention / peaks.operations[attention]
-    return per_picture + new_tokens * work.weights_per_token * BYTES[linear] / peaks.bandwidth
-
-
-def _best(run: Callable[[], object]) -> float:
-    def once() -> float:
-        start = time.perf_counter()
-        run()
-        return time.perf_counter() - start
-
-    return min(once() for _ in range(REPEATS))
+    per_picture = work.linear / peaks.gops[linear] + work.attention / peaks.gops[attention]
+    read = work.weights_per_token * BYTES[linear]
+    return per_picture / 1e9 + new_tokens * read / peaks.bandwidth(read)

@@ -13,6 +13,7 @@ from PIL import Image
 from stages.checkpoint import read_manifest, verify_files
 from stages.command_line import InputError
 from stages.instruction_sets import instruction_sets
+from stages.runtimes.cores import usable_cores
 from stages.runtimes.decoding import Decoding
 
 if TYPE_CHECKING:  # a runtime imports it, while the checkpoint's files are verified
@@ -52,7 +53,7 @@ class Captioner(Protocol):
 def open_captioner(checkpoint: Path, threads: int | None = None) -> Captioner:
     """Verifies a checkpoint directory and opens it in the runtime that it was made for.
 
-    `threads` is how many CPU threads the runtime may use; without it the runtime decides.
+    `threads` is how many CPU threads the runtime may use; without it, one for each physical core that it may use.
 
     Says so on stderr if the CPU lacks instruction sets of the one that the checkpoint was validated on.
 
@@ -78,7 +79,7 @@ def open_captioner(checkpoint: Path, threads: int | None = None) -> Captioner:
                 "install requirements.txt"
             ) from None
         verification.result()
-    captioner: Captioner = runtime.open_checkpoint(checkpoint, threads)
+    captioner: Captioner = runtime.open_checkpoint(checkpoint, threads or usable_cores())
     return captioner
 
 

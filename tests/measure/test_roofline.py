@@ -1,7 +1,7 @@
 import pytest
 from transformers import BlipConfig
 
-from stages.measure.roofline import Peaks, arithmetic, measure_peaks, shortest_seconds
+from stages.measure.roofline import Peaks, arithmetic, shortest_seconds
 from tests.conftest import tiny_model
 
 
@@ -28,13 +28,14 @@ def test_full_size_blip_needs_what_was_counted_by_hand() -> None:
     assert work.attention / 1e9 == pytest.approx(12.5, rel=0.03)
 
 
-def test_peaks_of_this_machine_make_sense() -> None:
-    peaks = measure_peaks(threads=1)
-    assert all(rate > 1e9 for rate in (*peaks.operations.values(), peaks.bandwidth))
-
-
 def test_halving_the_bytes_shortens_the_wait_for_memory() -> None:
     work = arithmetic(tiny_model().config.to_dict())
-    peaks = Peaks({"int8": 4e11, "bfloat16": 2e11, "float32": 1e11}, 1e10)
+    peaks = Peaks({"int8": 400, "bfloat16": 200, "float32": 100}, {"4": 10, "64": 10, "256": 10})
     int8, float32 = (shortest_seconds(work, peaks, 10, kind, kind) for kind in ("int8", "float32"))
     assert float32 == pytest.approx(4 * int8)
+
+
+def test_what_fits_into_a_cache_is_read_as_fast_as_a_cache_is() -> None:
+    peaks = Peaks({}, {"4": 60, "64": 30, "256": 20})
+    sizes = {1e3: 60e9, 5 << 20: 60e9, 100e6: 30e9, 256 << 20: 20e9, 1e9: 20e9}
+    assert {size: peaks.bandwidth(size) for size in sizes} == sizes
