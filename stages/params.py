@@ -21,18 +21,20 @@ from stages.runtimes.cores import usable_cores
 from stages.runtimes.decoding import Decoding
 
 PARAMS = Path("params.yaml")
-# DVC must see what a stage reads, so models and pictures of one's own have to lie where the stages declare them.
+# Checkpoints and records name where they came from: so that they do not differ from user to user, nor tell his folders.
 OWN_FOLDER, DEMO_FOLDER = "data/local/", "data/demo"
+Threads = Annotated[int, Field(ge=1), BeforeValidator(lambda value: usable_cores() if value == "auto" else value)]
 
 
-def _check_in_sight(path: str) -> str:
+def _check_place(path: str) -> str:
     if path != DEMO_FOLDER and (not path.startswith(OWN_FOLDER) or ".." in Path(path).parts):
-        raise ValueError(f"{path} is out of DVC's sight: put it below {OWN_FOLDER} and name it from there")
+        raise ValueError(
+            f"{path} is a place of this machine: put it, or a link to it, below {OWN_FOLDER} and name that"
+        )
     return path
 
 
-Threads = Annotated[int, Field(ge=1), BeforeValidator(lambda value: usable_cores() if value == "auto" else value)]
-LocalPath = Annotated[str, AfterValidator(_check_in_sight)]
+LocalPath = Annotated[str, AfterValidator(_check_place)]
 
 
 class _Frozen(BaseModel):

@@ -91,11 +91,11 @@ def coco(evaluation: int = 2, calibration: int = 2) -> Coco:
     )
 
 
-def write_coco(tmp_path: Path, content: Any) -> None:
+def write_coco(tmp_path: Path, content: Any = None) -> None:
     (tmp_path / "data/local/coco/val2014").mkdir(parents=True)
     for number in range(5):
         Image.new("RGB", (8, 8), (40 * number, 0, 0)).save(tmp_path / f"data/local/coco/val2014/COCO_{number}.jpg")
-    (tmp_path / "data/local/coco/captions_val2014.json").write_text(json.dumps(content))
+    (tmp_path / "data/local/coco/captions_val2014.json").write_text(json.dumps(content or coco_file()))
 
 
 def test_coco_annotations_are_read_up_to_their_limit(folders: tuple[Path, Path], tmp_path: Path) -> None:

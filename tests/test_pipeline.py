@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def test_timings_can_not_come_back_from_a_cache() -> None:
 # Real runs
 
 
-def copy_project(target: Path) -> Path:
+def copy_project(target: Path, variants: Sequence[str] = VARIANTS) -> Path:
     """A Git repository with this project's files as they are now, and settings small enough for a test."""
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -89,11 +90,11 @@ def copy_project(target: Path) -> Path:
         if (PROJECT / name).is_file() and not name.startswith(("reports/", "tests/")):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(PROJECT / name, target / name)
-    variants = yaml.safe_load((target / "params.yaml").read_text())["variants"]
+    recipes = yaml.safe_load((target / "params.yaml").read_text())["variants"]
     change(
         target,
         {
-            "variants": {name: variants[name] for name in VARIANTS},
+            "variants": {name: recipes[name] for name in variants},
             "models.demo.dataset.evaluation": 4,
             "models.demo.dataset.calibration": 2,
             "evaluation.bootstrap_samples": 100,
@@ -165,7 +166,7 @@ def test_the_first_run_runs_everything_and_reports(project: Path) -> None:
     ran, output = repro(project)
     assert ran == sorted(
         [
-            *("download", "dataset", "host", "evaluate_baseline", "benchmark_baseline", "report"),
+            *("download", "dataset", "host", "peaks", "evaluate_baseline", "benchmark_baseline", "report"),
             *(name for stage in ("optimize", "evaluate", "benchmark") for name in each(stage)),
         ]
     )

@@ -1,0 +1,68 @@
+"""What README.md tells a user to do, done word for word."""
+
+import re
+from pathlib import Path
+
+import yaml
+from PIL import Image
+
+from tests.conftest import PROJECT, save_tiny_model
+from tests.test_dataset import write_coco
+from tests.test_pipeline import change, commit, copy_project, repro, shell
+
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+def code_blocks(heading: str, language: str) -> list[str]:
+    """The fenced blocks in a language below a heading of README.md, up to the next heading."""
+    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(rf"^```{language}\n(.*?)^```$", section, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder_apart(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project", variants=("pruned_quantized",))
+    save_tiny_model(project / "data/local/my-blip")
+    write_coco(project)
+    _, entry = code_blocks("Add a variant, a model, pictures", "yaml")
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["models"] |= yaml.safe_load(entry)["models"]
+    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    change(
+        project,
+        {
+            "models.mine.dataset.evaluation": 3,
+            "models.mine.dataset.calibration": 2,
+            "models.mine.sessions": 2,
+        },
+    )
+    (commands,) = code_blocks("Add a variant, a model, pictures", "sh")
+    for command in commands.splitlines():
+        shell(project, "bash", "-c", command)
+    assert (project / "reports/quality/pruned_quantized.json").is_file()
+    commit(project)
+
+    # Apart from the workspace, all inputs are there: nothing is missing, nothing has changed, only a setting has.
+    shell(project, "dvc", "exp", "run", "--queue", "-S", "evaluation.bootstrap_samples=150")
+    output = shell(project, "dvc", "exp", "run", "--run-all")
+    ran = re.findall(r"Running stage '(.*?)'", output)
+    assert sorted(ran) == ["evaluate@pruned_quantized", "evaluate_baseline", "host", "report"]
+
+    # A file that no model names changes nothing; one of the chosen pictures does.
+    (project / "data/local/notes.txt").write_text("not named")
+    assert repro(project)[0] == ["host"]
+    Image.new("RGB", (8, 8), (0, 250, 0)).save(project / "data/local/coco/val2014/COCO_4.jpg")
+    assert "dataset" in shell(project, "dvc", "repro", "dataset")
+
+    # Who pulls what the stages made needs none of it.
+    shell(project, "git", "checkout", "-q", ".")
+    shell(project, "dvc", "checkout", "-q", "--force")
+    shell(project, "dvc", "remote", "add", "--default", "shared", str(tmp_path / "remote"))
+    commit(project)
+    shell(project, "dvc", "push", "-q")
+    shell(tmp_path, "git", "clone", "-q", str(project), "clone")
+    clone = tmp_path / "clone"
+    shell(clone, "dvc", "pull", "-q", "optimize", "download", "dataset")
+    assert not (clone / "data/local/my-blip").exists()
+    ran, output = repro(clone)
+    assert ran == ["host"]
+    assert "data/local/my-blip is not here" in output
