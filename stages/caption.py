@@ -34,7 +34,7 @@ def find_pictures(paths: list[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):
             found += sorted(_pictures_below(path))
         elif os.path.lexists(path):
             found.append(path)
@@ -55,7 +55,7 @@ def _pictures_below(folder: Path) -> Iterator[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             path = Path(parent, name)
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
+            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and os.path.isfile(path):
                 yield path
 
 

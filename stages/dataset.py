@@ -3,23 +3,27 @@
 `data/eval` and `data/calibration` each hold `images/` and `captions.json` in COCO's annotation format.
 """
 
+import hashlib
 import json
+import os
 import shutil
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain, count, islice
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 from rich.progress import track
 
 from stages import photographs
+from stages.annotations import CaptionedPicture, read_annotations
 from stages.checkpoint import replacing
-from stages.command_line import InputError, run
+from stages.command_line import LONGEST_MESSAGE, InputError, printable, run, shorten
 from stages.demo.drawing import draw
 from stages.demo.scenes import Split, compose, describe
-from stages.examples import CALIBRATION, CAPTIONS, EVALUATION, CocoAnnotation, CocoCaptions, CocoImage, read_captions
+from stages.examples import CALIBRATION, CAPTIONS, EVALUATION, CocoAnnotation, CocoCaptions, CocoImage
+from stages.images import open_image
 from stages.params import Coco, Dataset, Noise, Scenes, read_params
 
 NOISE_SIDE = 384
@@ -71,22 +75,102 @@ def _photographs(captions: dict[str, list[str]]) -> list[Example]:
 
 
 def _coco(dataset: Coco) -> tuple[list[Example], list[Example]]:
-    folder, path = Path(dataset.images), Path(dataset.annotations)
-    content = read_captions(path)
-    captions: dict[int, list[str]] = defaultdict(list)
-    for annotation in content.annotations:
-        captions[annotation.image_id].append(annotation.caption)
-    captioned = sorted((image for image in content.images if captions[image.id]), key=lambda image: image.id)
+    """The first pictures of a captions file that are good and differ from each other, in its order and splits."""
+    pictures = read_annotations(Path(dataset.annotations))
+    _check_names(dataset, pictures)
+    for_evaluation = [picture for picture in pictures if picture.purpose != "calibration"]
+    for_calibration = [picture for picture in pictures if picture.purpose != "evaluation"]
+    _check_enough(dataset, len(for_evaluation), len(for_calibration), len(pictures))
+    taken: dict[str, str] = {}
+    left_out: list[str] = []
+    sources = [_usable(own, dataset, taken, left_out) for own in (for_evaluation, for_calibration)]
+    if for_evaluation == for_calibration:  # no splits, so the second goes on where the first ends
+        sources[1] = sources[0]
+    evaluation, calibration = (
+        list(islice(sources[0], dataset.evaluation)),
+        list(islice(sources[1], dataset.calibration)),
+    )
+    if left_out:
+        print(shorten(f"left out {len(left_out)} pictures: {'; '.join(left_out)}", LONGEST_MESSAGE))
+    _check_enough(dataset, len(evaluation), len(calibration), len(evaluation) + len(calibration))
+    return evaluation, calibration
+
+
+def _check_names(dataset: Coco, pictures: list[CaptionedPicture]) -> None:
+    """Refuses names that lead out of the folder with `..`; links and absolute names may lead anywhere."""
+    folder = Path(dataset.images)
+    for name in (picture.file_name for picture in pictures):
+        if ".." in Path(name).parts and _path_below(folder / name, folder) is None:
+            raise InputError(
+                f"{dataset.annotations} names {printable(name)}, which is outside of {folder}: correct that entry"
+            )
+
+
+def _check_enough(dataset: Coco, evaluation: int, calibration: int, total: int) -> None:
     wanted = dataset.evaluation + dataset.calibration
-    if len(captioned) < wanted:
+    if total < wanted:
         raise InputError(
-            f"{path} captions {len(captioned)} pictures, but params.yaml asks for {wanted}: lower its limits"
+            f"{dataset.annotations} captions {total} pictures, but params.yaml asks for {wanted}: lower its limits"
         )
-    examples = [Example(image.file_name, folder / image.file_name, captions[image.id]) for image in captioned[:wanted]]
-    for example in examples:
-        if not (folder / example.name).resolve().is_relative_to(folder.resolve()):
-            raise InputError(f"{path} names {example.name}, which is outside of {folder}: correct that entry")
-    return examples[: dataset.evaluation], examples[dataset.evaluation :]
+    if evaluation < dataset.evaluation or calibration < dataset.calibration:
+        raise InputError(
+            f"{dataset.annotations} captions {evaluation} pictures in splits to evaluate on and {calibration} in those "
+            f"to calibrate with, but params.yaml asks for {dataset.evaluation} and {dataset.calibration}: lower these"
+        )
+
+
+def _usable(
+    pictures: list[CaptionedPicture], dataset: Coco, taken: dict[str, str], left_out: list[str]
+) -> Iterator[Example]:
+    """The pictures that open and look like none before; notes why the others don't serve.
+
+    `taken` holds the names of pictures by the digests of their pixels, `left_out` the reasons.
+    """
+    folder, names = Path(dataset.images), set[str]()
+    for picture in pictures:
+        path = _locate(picture.file_name, folder)
+        try:
+            image = open_image(path)
+        except InputError as error:
+            left_out.append(str(error))
+            continue
+        digest = hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
+        if digest in taken:
+            left_out.append(f"{printable(picture.file_name)} is the same as {printable(taken[digest])}")
+            continue
+        taken[digest] = _distinct(_path_below(path, folder) or PurePosixPath(path.name), names)
+        yield Example(taken[digest], path, picture.captions)
+
+
+def _locate(file_name: str, folder: Path) -> Path:
+    """Where a picture lies: below the folder, beside it if its name begins with the folder's, or at its absolute path.
+
+    Raises InputError if it is at none of these places.
+    """
+    places = [folder / file_name]
+    if Path(file_name).parts[:1] == (folder.name,) and ".." not in Path(file_name).parts:
+        places.append(folder.parent / file_name)  # val2014/x.jpg, where the folder is val2014 and not the one above
+    path = next((place for place in places if os.path.isfile(place)), None)
+    if path is None:
+        raise InputError(
+            f"there is no picture {printable(places[0])}: complete the folder, "
+            "or lower the dataset's limits in params.yaml"
+        )
+    return path
+
+
+def _path_below(path: Path, folder: Path) -> PurePosixPath | None:
+    """A path as seen from a folder, without following links; None if it leads elsewhere."""
+    absolute, above = Path(os.path.abspath(path)), os.path.abspath(folder)
+    return PurePosixPath(absolute.relative_to(above).as_posix()) if absolute.is_relative_to(above) else None
+
+
+def _distinct(path: PurePosixPath, names: set[str]) -> str:
+    """A file name, with a number if a disk that takes A for a can't hold it beside the others; notes it among them."""
+    candidates = chain([path], (path.with_stem(f"{path.stem}-{number}") for number in count(2)))
+    name = next(str(candidate) for candidate in candidates if str(candidate).casefold() not in names)
+    names.add(name.casefold())
+    return name
 
 
 def _write(examples: list[Example], output: Path) -> None:

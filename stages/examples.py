@@ -33,13 +33,15 @@ class CocoCaptions(BaseModel):
 
 
 def read_captions(path: Path) -> CocoCaptions:
-    """Reads a file in COCO's annotation format. Raises InputError if it is absent or of another format."""
+    """Reads what the stage `dataset` wrote. Raises InputError if it is absent or of another format."""
     try:
         return CocoCaptions.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise InputError(f"there is no {path}: correct the dataset's entry in params.yaml") from None
+        raise InputError(f"there is no {path}: make it with `dvc repro dataset`") from None
     except ValidationError as error:
-        raise InputError(f"{path} is not in COCO's annotation format: {explain(error)}") from None
+        raise InputError(
+            f"{path} is not in COCO's annotation format ({explain(error)}): make it anew with `dvc repro -f dataset`"
+        ) from None
 
 
 def read_examples(folder: Path) -> list[tuple[Path, list[str]]]:
