@@ -302,7 +302,7 @@ def test_links_subfolders_absolute_and_odd_names_are_taken(folders: tuple[Path, 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     for number, name in enumerate(("x.jpg", "y.jpg", "z.jpg")):
-        Image.new("RGB", (8, 8), (0, 99, number)).save(elsewhere / name)
+        Image.new("RGB", (8, 8), (0, 99, number)).save(elsewhere / name, "png")
     (folder / "linked").symlink_to(elsewhere, target_is_directory=True)
     (folder / "z.jpg").symlink_to(elsewhere / "z.jpg")
     names = ["a/x.jpg", "b/x.jpg", "X.JPG", "x.jpg", "odd \n«é»%20#?'.jpg", str(folder / "in.jpg"), "linked/y.jpg"]
