@@ -2,6 +2,7 @@ import contextlib
 import io
 import os
 import struct
+import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from stages.command_line import InputError
 from stages.images import SUFFIXES, open_image
+from tests.conftest import PROJECT
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -265,7 +267,7 @@ def test_what_viewers_show_is_opened(tmp_path: Path, mode: str, format: str, opt
 
 
 @pytest.mark.parametrize("kind", [2, 0])
-def test_a_transparent_color_of_sixteen_bits_is_put_on_white(tmp_path: Path, kind: int) -> None:
+def test_a_transparent_color_of_sixteen_bits_is_no_hindrance(tmp_path: Path, kind: int) -> None:
     colors = 3 if kind == 2 else 1
 
     def chunk(name: bytes, content: bytes) -> bytes:
@@ -359,6 +361,24 @@ def test_heic_needs_its_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(InputError, match=r"is HEIC: .* install pillow-heif"):
         open_image(path)
+
+
+def test_heic_is_opened_where_its_plugin_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "pillow_heif.py").write_text(
+        "from PIL import Image\n"
+        "def register_heif_opener():\n"
+        "    opener = lambda stream, name: Image.new('RGB', (3, 2), 'red')\n"
+        "    Image.register_open('HEIF', opener, lambda head: head[4:12] == b'ftypheic')\n"
+    )
+    (tmp_path / "photo.jpg").write_bytes(struct.pack(">I", 24) + b"ftypheic" + b"\0" * 24)  # by content, not by name
+    program = (
+        "from pathlib import Path; from stages.images import open_image; print(open_image(Path('photo.jpg')).size)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), str(tmp_path)])}
+    process = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert process.stdout == "(3, 2)\n", process.stderr
 
 
 VALID = {
