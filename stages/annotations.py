@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError, model_validator
 from pydantic_core import from_json
 
 from stages.command_line import InputError, explain, read_text
@@ -57,7 +57,7 @@ def _each_once(pictures: list[CaptionedPicture]) -> list[CaptionedPicture]:
     for picture in pictures:
         name = str(PurePosixPath(picture.file_name))  # ./x.jpg is x.jpg
         first = merged.setdefault(name, CaptionedPicture(name, [], picture.purpose))
-        first.captions.extend(caption for caption in picture.captions if caption not in first.captions)
+        first.captions.extend([caption for caption in picture.captions if caption not in first.captions])
     return [picture for picture in merged.values() if picture.captions]
 
 
@@ -99,6 +99,14 @@ class _CocoAnnotation(BaseModel):
 class _Coco(BaseModel):
     images: list[_CocoImage]
     annotations: list[_CocoAnnotation]
+
+    @model_validator(mode="after")
+    def _check_ids(self) -> Self:
+        names: dict[str, str] = {}
+        for image in self.images:
+            if (other := names.setdefault(image.id, image.file_name)) != image.file_name:
+                raise ValueError(f"id {image.id} is that of {other} and of {image.file_name}: correct one")
+        return self
 
 
 def _from_coco(content: Any) -> list[CaptionedPicture]:

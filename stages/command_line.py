@@ -97,7 +97,8 @@ def ending_in_one_sentence() -> Iterator[None]:
     """Ends the process with a sentence and status 1 if the block finds something that the user has to put right."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.captureWarnings(True)
-    logging.getLogger("py.warnings").addHandler(logging.NullHandler())
+    for talkative in ("py.warnings", "PIL"):
+        logging.getLogger(talkative).addHandler(logging.NullHandler())
     try:
         yield
     except InputError as error:

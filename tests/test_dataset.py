@@ -119,6 +119,11 @@ def test_coco_annotations_are_read_up_to_their_limit(folders: tuple[Path, Path],
         (coco_file(annotations=[]), (2, 2), "captions 0 pictures"),
         ({"images": []}, (2, 2), "annotations: Field required"),
         (coco_file(images=[{"id": None, "file_name": "a.jpg"}]), (2, 2), "images.0.id: an id is a number or a text"),
+        (
+            coco_file(images=[{"id": 1, "file_name": f"{n}.jpg"} for n in range(4)]),
+            (2, 2),
+            "id 1 is that of 0.jpg and of",
+        ),
         ({"info": {}}, (2, 2), "images: Field required"),
         ("captions", (2, 2), "none of the forms"),
         ([{"image_id": 1, "caption": "a dog"}], (2, 2), "0.image: Field required"),
@@ -280,6 +285,13 @@ def test_the_same_picture_under_two_names_is_used_once(
     save_captions(tmp_path, pairs("0.png", "1.png", "again.png", "2.png", "3.png"))
     assert [list(own) for own in make(folders)] == [["0.png", "1.png"], ["2.png", "3.png"]]
     assert "left out 1 pictures: again.png is the same as 0.png" in capsys.readouterr().out
+
+
+def test_equal_words_of_two_people_count_twice(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    write_coco(tmp_path, {})
+    captions = [{"image_id": 30 - number, "caption": text} for number in range(5) for text in ("a dog", "a dog", "x")]
+    save_captions(tmp_path, coco_file(annotations=captions))
+    assert make(folders)[0]["COCO_4.jpg"] == ["a dog", "a dog", "x"]
 
 
 def test_the_next_picture_takes_the_place_of_a_damaged_one(
