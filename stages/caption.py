@@ -1,10 +1,12 @@
 """For people: captions pictures, in files and folders, with any checkpoint."""
 
+import io
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from PIL import Image
@@ -12,7 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import track
 
-from stages.command_line import InputError, explain, run
+from stages.command_line import InputError, explain, printable, run
 from stages.images import SUFFIXES, open_image
 from stages.params import read_params
 from stages.runtimes.captioner import caption, open_captioner
@@ -20,23 +22,41 @@ from stages.runtimes.decoding import Decoding
 
 # Few enough pictures for their progress to be no news.
 FEW = 4
+# What a shell reports of a command whose reader has gone: 128 and SIGPIPE's number.
+READER_GONE = 141
 
 
 def find_pictures(paths: list[Path]) -> list[Path]:
-    """The given files, and the pictures in the given folders and below, by name. Raises InputError if one is absent."""
+    """The given files, and the pictures in the given folders and below, by name, each once.
+
+    In folders, hidden files and folders are passed over, and links to folders are not followed, lest they lead round.
+    Raises InputError if a path is absent or a folder can't be listed.
+    """
     found: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            found += sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-        elif path.exists():
+        if os.path.isdir(path):
+            found += sorted(_pictures_below(path))
+        elif os.path.lexists(path):
             found.append(path)
         else:
-            raise InputError(f"there is no file or folder {path}: check the name")
+            raise InputError(f"there is no file or folder {printable(path)}: check the name")
     if not found:
         raise InputError(
-            f"there are no pictures in {', '.join(map(str, paths))}: name files, or folders that hold some"
+            f"there are no pictures in {', '.join(map(printable, paths))}: name files, or folders that hold some"
         )
-    return found
+    return list(dict.fromkeys(found))
+
+
+def _pictures_below(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{printable(error.filename)} can't be listed ({error.strerror}): change its permissions")
+
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            path = Path(parent, name)
+            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and os.path.isfile(path):
+                yield path
 
 
 def caption_files(
@@ -62,6 +82,26 @@ def _try_to_open(path: Path) -> Image.Image | InputError:
         return error
 
 
+def _print(line: str, stream: TextIO) -> None:
+    """Prints a line at once. Ends the process without a word if nobody reads it any more, as behind `| head`."""
+    try:
+        print(line, file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # or the interpreter would try again at its end
+        sys.exit(READER_GONE)
+
+
+def _as_json(path: Path, caption: str) -> str:
+    """A line of JSON, in ASCII where the output is not in UTF-8."""
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return json.dumps({"image": _name(path), "caption": caption}, ensure_ascii=not unicode)
+
+
+def _name(path: Path) -> str:
+    r"""A path as text: a byte that is not UTF-8 as `\xff`, for JSON can't hold it."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def main(
     paths: Annotated[list[Path], typer.Argument(help="pictures, and folders of pictures")],
     checkpoint: Annotated[Path, typer.Option(help="a checkpoint directory, such as models/quantized")],
@@ -85,6 +125,8 @@ def main(
         decoding = Decoding.model_validate(read_params().decoding.model_dump() | given)
     except ValidationError as error:
         raise InputError(explain(error)) from None
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what an ASCII terminal can't show
     pictures = find_pictures(paths)
     results = caption_files(checkpoint, pictures, decoding, batch_size, threads)
     progress = Console(stderr=True)
@@ -94,12 +136,10 @@ def main(
         results, "captioning", total=len(pictures), console=progress, disable=not shown, transient=True
     ):
         if isinstance(result, InputError):
-            print(f"skipped: {result}", file=sys.stderr)
+            _print(f"skipped: {result}", sys.stderr)
             skipped += 1
-        elif as_json:
-            print(json.dumps({"image": str(path), "caption": result}, ensure_ascii=False), flush=True)
         else:
-            print(f"{path}: {result}", flush=True)
+            _print(_as_json(path, result) if as_json else printable(f"{path}: {result}"), sys.stdout)
     if skipped:
         raise InputError(f"{skipped} of {len(pictures)} pictures could not be captioned: see above")
 

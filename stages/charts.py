@@ -1,6 +1,7 @@
 """The pictures of the report."""
 
 import textwrap
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # the backend must be chosen first
 
+from stages.command_line import printable
 from stages.images import open_image
+
+plt.rcParams["text.parse_math"] = False  # a dollar sign in a caption is a dollar sign
 
 INK, BAR, NOISE = "#2b2b33", "#3b7dd8", "#f2c14e"
 
@@ -47,11 +51,17 @@ def draw_examples(examples: list[tuple[Path, dict[str, str]]], output: Path) -> 
     for axes, (path, captions) in zip(columns[0], examples, strict=True):
         axes.imshow(open_image(path))
         axes.set_axis_off()
-        lines = [f"{name}\n{textwrap.fill(caption or '(nothing)', 40)}" for name, caption in captions.items()]
+        lines = [f"{name}\n{_wrap(caption)}" for name, caption in captions.items()]
         axes.text(0, -0.04, "\n\n".join(lines), transform=axes.transAxes, va="top", fontsize=9, color=INK)
     _save(figure, output)
 
 
+def _wrap(caption: str) -> str:
+    lines = textwrap.wrap(caption, 40, max_lines=6, placeholder=" …")
+    return "\n".join(map(printable, lines)) or "(nothing)"
+
+
 def _save(figure: Any, output: Path) -> None:
-    figure.savefig(output, dpi=110, metadata={"Software": None}, bbox_inches="tight")
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # what the font lacks is drawn as boxes
+        figure.savefig(output, dpi=110, metadata={"Software": None}, bbox_inches="tight")
     plt.close(figure)

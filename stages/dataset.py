@@ -5,9 +5,7 @@
 
 import json
 import shutil
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +14,14 @@ from rich.progress import track
 
 from stages import photographs
 from stages.checkpoint import replacing
+from stages.coco import choose_examples
 from stages.command_line import InputError, run
 from stages.demo.drawing import draw
 from stages.demo.scenes import Split, compose, describe
-from stages.examples import CALIBRATION, CAPTIONS, EVALUATION, CocoAnnotation, CocoCaptions, CocoImage, read_captions
+from stages.examples import CALIBRATION, CAPTIONS, EVALUATION, CocoAnnotation, CocoCaptions, CocoImage, Example
 from stages.params import Coco, Dataset, Noise, Scenes, read_params
 
 NOISE_SIDE = 384
-
-
-@dataclass(frozen=True)
-class Example:
-    """A picture, in memory or in a file to copy, and its reference captions; none if nobody wrote any."""
-
-    name: str
-    picture: Image.Image | Path
-    captions: list[str]
 
 
 def make_dataset(dataset: Dataset, evaluation: Path, calibration: Path) -> None:
@@ -50,7 +40,7 @@ def _examples(dataset: Dataset) -> tuple[list[Example], list[Example]]:
         pictures = list(_noise(dataset))
         return pictures[: dataset.evaluation], pictures[dataset.evaluation :]
     if isinstance(dataset, Coco):
-        return _coco(dataset)
+        return choose_examples(dataset)
     return _photographs(photographs.EVALUATION), _photographs(photographs.CALIBRATION)
 
 
@@ -68,25 +58,6 @@ def _noise(dataset: Noise) -> Iterator[Example]:
 
 def _photographs(captions: dict[str, list[str]]) -> list[Example]:
     return [Example(name, photographs.FOLDER / name, references) for name, references in captions.items()]
-
-
-def _coco(dataset: Coco) -> tuple[list[Example], list[Example]]:
-    folder, path = Path(dataset.images), Path(dataset.annotations)
-    content = read_captions(path)
-    captions: dict[int, list[str]] = defaultdict(list)
-    for annotation in content.annotations:
-        captions[annotation.image_id].append(annotation.caption)
-    captioned = sorted((image for image in content.images if captions[image.id]), key=lambda image: image.id)
-    wanted = dataset.evaluation + dataset.calibration
-    if len(captioned) < wanted:
-        raise InputError(
-            f"{path} captions {len(captioned)} pictures, but params.yaml asks for {wanted}: lower its limits"
-        )
-    examples = [Example(image.file_name, folder / image.file_name, captions[image.id]) for image in captioned[:wanted]]
-    for example in examples:
-        if not (folder / example.name).resolve().is_relative_to(folder.resolve()):
-            raise InputError(f"{path} names {example.name}, which is outside of {folder}: correct that entry")
-    return examples[: dataset.evaluation], examples[dataset.evaluation :]
 
 
 def _write(examples: list[Example], output: Path) -> None:

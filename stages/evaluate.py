@@ -115,7 +115,8 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     )
     if checkpoint != BASELINE:
         baseline = open_captioner(BASELINE)
-        baseline_table = pd.read_csv(REPORTS / "quality" / f"{BASELINE.name}.csv", keep_default_na=False)
+        text = {"caption": str, "tokens": str}
+        baseline_table = pd.read_csv(REPORTS / "quality" / f"{BASELINE.name}.csv", keep_default_na=False, dtype=text)
         metrics |= compare(captioner, baseline, table, baseline_table, EVALUATION, params.evaluation)
     write_metrics(metrics, REPORTS / "quality" / f"{variant}.json")
     table.to_csv(REPORTS / "quality" / f"{variant}.csv", index=False)

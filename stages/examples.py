@@ -1,8 +1,10 @@
 """Pictures with reference captions, as they lie on disk: `images/` and `captions.json` in COCO's annotation format."""
 
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
 from pydantic import BaseModel, ValidationError
 
 from stages.command_line import InputError, explain
@@ -32,14 +34,25 @@ class CocoCaptions(BaseModel):
     annotations: list[CocoAnnotation]
 
 
+@dataclass(frozen=True)
+class Example:
+    """A picture, in memory or in a file to copy, and its reference captions; none if nobody wrote any."""
+
+    name: str
+    picture: Image.Image | Path
+    captions: list[str]
+
+
 def read_captions(path: Path) -> CocoCaptions:
-    """Reads a file in COCO's annotation format. Raises InputError if it is absent or of another format."""
+    """Reads what the stage `dataset` wrote. Raises InputError if it is absent or of another format."""
     try:
         return CocoCaptions.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise InputError(f"there is no {path}: correct the dataset's entry in params.yaml") from None
+        raise InputError(f"there is no {path}: make it with `dvc repro dataset`") from None
     except ValidationError as error:
-        raise InputError(f"{path} is not in COCO's annotation format: {explain(error)}") from None
+        raise InputError(
+            f"{path} is not in COCO's annotation format ({explain(error)}): make it anew with `dvc repro -f dataset`"
+        ) from None
 
 
 def read_examples(folder: Path) -> list[tuple[Path, list[str]]]:

@@ -5,12 +5,13 @@ always runs, records what these files hold, and the stages that read them depend
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rich import print
 
 from stages.checkpoint import sha256
+from stages.coco import candidates, locate
 from stages.command_line import InputError
 from stages.metrics import read_metrics, write_metrics
 from stages.params import Coco, Dataset, FolderSource, Source
@@ -59,4 +60,12 @@ def _describe(files: list[Path]) -> dict[str, str | int]:
 def record_pictures(dataset: Dataset, record: Path) -> None:
     """Records the pictures and captions of a dataset in files. Raises as `record_files`."""
     named = [dataset.annotations, dataset.images] if isinstance(dataset, Coco) else []
-    record_files(named, [Path(named[0])] if named else [], record)
+    record_files(named, _pictures(dataset) if isinstance(dataset, Coco) else [], record)
+
+
+def _pictures(dataset: Coco) -> Iterator[Path]:
+    """The captions file, and the pictures that are taken: twice as many, as those that don't open are replaced."""
+    yield Path(dataset.annotations)
+    taken = 2 * (dataset.evaluation + dataset.calibration)
+    names = {picture.file_name for own in candidates(dataset) for picture in own[:taken]}
+    yield from filter(None, (locate(name, Path(dataset.images)) for name in names))

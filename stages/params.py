@@ -1,5 +1,6 @@
 """The schema of params.yaml: what may be set, within which bounds."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from stages.command_line import InputError, explain
+from stages.command_line import InputError, explain, read_text
 from stages.runtimes.cores import usable_cores
 from stages.runtimes.decoding import Decoding
 
@@ -24,6 +25,9 @@ PARAMS = Path("params.yaml")
 # Checkpoints and records name where they came from: so that they do not differ from user to user, nor tell his folders.
 OWN_FOLDER, DEMO_FOLDER = "data/local/", "data/demo"
 Threads = Annotated[int, Field(ge=1), BeforeValidator(lambda value: usable_cores() if value == "auto" else value)]
+# Names become folders, arguments of commands and, for DVC, parts of dotted keys.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
+RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)
 
 
 def _check_place(path: str) -> str:
@@ -35,6 +39,19 @@ def _check_place(path: str) -> str:
 
 
 LocalPath = Annotated[str, AfterValidator(_check_place)]
+
+
+def _check_name(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            "a name is up to 64 letters, digits, _ and -, the first no -, as DVC splits at dots: rename it"
+        )
+    if RESERVED.fullmatch(name):
+        raise ValueError(f"{name} is the name of a device on Windows: rename it")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_check_name)]
 
 
 class _Frozen(BaseModel):
@@ -180,8 +197,8 @@ class Params(_Frozen):
     """All of params.yaml."""
 
     model: str
-    models: dict[str, Model]
-    variants: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Recipe]
+    models: dict[Name, Model]
+    variants: dict[Name, Recipe]
     decoding: Decoding
     evaluation: Evaluation
     benchmark: Benchmark
@@ -193,8 +210,12 @@ class Params(_Frozen):
             raise ValueError(
                 f"model is {self.model}, which models does not define: choose one of {', '.join(self.models)}"
             )
-        if "baseline" in self.variants:
-            raise ValueError("a variant can't be named baseline: that is the model itself; choose another name")
+        folders = {"baseline": "baseline"}
+        for variant in self.variants:
+            if (other := folders.setdefault(variant.lower(), variant)) != variant or variant == "baseline":
+                raise ValueError(
+                    f"variant {variant} would share the folder models/{other}, maybe on other disks only: rename it"
+                )
         return self
 
     def chosen_model(self) -> Model:
@@ -208,14 +229,39 @@ class Params(_Frozen):
         return self.variants[variant]
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that is given twice is an error, as for DVC; PyYAML would take the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value} is given twice", problem_mark=key.start_mark)
+            seen.add(str(key.value))
+        return node
+
+
 def read_params(path: Path = PARAMS) -> Params:
     """Reads and checks params.yaml. Raises InputError that names the first wrong value."""
     try:
-        values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values: Any = yaml.load(read_text(path), Loader=_Loader)
     except FileNotFoundError:
         raise InputError(f"there is no {path} here: run this from the project's top folder") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise InputError(f"{path} is not valid YAML: {where}{error.problem or error.context}: correct it") from None
+    except (
+        yaml.YAMLError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        # PyYAML lets through whatever Python raises for values such as the date 2026-99-99.
+        raise InputError(f"{path} is not valid YAML: {error}: correct it") from None
     try:
         return Params.model_validate(values)
     except ValidationError as error:

@@ -1,5 +1,7 @@
 """DVC stage `report`: gathers what evaluation and benchmark found into metrics.json, report.md and a terminal table."""
 
+import html
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,14 @@ from rich.table import Table
 
 from stages.charts import draw_examples, draw_speed
 from stages.checkpoint import BASELINE
-from stages.command_line import run
+from stages.command_line import printable, run
 from stages.examples import EVALUATION, read_examples
 from stages.metrics import REPORTS, read_metrics, write_metrics
 from stages.params import read_params
 
 EXAMPLES = 4
+# What Markdown takes for markup within a line; of underscores, those that are not inside a word.
+MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
 Metrics = dict[str, dict[str, dict[str, Any]]]
 
 
@@ -29,8 +33,18 @@ def gather(checkpoints: list[str], reports: Path) -> Metrics:
 
 def gather_captions(checkpoints: list[str], reports: Path) -> dict[str, list[str]]:
     """Each checkpoint's captions of the evaluation pictures, in the pictures' order."""
-    tables = {name: pd.read_csv(reports / "quality" / f"{name}.csv", keep_default_na=False) for name in checkpoints}
-    return {name: [str(caption) for caption in table["caption"]] for name, table in tables.items()}
+    return {name: _read_captions(reports / "quality" / f"{name}.csv") for name in checkpoints}
+
+
+def _read_captions(path: Path) -> list[str]:
+    # As text, for pandas would take captions such as «null» or «007» for what they are not.
+    return list(pd.read_csv(path, dtype=str, keep_default_na=False)["caption"])
+
+
+def as_text(value: object) -> str:
+    """A text in one line that Markdown and HTML show as it is, in table cells too."""
+    line = html.escape(printable(" ".join(str(value).split())), quote=False)
+    return MARKUP.sub(r"\\\g<0>", line)
 
 
 def choose_examples(captions: dict[str, list[str]], count: int) -> list[int]:
@@ -55,6 +69,7 @@ def write_report(model: str, metrics: Metrics, captions: dict[str, list[str]], e
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["as_text"] = as_text
     page = environment.get_template("report.md.jinja").render(
         model=model,
         machine=read_metrics(output / "host.json"),
@@ -79,9 +94,8 @@ def print_table(model: str, metrics: Metrics, captions: dict[str, list[str]]) ->
         times, quality = figures["benchmark"], figures["quality"]
         interval = f"{times['speedup']:.2f}x ({times['speedup_ci_low']:.2f} to {times['speedup_ci_high']:.2f})"
         agreement = "" if name == BASELINE.name else f"{quality['same_caption']:.1%}"
-        table.add_row(name, captions[name][0], f"{times['latency_ms']:.1f} ms", interval, agreement)
-    console = Console()
-    Console(width=max(console.width, 110)).print(table)
+        table.add_row(name, printable(captions[name][0]), f"{times['latency_ms']:.1f} ms", interval, agreement)
+    Console(width=max(Console().width, 110), markup=False, emoji=False).print(table)
 
 
 def main() -> None:

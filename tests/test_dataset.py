@@ -1,10 +1,15 @@
+import contextlib
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
+from stages.annotations import read_annotations
 from stages.command_line import InputError
 from stages.dataset import make_dataset
 from stages.demo.scenes import compose, describe
@@ -113,7 +118,16 @@ def test_coco_annotations_are_read_up_to_their_limit(folders: tuple[Path, Path],
         (coco_file(), (5, 2), "captions 5 pictures, but params.yaml asks for 7"),
         (coco_file(annotations=[]), (2, 2), "captions 0 pictures"),
         ({"images": []}, (2, 2), "annotations: Field required"),
-        (coco_file(images=[{"id": "x", "file_name": "a.jpg"}]), (2, 2), "images.0.id"),
+        (coco_file(images=[{"id": None, "file_name": "a.jpg"}]), (2, 2), "images.0.id: an id is a number or a text"),
+        (
+            coco_file(images=[{"id": 1, "file_name": f"{n}.jpg"} for n in range(4)]),
+            (2, 2),
+            "id 1 is that of 0.jpg and of",
+        ),
+        ({"info": {}}, (2, 2), "images: Field required"),
+        ("captions", (2, 2), "none of the forms"),
+        ([{"image_id": 1, "caption": "a dog"}], (2, 2), "0.image: Field required"),
+        ({"images": [{"filename": "a", "split": "dev", "sentences": []}]}, (2, 2), "images.0.split"),
         (coco_file(images=[{"id": 30 - n, "file_name": "../../../../secret"} for n in range(4)]), (2, 2), "outside of"),
         (coco_file(images=[{"id": 30 - n, "file_name": f"{n}.jpg"} for n in range(4)]), (2, 2), "there is no picture"),
     ],
@@ -130,3 +144,229 @@ def test_unusable_coco_files_are_one_sentence_and_leave_nothing(
 def test_an_absent_coco_file_is_one_sentence(folders: tuple[Path, Path]) -> None:
     with pytest.raises(InputError, match="correct the dataset's entry"):
         make_dataset(coco(), *folders)
+
+
+# Other forms of captions files, and other pictures
+
+
+def save_pictures(tmp_path: Path, *names: str) -> Path:
+    """Pictures that all differ, in the folder that `coco` names."""
+    folder = tmp_path / "data/local/coco/val2014"
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / name, "png")
+    return folder
+
+
+def save_captions(tmp_path: Path, content: Any, encoding: str = "utf-8") -> None:
+    path = tmp_path / "data/local/coco/captions_val2014.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(json.dumps(content, indent=1).replace("\n", "\r\n").encode(encoding))
+
+
+def make(folders: tuple[Path, Path], evaluation: int = 2, calibration: int = 2) -> list[dict[str, list[str]]]:
+    """The captions of each picture that was written for evaluation, and for calibration."""
+    make_dataset(coco(evaluation, calibration), *folders)
+    made = []
+    for folder in folders:
+        for path, _ in read_examples(folder):
+            Image.open(path).load()
+        made.append({path.relative_to(folder / "images").as_posix(): own for path, own in read_examples(folder)})
+    return made
+
+
+def pairs(*names: str) -> list[dict[str, Any]]:
+    return [{"image": name, "caption": f"Picture {name}."} for name in names]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_captions_are_read_as_editors_write_them(folders: tuple[Path, Path], tmp_path: Path, encoding: str) -> None:
+    write_coco(tmp_path, {})
+    save_captions(tmp_path, coco_file(), encoding)
+    assert list(make(folders)[0]) == ["COCO_4.jpg", "COCO_3.jpg"]
+
+
+def test_a_captions_file_that_is_cut_off_is_one_bounded_sentence(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    write_coco(tmp_path, {})
+    text = json.dumps(coco_file(annotations=[{"image_id": 1, "caption": "x" * 5_000_000}]))
+    (tmp_path / "data/local/coco/captions_val2014.json").write_text(text[:4_000_000])
+    with pytest.raises(InputError, match=r"not valid JSON .*EOF") as error:
+        make_dataset(coco(), *folders)
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("of_images", "of_annotations"),
+    [(int, str), (str, int), (float, int), (lambda number: f"img{number}", lambda number: f"img{number}")],
+)
+def test_ids_may_be_numbers_or_texts(
+    folders: tuple[Path, Path], tmp_path: Path, of_images: Any, of_annotations: Any
+) -> None:
+    save_pictures(tmp_path, *(f"{number}.png" for number in (9, 10, 11, 100)))
+    images = [{"id": of_images(number), "file_name": f"{number}.png"} for number in (100, 11, 10, 9)]
+    annotations = [{"image_id": of_annotations(number), "caption": str(number)} for number in (9, 10, 11, 100)]
+    save_captions(tmp_path, {"images": images, "annotations": [*annotations, {"image_id": 7, "caption": "unknown"}]})
+    evaluation, calibration = make(folders)
+    made = {**evaluation, **calibration}
+    assert made == {f"{number}.png": [str(number)] for number in (9, 10, 11, 100)}
+    if isinstance(of_images(9), int | float) or of_images is str:
+        assert list(made) == ["9.png", "10.png", "11.png", "100.png"]
+
+
+def test_karpathys_splits_are_kept_apart(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    splits = ["train", "val", "restval", "test", "train", "test"]
+    save_pictures(tmp_path, *(f"{number}.jpg" for number in range(6)))
+    images = [
+        {
+            "filepath": "val2014",
+            "filename": f"{number}.jpg",
+            "imgid": number,
+            "cocoid": 60 - number,
+            "sentids": [number],
+            "split": split,
+            "sentences": [{"tokens": ["a"], "raw": f"Picture {number}.", "imgid": number, "sentid": number}],
+        }
+        for number, split in enumerate(splits)
+    ]
+    save_captions(tmp_path, {"images": images, "dataset": "coco"})
+    evaluation, calibration = make(folders, 3, 3)
+    assert evaluation == {"5.jpg": ["Picture 5."], "3.jpg": ["Picture 3."], "1.jpg": ["Picture 1."]}
+    assert list(calibration) == ["4.jpg", "0.jpg", "2.jpg"]
+    with pytest.raises(InputError, match="captions 3 pictures in splits to evaluate on and 3"):
+        make(folders, 4, 2)
+
+
+def test_a_list_of_pairs_is_read_in_its_order(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    save_pictures(tmp_path, "b.jpg", "a.jpg", "d.jpg", "c.jpg")
+    content = [
+        {"image": "val2014/b.jpg", "caption": "one", "image_id": "coco_1"},
+        {"image": "val2014/a.jpg", "caption": ["two", "three"]},
+        {"image": "val2014/b.jpg", "caption": "four"},
+        {"image": "d.jpg", "caption": "five"},
+        {"image": "./c.jpg", "caption": ["six"]},
+    ]
+    save_captions(tmp_path, content)
+    evaluation, calibration = make(folders)
+    assert evaluation == {"b.jpg": ["one", "four"], "a.jpg": ["two", "three"]}
+    assert calibration == {"d.jpg": ["five"], "c.jpg": ["six"]}
+
+
+def test_captions_without_words_are_dropped(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    write_coco(tmp_path, {})
+    captions = {30: ["", None, 7, " \n", ["a"], "a  dog\nruns "], 29: [None, ""], 28: ["a cat"], 27: ["x"], 26: ["y"]}
+    annotations = [{"image_id": id, "caption": text} for id, texts in captions.items() for text in texts]
+    save_captions(tmp_path, coco_file(annotations=[*annotations, {"image_id": 28}]))
+    evaluation, calibration = make(folders)
+    assert evaluation == {"COCO_4.jpg": ["y"], "COCO_3.jpg": ["x"]}
+    assert calibration == {"COCO_2.jpg": ["a cat"], "COCO_0.jpg": ["a dog runs"]}
+
+
+def test_a_picture_under_two_ids_is_one_picture(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    write_coco(tmp_path, {})
+    images = [{"id": number, "file_name": f"COCO_{number % 4}.jpg"} for number in range(8)]
+    annotations = [{"image_id": number, "caption": f"wording {number}"} for number in range(8)]
+    save_captions(tmp_path, {"images": images, "annotations": annotations})
+    evaluation, calibration = make(folders)
+    assert evaluation == {"COCO_0.jpg": ["wording 0", "wording 4"], "COCO_1.jpg": ["wording 1", "wording 5"]}
+    assert list(calibration) == ["COCO_2.jpg", "COCO_3.jpg"]
+
+
+@pytest.mark.parametrize("how", ["copied", "linked", "converted"])
+def test_the_same_picture_under_two_names_is_used_once(
+    folders: tuple[Path, Path], tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = save_pictures(tmp_path, "0.png", "1.png", "2.png", "3.png")
+    if how == "copied":
+        (folder / "again.png").write_bytes((folder / "0.png").read_bytes())
+    elif how == "linked":
+        (folder / "again.png").symlink_to("0.png")
+    else:
+        Image.open(folder / "0.png").save(folder / "again.png", "bmp")
+    save_captions(tmp_path, pairs("0.png", "1.png", "again.png", "2.png", "3.png"))
+    assert [list(own) for own in make(folders)] == [["0.png", "1.png"], ["2.png", "3.png"]]
+    assert "left out 1 pictures: again.png is the same as 0.png" in capsys.readouterr().out
+
+
+def test_equal_words_of_two_people_count_twice(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    write_coco(tmp_path, {})
+    captions = [{"image_id": 30 - number, "caption": text} for number in range(5) for text in ("a dog", "a dog", "x")]
+    save_captions(tmp_path, coco_file(annotations=captions))
+    assert make(folders)[0]["COCO_4.jpg"] == ["a dog", "a dog", "x"]
+
+
+def test_the_next_picture_takes_the_place_of_a_damaged_one(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"{'long' * 20}{number}.png" for number in range(40)]
+    folder = save_pictures(tmp_path, *names)
+    for name in names[1:37]:
+        (folder / name).write_bytes((folder / name).read_bytes()[:50])
+    save_captions(tmp_path, pairs(*names))
+    assert [list(own) for own in make(folders)] == [[names[0], names[37]], names[38:]]
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("left out 36 pictures: ") and names[1] in line and len(line) <= 500
+    with pytest.raises(InputError, match=r"captions 4 pictures, but params\.yaml asks for 5"):
+        make(folders, 3, 2)
+
+
+def test_links_subfolders_absolute_and_odd_names_are_taken(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = save_pictures(tmp_path, "a/x.jpg", "b/x.jpg", "X.JPG", "x.jpg", "odd \n«é»%20#?'.jpg", "in.jpg")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for number, name in enumerate(("x.jpg", "y.jpg", "z.jpg")):
+        Image.new("RGB", (8, 8), (0, 99, number)).save(elsewhere / name, "png")
+    (folder / "linked").symlink_to(elsewhere, target_is_directory=True)
+    (folder / "z.jpg").symlink_to(elsewhere / "z.jpg")
+    names = ["a/x.jpg", "b/x.jpg", "X.JPG", "x.jpg", "odd \n«é»%20#?'.jpg", str(folder / "in.jpg"), "linked/y.jpg"]
+    save_captions(tmp_path, pairs(*names, "z.jpg", "a/../linked/x.jpg"))
+    evaluation, calibration = make(folders, 8, 1)
+    assert list(evaluation) == [*names[:3], "x-2.jpg", names[4], "in.jpg", "linked/y.jpg", "z.jpg"]
+    assert list(calibration) == ["linked/x.jpg"]
+    assert not any(path.is_symlink() for path in folders[0].rglob("*"))
+    (folder / "z.jpg").chmod(0o600)
+    save_captions(tmp_path, pairs("z.jpg", str(elsewhere / "y.jpg"), str(elsewhere / "x.jpg"), "x.jpg"))
+    evaluation, calibration = make(folders)
+    assert [list(evaluation), list(calibration)] == [["z.jpg", "y.jpg"], ["x.jpg", "x-2.jpg"]]
+    fresh = tmp_path / "fresh"
+    fresh.touch()
+    assert (folders[0] / "images/z.jpg").stat().st_mode == fresh.stat().st_mode
+
+
+@pytest.mark.parametrize("name", ["../x.jpg", "a/../../x.jpg", "val2014/../../x.jpg", "{folder}/../x.jpg"])
+def test_names_that_leave_the_folder_are_refused(folders: tuple[Path, Path], tmp_path: Path, name: str) -> None:
+    folder = save_pictures(tmp_path, "0.png", "1.png", "2.png", "../x.jpg")
+    save_captions(tmp_path, pairs("0.png", "1.png", "2.png", name.format(folder=folder)))
+    with pytest.raises(InputError, match="outside of"):
+        make(folders)
+
+
+@pytest.mark.parametrize("name", ["", "a", "x" * 300, "nul\0.jpg", "/absent.jpg", "http://example.org/x.jpg"])
+def test_a_name_without_a_picture_is_one_sentence(folders: tuple[Path, Path], tmp_path: Path, name: str) -> None:
+    folder = save_pictures(tmp_path, "0.png", "1.png", "2.png")
+    (folder / "a").mkdir()
+    save_captions(tmp_path, pairs("0.png", name, "1.png", "2.png"))
+    with pytest.raises(InputError, match="there is no picture"):
+        make(folders)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(
+            st.sampled_from(
+                ["images", "annotations", "image", "caption", "id", "file_name", "image_id", "sentences", "raw"]
+            ),
+            inner,
+        )
+    ),
+)
+
+
+@given(json_values | st.text() | st.binary())
+def test_no_file_makes_the_reader_fail_otherwise(content: Any) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "captions.json"
+        path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+        with contextlib.suppress(InputError):
+            assert all(picture.captions for picture in read_annotations(path))

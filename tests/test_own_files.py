@@ -8,6 +8,7 @@ from stages.metrics import read_metrics
 from stages.own_files import record_model, record_pictures
 from stages.params import FolderSource, HubSource, Scenes
 from tests.conftest import save_tiny_model
+from tests.test_dataset import coco, write_coco
 
 FOLDER = FolderSource(folder="data/local/mine")
 
@@ -67,3 +68,26 @@ def test_what_is_not_here_counts_as_unchanged_if_it_was_recorded(
     Path("record.json").unlink()
     with pytest.raises(InputError, match="no data/local/mine"):
         digest()
+
+
+def test_of_captioned_pictures_those_that_are_taken_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_coco(tmp_path)
+
+    def pictures() -> str:
+        record_pictures(coco(2, 1), Path("record.json"))
+        return str(read_metrics(Path("record.json")))
+
+    before, folder = pictures(), Path("data/local/coco")
+    (folder / "instances_val2014.json").write_text("[]")
+    (folder / "val2014/not-captioned.jpg").write_bytes(b"in the folder only")
+    assert pictures() == before
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert pictures() == before
+    (tmp_path / "elsewhere/val2014/COCO_4.jpg").write_bytes(b"the first, and damaged: another is taken instead")
+    damaged = pictures()
+    assert damaged != before
+    captions = folder / "captions_val2014.json"
+    captions.write_text(captions.read_text().replace("Picture 4", "Photograph 4"))
+    assert pictures() != damaged

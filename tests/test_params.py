@@ -1,8 +1,11 @@
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stages.command_line import InputError
 from stages.params import FolderSource, HubSource, UntrainedSource, read_params
@@ -48,7 +51,8 @@ def test_the_projects_own_params_offer_every_source() -> None:
         ("variants quantized quantize scheme", "int3", ["variants.quantized.quantize.scheme", "int3"]),
         ("variants quantized quantize scheme", "static-int8", ["pytorch has no static-int8", "runtime openvino"]),
         ("variants onnx_int8 runtime", "tensorrt", ["variants.onnx_int8.runtime", "openvino"]),
-        ("variants baseline", {"quantize": {"scheme": "dynamic-int8"}}, ["can't be named baseline"]),
+        ("variants baseline", {"quantize": {"scheme": "dynamic-int8"}}, ["share the folder models/baseline"]),
+        ("variants Quantized", {"quantize": {"scheme": "dynamic-int8"}}, ["Quantized", "share the folder"]),
         ("variants pruned_quantized prune amount", 1.5, ["prune.amount", "less than 1"]),
         ("variants pruned_quantized prune amout", 0.5, ["prune.amout", "Extra inputs"]),
         ("decoding top_k", 5, ["decoding", "set temperature above 0"]),
@@ -71,6 +75,70 @@ def test_broken_yaml_and_an_absent_file_are_one_sentence(tmp_path: Path) -> None
     path.write_text("model: [")
     with pytest.raises(InputError, match="not valid YAML"):
         read_params(path)
+
+
+@pytest.mark.parametrize("name", ["blip-v1.5", "con", "LPT1", "-v", "", "a b", "a/b", "..", "é", "a\n", "x" * 300, 7])
+@pytest.mark.parametrize("group", ["models", "variants"])
+def test_names_are_such_that_dvc_and_every_disk_can_hold_them(tmp_path: Path, group: str, name: Any) -> None:
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    params[group] = {name: next(iter(params[group].values())), **params[group]}
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    with pytest.raises(InputError) as error:
+        read_params(path)
+    assert f"{group}." in str(error.value)
+    assert len(str(error.value)) < 400 and str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_params_are_read_as_editors_write_them(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes((PROJECT / "params.yaml").read_text().replace("\n", "\r\n").encode(encoding))
+    assert read_params(path) == read_params(PROJECT / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("model: demo\nmodel: demo\n", "line 2: the key model is given twice"),
+        ("model: demo\nmodels:\n\tdemo: {}\n", "line 3"),
+        ("model: 2026-99-99", "month must be in"),
+        ("!!timestamp x", "not valid YAML"),
+        ("!!bool perhaps", "not valid YAML"),
+        ('!!int ""', "not valid YAML"),
+        ("!!python/object/apply:os.getcwd []", "line 1: could not determine a constructor"),
+        ("{[a]: b}", "unhashable"),
+        ("model: \0", "not valid YAML"),
+        ("&a [*a]", "got [["),
+        ("&a {model: *a}", "model"),
+        ("", "got None"),
+        ("x" * 1_000_000, "got 'xxx"),
+        ("[" * 100_000, "not valid YAML"),
+        ("9" * 10_000, "not valid YAML"),
+        (
+            "a: &a [x,x,x,x,x,x,x,x,x]\n"
+            + "".join(f"{n}: &{n} [{','.join(['*' + o] * 9)}]\n" for o, n in zip("abcdefgh", "bcdefghi", strict=True)),
+            "Field required",
+        ),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_nonsense_is_one_bounded_sentence(tmp_path: Path, text: str, part: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        read_params(path)
+    assert part in str(error.value)
+    assert len(str(error.value)) <= 500 and str(error.value).isprintable()
+
+
+@given(st.text(alphabet=st.sampled_from("ab-:[]{}&*!|>'\"#%\t\n ,?0x_.")) | st.binary())
+def test_no_text_makes_the_reader_fail_otherwise(text: str | bytes) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "params.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        with pytest.raises(InputError):
+            read_params(path)
 
 
 def test_an_unknown_variant_lists_the_known_ones() -> None:
