@@ -9,6 +9,11 @@ repro: .venv/ready
 test: .venv/ready-for-tests
 	$(ACTIVATE) pytest
 
+# What depends on instruction sets, as a CPU without AVX-512, VNNI and bfloat16 runs it.
+test-avx2: .venv/ready-for-tests
+	$(ACTIVATE) ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OV_CPU_MAX_ISA=AVX2 pytest \
+		tests/export tests/measure/test_peaks.py tests/test_optimize.py tests/test_evaluate.py
+
 check: .venv/ready-for-tests
 	$(ACTIVATE) ruff check && ruff format --check && mypy
 
@@ -22,4 +27,4 @@ check: .venv/ready-for-tests
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test check
+.PHONY: repro test test-avx2 check
