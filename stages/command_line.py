@@ -51,3 +51,9 @@ def explain(error: "ValidationError") -> str:
     what = first["msg"].removeprefix("Value error, ")
     got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
     return f"{where + ': ' if where else ''}{what}{got}"
+
+
+def brief(reason: object) -> str:
+    """What another library or a server says is wrong, as one line of at most 120 characters."""
+    words = str(reason) or type(reason).__name__
+    return "".join(character if character.isprintable() else " " for character in words)[:120].strip()
