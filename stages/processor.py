@@ -103,16 +103,13 @@ def _check_ids(folder: Path, tokenizer: BertTokenizer, config: BlipConfig) -> No
     for name in ("bos_token_id", "sep_token_id", "pad_token_id"):
         number = getattr(config.text_config, name)
         if not isinstance(number, int) or not 0 <= number < words:
-            raise InputError(
-                f"{folder}/config.json has {number} for {name} of text_config, which is none of the model's {words} tokens: "
-                "correct it"
-            )
+            found = f"{name} is {brief(number)} in {folder}/config.json"
+            raise InputError(f"{found}, and the model's tokens are 0 to {words - 1}: correct it")
 
 
 def _same_tokens(text: str, ending: list[int], theirs: BertTokenizer, engines: Tokenizer) -> bool:
-    tokens = theirs(text, add_special_tokens=False)["input_ids"]
-    words = theirs.decode([*tokens, *ending], skip_special_tokens=True).strip()
-    return (
-        engines.encode(text, add_special_tokens=False).ids == tokens
-        and engines.decode([*tokens, *ending], skip_special_tokens=True).strip() == words
-    )
+    tokens: list[int] = theirs(text, add_special_tokens=False)["input_ids"]
+    if engines.encode(text, add_special_tokens=False).ids != tokens:
+        return False
+    words, engines_words = (one.decode([*tokens, *ending], skip_special_tokens=True) for one in (theirs, engines))
+    return bool(words.strip() == engines_words.strip())
