@@ -10,7 +10,7 @@ from transformers import BertTokenizer, BlipConfig
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from stages.command_line import InputError, brief
-from stages.runtimes.preprocessing import PREPROCESSOR, Preprocessing, Size, preprocess, read_preprocessing
+from stages.runtimes.preprocessing import PREPROCESSOR, Preprocessing, Size, preprocess
 
 TOKENIZER = "tokenizer.json"
 # Width and height of pictures that are larger and smaller than the encoder's, longer and wider, and odd.
@@ -28,29 +28,36 @@ def write_processor(folder: Path, config: BlipConfig, output: Path) -> None:
 
 
 def _write_image_processor(folder: Path, side: int, output: Path) -> None:
+    remedy = f"correct its {PREPROCESSOR}"
     try:
         theirs = BlipImageProcessorPil.from_pretrained(folder, local_files_only=True)
-        settings = _explicit(theirs)
-        (output / PREPROCESSOR).write_text(_as_json(settings), encoding="utf-8")
-        ours = read_preprocessing(output)
     except Exception as error:  # transformers checks little, so whatever is wrong comes out as it happens to
-        raise InputError(f"{folder} has no image processor that can be read ({brief(error)}): correct it") from None
+        raise InputError(
+            f"{folder} has no {PREPROCESSOR}, and no processor_config.json instead, that can be read ({brief(error)}): "
+            "fetch the whole model"
+        ) from None
+    try:
+        ours = _explicit(theirs)
+    except ValueError as error:
+        raise InputError(f"{folder} prepares pictures in another way than BLIP ({brief(error)}): {remedy}") from None
     if ours.size != Size(height=side, width=side):
         raise InputError(
             f"{folder} prepares pictures of {ours.size.width} x {ours.size.height} pixels for an encoder that takes "
-            f"{side} x {side}: correct size in its {PREPROCESSOR}"
+            f"{side} x {side}: {remedy}"
         )
     if not all(_same_pixels(theirs, ours, width, height) for width, height in PROBED_SIZES):
-        raise InputError(
-            f"{folder} prepares pictures in another way than BLIP, which stretches, rescales and normalizes them and "
-            f"nothing else: correct its {PREPROCESSOR}"
-        )
+        raise InputError(f"{folder} prepares pictures in another way than BLIP (their pixels differ): {remedy}")
+    (output / PREPROCESSOR).write_text(_as_json(ours), encoding="utf-8")
 
 
 def _explicit(theirs: BlipImageProcessorPil) -> Preprocessing:
     """What an image processor does, in numbers alone: steps that it leaves out become those that change nothing."""
     if not theirs.do_resize:
         raise ValueError("do_resize is false")
+    if not (theirs.size.height and theirs.size.width):
+        raise ValueError("size has no height and width")
+    if getattr(theirs, "do_center_crop", False):
+        raise ValueError("do_center_crop is true")
     mean, deviation = (theirs.image_mean, theirs.image_std) if theirs.do_normalize else (0.0, 1.0)
     return Preprocessing(
         size=Size(height=theirs.size.height, width=theirs.size.width),

@@ -122,7 +122,9 @@ class Handler(BaseHTTPRequestHandler):
         if first:
             about["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
         if len(content) >= LARGE and self.command == "GET":
-            allowed = [limit for limit in (hub.cut_after, hub.dies_after and hub.dies_after - hub.sent) if limit is not None]
+            allowed = [
+                limit for limit in (hub.cut_after, hub.dies_after and hub.dies_after - hub.sent) if limit is not None
+            ]
             body, whole = body[: max(0, min([len(body), *allowed]))], len(body)
             self.close_connection = len(body) < whole
             hub.sent += len(body)
