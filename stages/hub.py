@@ -5,6 +5,10 @@ to 10 MB at each break, takes no other way where the storage behind Xet is block
 here. Whatever a Hub offers through Xet it offers over HTTP too.
 """
 
+import stages.hub_environment  # noqa: F401  (first, as its docstring says)
+
+# isort: split
+
 import fcntl
 import time
 from collections.abc import Collection, Iterator
@@ -90,6 +94,7 @@ def _fetch(source: HubSource, folder: Path) -> Path:
         return folder
     if constants.HF_HUB_OFFLINE:
         raise _unreachable(source, "HF_HUB_OFFLINE is set")
+    (folder.parents[1] / "blobs").mkdir(parents=True, exist_ok=True)
     with _connect(source) as client:
         offered = _list_files(client, source)
         for name in CONFIGURATION:
@@ -104,7 +109,7 @@ def _fetch(source: HubSource, folder: Path) -> Path:
 
 def _storage(source: HubSource) -> Path:
     cache = Path(constants.HF_HUB_CACHE)
-    if cache.parts[:1] == ("~",):  # nobody could say whose
+    if cache.parts[0].startswith("~"):  # nobody could say whose
         raise InputError(f"there is no home folder to download {source.hub} to: set HF_HOME to a folder of yours")
     return cache / f"models--{source.hub.replace('/', '--')}"
 
@@ -191,21 +196,21 @@ def _check_status(response: httpx2.Response, source: HubSource) -> None:
 
 def _fetch_file(client: httpx2.Client, source: HubSource, file: _File, folder: Path) -> None:
     """Puts a file of the commit into `folder`, its name being there only once all of it is."""
-    target = folder / file.path
-    part = folder.parents[1] / "blobs" / f"{source.revision}-{file.path}.incomplete"
+    target, part = folder / file.path, folder.parents[1] / "blobs" / f"{source.revision}-{file.path}.incomplete"
     if target.is_file():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    part.parent.mkdir(parents=True, exist_ok=True)
     with part.open("ab") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)  # another process may be at the same file
         if target.is_file():
+            part.unlink(missing_ok=True)
             return
         _fill(client, source, file, stream)
-    if file.lfs and sha256(part) != file.lfs.oid:
-        part.unlink()
-        raise InputError(f"{file.path} of {source.hub} was damaged on its way: run this again")
-    part.rename(target)
+        stream.flush()
+        if file.lfs and sha256(part) != file.lfs.oid:
+            part.unlink()
+            raise InputError(f"{file.path} of {source.hub} was damaged on its way: run this again")
+        part.rename(target)
 
 
 def _fill(client: httpx2.Client, source: HubSource, file: _File, stream: BinaryIO) -> None:

@@ -1,7 +1,7 @@
 """A stand-in for the Hugging Face Hub on loopback: as much of its HTTP interface as a download needs.
 
-Like the real one it answers for small files with a relative redirect, for large ones with a redirect to another host, and
-names the latter's SHA-256.
+Like the real one it answers for small files with a relative redirect, for large ones with a redirect to another host,
+and names the latter's SHA-256.
 """
 
 import hashlib
@@ -118,7 +118,11 @@ class Handler(BaseHTTPRequestHandler):
             hub.requested_ranges.append(requested)
             first = int(requested.removeprefix("bytes=").partition("-")[0])
         body = content[first:]
-        about = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "Accept-Ranges": "bytes"}
+        about = {
+            "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
+            "Accept-Ranges": "bytes",
+            "X-Repo-Commit": hub.commit,
+        }
         if first:
             about["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
         if len(content) >= LARGE and self.command == "GET":

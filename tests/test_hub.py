@@ -41,14 +41,12 @@ def fetch(hub: Hub, tmp_path: Path) -> Fetch:
     """Fetches the repository in a process of its own, as the Hub's client reads the environment once."""
 
     def run(**environment: str) -> "subprocess.CompletedProcess[str]":
-        proxies = {
-            name: "" for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
-        }
+        clean = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         given = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
         return subprocess.run(
             [sys.executable, "-c", FETCH],
             cwd=tmp_path,
-            env={**os.environ, **proxies, "PYTHONPATH": str(PROJECT), **given, **environment},
+            env={**clean, "PYTHONPATH": str(PROJECT), **given, **environment},
             capture_output=True,
             encoding="utf-8",
             timeout=60,
@@ -197,9 +195,9 @@ def hang(handler: Handler) -> bool:
     return True
 
 
-def reset(handler: Handler) -> bool:
-    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    handler.connection.close()
+def hang_up(handler: Handler) -> bool:
+    handler.connection.shutdown(socket.SHUT_RDWR)
+    handler.close_connection = True
     return True
 
 
@@ -224,7 +222,7 @@ LOGIN = b"<html>" + b"please log in " * 10_000 + b"</html>"
         (page("text/html", LOGIN, only="/small/"), "text/html"),
         (page("text/html", LOGIN, only="/storage/"), "text/html"),
         (hang, "timed out"),
-        (reset, "reset"),
+        (hang_up, "disconnected"),
     ],
 )
 def test_whatever_a_network_answers_is_one_sentence(
@@ -247,17 +245,18 @@ def test_what_a_hub_refuses_is_named(fetch: Fetch, hub: Hub, code: str) -> None:
     [
         ({"ALL_PROXY": "socks5://127.0.0.1:9"}, "socks"),
         ({"ALL_PROXY": "socks://127.0.0.1:9"}, "socks"),
-        ({"ALL_PROXY": "nonsense"}, "proxy"),
+        ({"ALL_PROXY": "nonsense"}, ""),
         ({"HTTP_PROXY": "http://127.0.0.1:9"}, "refused"),
         ({"HTTP_PROXY": "http://[::1"}, ""),
         ({"HF_ENDPOINT": "nonsense"}, "HF_ENDPOINT"),
         ({"HF_ENDPOINT": "http://"}, "HF_ENDPOINT"),
-        ({"HF_ENDPOINT": "http://127.0.0.1:99999"}, ""),
+        ({"HF_ENDPOINT": "http://127.0.0.1:99999"}, "HF_ENDPOINT"),
+        ({"HF_ENDPOINT": "http://[::1"}, "HF_ENDPOINT"),
         ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "refused"),
         ({"HF_ENDPOINT": "http://nowhere.invalid"}, ""),
         ({"HF_ENDPOINT": "http://" + "x" * 5000}, ""),
         ({"HF_TOKEN": "héllo"}, "HF_TOKEN"),
-        ({"HF_TOKEN": "a\tb\x01c"}, ""),
+        ({"HF_HUB_DOWNLOAD_TIMEOUT": "soon"}, "HF_HUB_DOWNLOAD_TIMEOUT"),
         ({"SSL_CERT_FILE": "/nowhere/cert.pem", "HF_ENDPOINT": "https://127.0.0.1:9"}, ""),
         ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE"),
         ({"HF_HOME": "/proc/nowhere"}, "HF_HOME"),
