@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from pydantic import ValidationError
 from tokenizers import Tokenizer
 from transformers import BertTokenizer, BlipConfig
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
-from stages.command_line import InputError, brief
+from stages.command_line import InputError, brief, explain
 from stages.runtimes.preprocessing import PREPROCESSOR, Preprocessing, Size, preprocess
 
 TOKENIZER = "tokenizer.json"
@@ -39,7 +40,8 @@ def _write_image_processor(folder: Path, side: int, output: Path) -> None:
     try:
         ours = _explicit(theirs)
     except ValueError as error:
-        raise InputError(f"{folder} prepares pictures in another way than BLIP ({brief(error)}): {remedy}") from None
+        reason = brief(explain(error) if isinstance(error, ValidationError) else error)
+        raise InputError(f"{folder} prepares pictures in another way than BLIP ({reason}): {remedy}") from None
     if ours.size != Size(height=side, width=side):
         raise InputError(
             f"{folder} prepares pictures of {ours.size.width} x {ours.size.height} pixels for an encoder that takes "
