@@ -203,6 +203,14 @@ def test_a_local_folder_becomes_a_checkpoint(workspace: Path, run_stage: RunStag
     assert (workspace / "models" / "baseline" / MANIFEST).is_file()
 
 
+def test_a_local_folder_needs_neither_a_network_nor_a_home(workspace: Path, hub: Hub, run_stage: RunStage) -> None:
+    local_model(workspace)
+    process = run_stage("download", cwd=workspace, HF_ENDPOINT=hub.endpoint, HF_HOME="/dev/null", HOME="/dev/null")
+    assert process.returncode == 0, process.stderr
+    assert not process.stderr
+    assert not hub.seen
+
+
 def make_baseline(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(workspace)
     download(FolderSource(folder="data/local/mine"), Path("models/baseline"))
@@ -399,7 +407,7 @@ def test_every_export_has_the_logits_of_the_source(
     expected = np.stack(source.next_token_logits(source.encode(source.preprocess(pictures)), tokens))
     actual = np.stack(captioner.next_token_logits(captioner.encode(captioner.preprocess(pictures)), tokens))
     error = np.abs(actual - expected).mean() / np.abs(expected).std()
-    assert error < (0.2 if scheme or runtime == "openvino" else 1e-4)
+    assert error < (0.5 if scheme or runtime == "openvino" else 1e-4)  # of the wrong tensor it is above 1
 
 
 def _no_folder(folder: Path) -> None:
