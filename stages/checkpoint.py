@@ -24,13 +24,7 @@ BASELINE = MODELS / "baseline"
 MANIFEST = "checkpoint.json"
 WEIGHTS = "model.safetensors"
 # What transformers needs beside the weights to preprocess pictures and to turn tokens into words.
-PROCESSOR_FILES = (
-    "preprocessor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.txt",
-)
+PROCESSOR_FILES = ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
 
 
 class FileRecord(BaseModel):

@@ -119,3 +119,9 @@ def explain(error: "ValidationError") -> str:
     shown = first["type"] != "json_invalid" and not isinstance(first["input"], dict)
     got = f" (got {shorten(SHORT.repr(first['input']), 80)})" if shown else ""
     return f"{where + ': ' if where else ''}{what}{got}"
+
+
+def brief(reason: object) -> str:
+    """What another library or a server says is wrong, as one line of at most 120 characters."""
+    words = str(reason) or type(reason).__name__
+    return "".join(character if character.isprintable() else " " for character in words)[:120].strip()

@@ -1,27 +1,27 @@
 """DVC stage `download`: brings the chosen model into `models/baseline`, as float32 safetensors."""
 
-import shutil
+import stages.hub_environment  # noqa: F401  (first, as its docstring says)
+
+# isort: split
+
 from pathlib import Path
-from pickle import UnpicklingError
+from tempfile import TemporaryDirectory
 
 import torch
 import transformers
-from httpx2 import HTTPError  # what the Hub's client lets through when a connection fails
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from rich import print
-from safetensors import SafetensorError
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
-from stages.checkpoint import BASELINE, PROCESSOR_FILES, Manifest, replacing, save_weights, seal, sha256
-from stages.command_line import InputError, run
+from stages.checkpoint import BASELINE, WEIGHTS, Manifest, replacing, save_weights, seal, sha256
+from stages.command_line import InputError, brief, run
+from stages.hub import INDEX, PICKLE, fetch
 from stages.instruction_sets import instruction_sets
 from stages.machine import library_versions
 from stages.params import HubSource, Source, UntrainedSource, read_params
+from stages.processor import write_processor
 from stages.runtimes.pytorch import weights
 
-PICKLE = "pytorch_model.bin"
 # BLIP's published sizes, where they differ from transformers' own default configuration.
 UNTRAINED_SIZES: dict[str, dict[str, int]] = {
     "blip-base": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
@@ -35,12 +35,14 @@ def download(source: Source, output: Path) -> None:
     Raises InputError if the source can't be reached or is not a BLIP captioning model; nothing is left behind then.
     """
     with replacing(output) as unfinished:
-        if isinstance(source, UntrainedSource):
-            model = build_untrained(source, unfinished)
-        else:
-            folder = _fetch(source) if isinstance(source, HubSource) else Path(source.folder)
-            model = _load(folder)
-            _copy_processor(folder, unfinished)
+        with TemporaryDirectory(dir=unfinished) as made:
+            folder = Path(made)
+            if isinstance(source, UntrainedSource):
+                model = build_untrained(source, folder)
+            else:
+                folder = _fetch_verified(source) if isinstance(source, HubSource) else Path(source.folder)
+                model = _load(folder)
+            write_processor(folder, model.config, unfinished)
         model.config.to_json_file(unfinished / "config.json", use_diff=False)
         save_weights(weights(model), unfinished)
         manifest = Manifest(
@@ -53,45 +55,17 @@ def download(source: Source, output: Path) -> None:
         seal(unfinished, manifest)
 
 
-def _fetch(source: HubSource) -> Path:
-    """Downloads what is needed of a pinned commit into the Hub's own cache, where a broken download resumes."""
-    try:
-        folder = _fetch_files(source, ["config.json", *PROCESSOR_FILES, "*.safetensors", "*.safetensors.index.json"])
-        if not list(folder.glob("*.safetensors")):
-            folder = _fetch_files(source, [PICKLE])
-    except GatedRepoError:
-        raise InputError(
-            f"{source.hub} asks for a login: accept its terms on the Hub and run `hf auth login`"
-        ) from None
-    except RevisionNotFoundError:
-        raise InputError(f"{source.hub} has no commit {source.revision}: correct its revision in params.yaml") from None
-    except RepositoryNotFoundError:
-        raise InputError(
-            f"the Hub has no model {source.hub}, or not for you: correct its name in params.yaml"
-        ) from None
-    except (FileNotFoundError, ConnectionError, HTTPError) as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise InputError(
-            f"{source.hub} can't be downloaded ({reason}): check the network and run this again, it will resume; "
-            "without a network, set model to demo or blip-base-untrained"
-        ) from None
-    _check_pickle(folder, source)
-    return folder
-
-
-def _fetch_files(source: HubSource, patterns: list[str]) -> Path:
-    return Path(snapshot_download(source.hub, revision=source.revision, allow_patterns=patterns))
-
-
-def _check_pickle(folder: Path, source: HubSource) -> None:
+def _fetch_verified(source: HubSource) -> Path:
+    folder = fetch(source)
+    if (folder / WEIGHTS).is_file() or (folder / INDEX).is_file():  # which transformers prefers to a pickle
+        return folder
     file = folder / PICKLE
-    if not file.is_file() or list(folder.glob("*.safetensors")):
-        return
     digest = sha256(file)
     if source.sha256 is None:
         raise InputError(f"{source.hub} has only pickled weights: pin them with sha256: {digest} in params.yaml")
     if digest != source.sha256:
         raise InputError(f"{source.hub}: {PICKLE} has SHA-256 {digest}, not the one in params.yaml: do not trust it")
+    return folder
 
 
 def _load(folder: Path) -> BlipForConditionalGeneration:
@@ -102,42 +76,49 @@ def _load(folder: Path) -> BlipForConditionalGeneration:
             f"{folder} holds no config.json, so no model in transformers' format: correct it in params.yaml"
         )
     try:
-        config, _ = BlipConfig.get_config_dict(folder)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read ({str(error).splitlines()[0]}): fetch it again") from None
-    architectures = config.get("architectures") or ["BlipForConditionalGeneration"]
+        config, _ = BlipConfig.get_config_dict(folder, local_files_only=True)
+        architectures = list(config.get("architectures") or ["BlipForConditionalGeneration"])
+    except Exception as error:  # transformers checks little, so whatever is wrong comes out as it happens to
+        raise InputError(f"{path} can't be read ({brief(error)}): fetch it again") from None
     if config.get("model_type") != "blip" or "BlipForConditionalGeneration" not in architectures:
-        found = f"{config.get('model_type')}, {', '.join(architectures)}"
+        found = f"{config.get('model_type')}, {', '.join(map(str, architectures))}"[:100]
         raise InputError(f"{folder} holds another kind of model ({found}): name a BLIP captioning model in params.yaml")
     try:
         transformers.logging.disable_progress_bar()
+        transformers.logging.set_verbosity_error()
         model, report = BlipForConditionalGeneration.from_pretrained(
             folder, dtype=torch.float32, weights_only=True, local_files_only=True, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
-        raise InputError(
-            f"the weights in {folder} can't be loaded ({str(error).splitlines()[0]}): fetch them again"
-        ) from None
+    except Exception as error:  # as above; weights_only refuses what would run code
+        raise InputError(f"the weights in {folder} can't be loaded ({brief(error)}): fetch them again") from None
     if missing := sorted(report["missing_keys"]):
         raise InputError(
             f"the weights in {folder} lack {len(missing)} tensors of a BLIP, {missing[0]} first: choose another"
         )
     if surplus := sorted(report["unexpected_keys"]):
-        print(f"left out {len(surplus)} tensors that BLIP has no use for: {', '.join(surplus)}")
+        more = f" and {len(surplus) - 5} more" if len(surplus) > 5 else ""
+        print(f"left out {len(surplus)} tensors that BLIP has no use for: {', '.join(surplus[:5])}{more}")
+    _settle_ties(model)
     model.config.architectures = ["BlipForConditionalGeneration"]
+    for config in (model.config, model.config.text_config, model.config.vision_config):
+        config.name_or_path = ""  # the folder of whoever loads it
+        config.dtype = torch.float32
     return model
 
 
-def _copy_processor(folder: Path, output: Path) -> None:
-    if not (folder / "preprocessor_config.json").is_file():
-        raise InputError(
-            f"{folder} has no preprocessor_config.json: a captioning model needs one; fetch the whole model"
-        )
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
-        raise InputError(f"{folder} has neither tokenizer.json nor vocab.txt: fetch the whole model")
-    for name in PROCESSOR_FILES:
-        if (folder / name).is_file():
-            shutil.copyfile(folder / name, output / name)
+def _settle_ties(model: BlipForConditionalGeneration) -> None:
+    """Makes the configuration say whether the output layer shares its tensors.
+
+    transformers shares them if the configuration says so, unless the files hold two that differ; and when it reads a
+    checkpoint whose configuration says no, it expects each tensor.
+    """
+    output, words = model.text_decoder.cls.predictions, model.text_decoder.bert.embeddings.word_embeddings
+    tied = output.decoder.weight is words.weight and output.decoder.bias is output.bias
+    for config in (model.config, model.config.text_config):
+        config.tie_word_embeddings = tied
+    if not tied:
+        for name, parameter in list(output.decoder.named_parameters()):
+            setattr(output.decoder, name, torch.nn.Parameter(parameter.detach().clone()))
 
 
 def build_untrained(source: UntrainedSource, folder: Path) -> BlipForConditionalGeneration:

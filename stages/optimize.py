@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 from rich import print
-from transformers import BertTokenizer
 
 from stages.checkpoint import BASELINE, MODELS, PROCESSOR_FILES, Manifest, read_manifest, replacing, seal, verify_files
 from stages.command_line import run
@@ -70,12 +69,8 @@ def optimize(baseline: Path, recipe: Recipe, calibration: Path, output: Path) ->
 
 def _copy_configuration(baseline: Path, output: Path) -> None:
     """Everything but the weights."""
-    for name in PROCESSOR_FILES:
-        if (baseline / name).is_file():
-            shutil.copyfile(baseline / name, output / name)
-    if not (output / "tokenizer.json").is_file():
-        BertTokenizer.from_pretrained(baseline).backend_tokenizer.save(str(output / "tokenizer.json"))
-    shutil.copyfile(baseline / "config.json", output / "config.json")
+    for name in ("config.json", *PROCESSOR_FILES):
+        shutil.copyfile(baseline / name, output / name)
 
 
 def model_card(name: str, manifest: Manifest) -> str:

@@ -1,28 +1,55 @@
-"""A stand-in for the Hugging Face Hub on loopback: as much of its HTTP interface as a download needs."""
+"""A stand-in for the Hugging Face Hub on loopback: as much of its HTTP interface as a download needs.
+
+Like the real one it answers for small files with a relative redirect, for large ones with a redirect to another host,
+and names the latter's SHA-256.
+"""
 
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+LARGE = 1_000_000  # bytes from which on a file is kept elsewhere
+
 
 class Hub(ThreadingHTTPServer):
-    """Serves one model repository at one commit from a folder. `cut_after` breaks off that many bytes into a file."""
+    """Serves one model repository at one commit from a folder. Large files suffer what these say:
+
+    - `cut_after` breaks off each connection after so many bytes
+    - `dies_after` refuses everything once so many bytes have been sent
+    - `xet` offers them through Xet too, whose storage nobody can reach
+
+    `instead` answers a request in the Hub's place if it returns True.
+    """
+
+    daemon_threads = True
 
     def __init__(self, repository: str, commit: str, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.repository, self.commit, self.folder = repository, commit, folder
         self.cut_after: int | None = None
+        self.dies_after: int | None = None
+        self.xet = False
+        self.instead: Callable[[Handler], bool] = lambda handler: False
         self.requested_ranges: list[str] = []
         self.downloaded: list[str] = []
+        self.seen: list[tuple[str, dict[str, str]]] = []
+        self.sent = 0
 
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def storage(self) -> str:
+        return f"http://127.0.0.2:{self.server_port}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass  # a client that has gone
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -30,80 +57,100 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
-        self._answer(with_body=False)
+        self._answer()
 
     def do_GET(self) -> None:
-        self._answer(with_body=True)
+        self._answer()
 
-    def _answer(self, with_body: bool) -> None:
-        path = unquote(urlsplit(self.path).path)
+    def _answer(self) -> None:
         hub = self.server
+        path = unquote(urlsplit(self.path).path)
+        hub.seen.append((path, dict(self.headers)))
+        if hub.instead(self):
+            return None
         api, files = f"/api/models/{hub.repository}", f"/{hub.repository}/resolve/"
-        if path.startswith(f"{api}/tree/") or path.startswith(f"{api}/revision/"):
+        if path.startswith("/small/") or path.startswith("/storage/"):
+            return self._file(hub.folder / Path(path).name)
+        if path.startswith(f"{api}/tree/"):
             commit = path.split("/")[6]
-            if commit != hub.commit:
-                return self._error("RevisionNotFound", f"Invalid rev id: {commit}")
-            return self._json(self._tree() if "/tree/" in path else self._revision())
+            return self._json(self._tree()) if commit == hub.commit else self._no_commit(commit)
         if path.startswith(files):
             commit, _, name = path.removeprefix(files).partition("/")
             if commit != hub.commit:
-                return self._error("RevisionNotFound", f"Invalid rev id: {commit}")
+                return self._no_commit(commit)
             if not (hub.folder / name).is_file():
-                return self._error("EntryNotFound", "Entry not found")
-            return self._file(hub.folder / name, with_body)
-        return self._error("RepoNotFound", "Repository not found")
+                return self.send(404, {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"})
+            return self._redirect(hub.folder / name)
+        return self.send(401, {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"})
+
+    def _no_commit(self, commit: str) -> None:
+        self.send(404, {"X-Error-Code": "RevisionNotFound", "X-Error-Message": f"Invalid rev id: {commit}"})
 
     def _tree(self) -> list[dict[str, object]]:
-        return [
-            {
-                "type": "file",
-                "path": file.name,
-                "size": file.stat().st_size,
-                "oid": hashlib.sha1(file.name.encode()).hexdigest(),
-            }
-            for file in sorted(self.server.folder.iterdir())
-        ]
+        return [self._entry(file) for file in sorted(self.server.folder.iterdir())]
 
-    def _revision(self) -> dict[str, object]:
-        files = [{"rfilename": file.name} for file in sorted(self.server.folder.iterdir())]
-        return {"id": self.server.repository, "sha": self.server.commit, "siblings": files}
+    def _entry(self, file: Path) -> dict[str, object]:
+        content = file.read_bytes()
+        name = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        entry: dict[str, object] = {"type": "file", "path": file.name, "size": len(content), "oid": name}
+        if len(content) >= LARGE:
+            digest = hashlib.sha256(content).hexdigest()
+            entry["lfs"] = {"oid": digest, "size": len(content), "pointerSize": 134}
+            if self.server.xet:
+                entry["xetHash"] = digest
+        return entry
 
-    def _file(self, file: Path, with_body: bool) -> None:
+    def _redirect(self, file: Path) -> None:
+        size, digest = file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest()
+        about = {"X-Repo-Commit": self.server.commit, "X-Linked-Size": str(size), "X-Linked-ETag": f'"{digest}"'}
+        if size < LARGE:
+            return self.send(307, about | {"Location": f"/small/{file.name}"})
+        if self.server.xet:
+            token = f"{self.server.endpoint}/api/models/{self.server.repository}/xet-read-token/{self.server.commit}"
+            about |= {"X-Xet-Hash": digest, "Link": f'<{token}>; rel="xet-auth"'}
+        return self.send(302, about | {"Location": f"{self.server.storage}/storage/{file.name}"})
+
+    def _file(self, file: Path) -> None:
+        hub = self.server
         content = file.read_bytes()
         first = 0
         if requested := self.headers.get("Range"):
-            self.server.requested_ranges.append(requested)
+            hub.requested_ranges.append(requested)
             first = int(requested.removeprefix("bytes=").partition("-")[0])
-        self.send_response(206 if first else 200)
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", self.server.commit)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(content) - first))
+        body = content[first:]
+        about = {
+            "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
+            "Accept-Ranges": "bytes",
+            "X-Repo-Commit": hub.commit,
+        }
         if first:
-            self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
-        self.end_headers()
-        if with_body:
-            self.server.downloaded.append(file.name)
-            body = content[first:]
-            if self.server.cut_after is not None and len(body) > self.server.cut_after:
-                self.wfile.write(body[: self.server.cut_after])
-                self.close_connection = True
-            else:
-                self.wfile.write(body)
+            about["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
+        if len(content) >= LARGE and self.command == "GET":
+            allowed = [
+                limit for limit in (hub.cut_after, hub.dies_after and hub.dies_after - hub.sent) if limit is not None
+            ]
+            body, whole = body[: max(0, min([len(body), *allowed]))], len(body)
+            self.close_connection = len(body) < whole
+            hub.sent += len(body)
+            if self.close_connection and not body:
+                return
+            self.send(206 if first else 200, about | {"Content-Length": str(whole)})
+        else:
+            self.send(206 if first else 200, about | {"Content-Length": str(len(body))})
+        if self.command == "GET":
+            hub.downloaded.append(file.name)
+            self.wfile.write(body)
 
     def _json(self, value: object) -> None:
         body = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
+        self.send(200, {"Content-Type": "application/json", "Content-Length": str(len(body))})
         self.wfile.write(body)
 
-    def _error(self, code: str, message: str) -> None:
-        self.send_response(404)
-        self.send_header("X-Error-Code", code)
-        self.send_header("X-Error-Message", message)
-        self.send_header("Content-Length", "0")
+    def send(self, status: int, headers: dict[str, str]) -> None:
+        """The first lines of an answer, without a body if they don't announce one."""
+        self.send_response(status)
+        for name, value in ({"Content-Length": "0"} | headers).items():
+            self.send_header(name, value)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
@@ -114,11 +161,15 @@ class Handler(BaseHTTPRequestHandler):
 def serve(repository: str, commit: str, folder: Path) -> Iterator[Hub]:
     """A running stand-in."""
     hub = Hub(repository, commit, folder)
-    thread = threading.Thread(target=hub.serve_forever)
-    thread.start()
+    storage = ThreadingHTTPServer(("127.0.0.2", hub.server_port), lambda *given: Handler(*given[:2], hub))
+    threads = [threading.Thread(target=server.serve_forever, args=[0.05]) for server in (hub, storage)]
+    for thread in threads:
+        thread.start()
     try:
         yield hub
     finally:
-        hub.shutdown()
-        thread.join()
-        hub.server_close()
+        for server in (hub, storage):
+            server.shutdown()
+            server.server_close()
+        for thread in threads:
+            thread.join()

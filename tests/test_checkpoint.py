@@ -17,7 +17,7 @@ def test_a_whole_checkpoint_is_accepted(baseline: Path) -> None:
     verify_files(baseline, manifest)
     assert manifest.origin == {"folder": "data/local/tiny"}
     assert manifest.trained
-    assert manifest.files.keys() >= {WEIGHTS, "config.json", "preprocessor_config.json", "vocab.txt"}
+    assert manifest.files.keys() >= {WEIGHTS, "config.json", "preprocessor_config.json", "tokenizer.json"}
 
 
 def test_one_flipped_bit_is_found(copy: Path) -> None:

@@ -6,17 +6,26 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 import yaml
-from transformers import BlipConfig, BlipForConditionalGeneration
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+from transformers.models.blip.processing_blip import BlipProcessor
 
 from stages.checkpoint import MANIFEST, read_manifest, sha256, verify_files
 from stages.command_line import InputError
 from stages.download import build_untrained, download
-from stages.params import FolderSource, UntrainedSource
+from stages.optimize import optimize
+from stages.params import FolderSource, Quantize, Recipe, UntrainedSource
+from stages.runtimes.captioner import open_captioner
+from stages.runtimes.preprocessing import Size, preprocess, read_preprocessing
 from stages.runtimes.pytorch import load_model
 from tests.conftest import DEMO, PROCESSOR, PROJECT, RunStage, assert_one_sentence, save_tiny_model, tiny_model
 from tests.hub import Hub, serve
@@ -46,13 +55,30 @@ def assert_nothing_left(workspace: Path) -> None:
     assert not models.exists() or not list(models.iterdir())
 
 
+MEAN, DEVIATION = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
+OLD_PREPROCESSOR = {
+    "do_normalize": True,
+    "do_resize": True,
+    "image_mean": MEAN,
+    "image_processor_type": "BlipImageProcessor",
+    "image_std": DEVIATION,
+    "processor_class": "BlipProcessor",
+    "size": 128,
+}
+OUTPUT, WORDS = "text_decoder.cls.predictions", "text_decoder.bert.embeddings.word_embeddings.weight"
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository like Salesforce's: its weights are pickled, with a tied copy and an old buffer too many."""
+    """A repository like Salesforce's: pickled weights with the word embeddings twice, the output bias under two names
+    and an old buffer too many; an image processor with a number for its size; two tokens more than the tokenizer has.
+    """
     folder = save_tiny_model(tmp_path / "repository")
     (folder / "model.safetensors").unlink()
+    (folder / "preprocessor_config.json").write_text(json.dumps(OLD_PREPROCESSOR))
     model = tiny_model()
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state[f"{OUTPUT}.decoder.bias"] = state[f"{OUTPUT}.bias"]
     state["text_decoder.bert.embeddings.position_ids"] = torch.arange(64).expand(1, -1).clone()
     state["text_decoder.retired_head.weight"] = torch.zeros(4_000_000)  # makes the file worth resuming
     torch.save(state, folder / "pytorch_model.bin")
@@ -76,7 +102,7 @@ def download_from(
         digest = sha256(hub.folder / "pytorch_model.bin")
         source = {"hub": REPOSITORY, "revision": COMMIT, "sha256": digest, **changes}
         choose(workspace, {key: value for key, value in source.items() if value})
-        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_DISABLE_XET": "1"}
+        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "cache")}
         return run_stage("download", cwd=workspace, **environment)
 
     return run
@@ -129,17 +155,15 @@ def test_an_unknown_commit_and_an_unknown_repository_are_one_sentence(download_f
     assert_nothing_left(workspace)
 
 
-def test_a_broken_download_resumes_where_it_broke(download_from: Any, hub: Hub) -> None:
-    hub.cut_after = 12_000_000
-    process = download_from()
-    assert process.returncode == 0, process.stderr
-    assert hub.requested_ranges, "the second attempt started from the first byte"
-
-
-def test_a_download_that_keeps_breaking_is_one_sentence(download_from: Any, workspace: Path, hub: Hub) -> None:
-    hub.cut_after = 300_000
+def test_a_broken_download_resumes_where_it_broke(download_from: Any, hub: Hub, workspace: Path) -> None:
+    hub.xet, hub.cut_after, hub.dies_after = True, 3_000_000, 10_000_000
     assert_one_sentence(download_from(), "run this again, it will resume")
     assert_nothing_left(workspace)
+    hub.dies_after = None
+    hub.requested_ranges.clear()
+    process = download_from()
+    assert process.returncode == 0, process.stderr
+    assert hub.requested_ranges[0] == "bytes=10000000-"
 
 
 def test_no_network_is_one_sentence_that_says_what_works_without(
@@ -152,6 +176,22 @@ def test_no_network_is_one_sentence_that_says_what_works_without(
     assert_nothing_left(workspace)
 
 
+def test_the_same_source_gives_the_same_bytes_to_every_user(
+    hub: Hub, tmp_path: Path, workspace: Path, run_stage: RunStage
+) -> None:
+    digest = sha256(hub.folder / "pytorch_model.bin")
+    choose(workspace, {"hub": REPOSITORY, "revision": COMMIT, "sha256": digest})
+    baselines = []
+    for user in ("ada", "grace"):
+        folder = tmp_path / user / "project"
+        shutil.copytree(workspace, folder)
+        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / user / "cache")}
+        assert run_stage("download", cwd=folder, **environment).returncode == 0
+        baselines.append({file.name: file.read_bytes() for file in (folder / "models" / "baseline").iterdir()})
+    assert baselines[0] == baselines[1]
+    assert not [name for name, content in baselines[0].items() if str(tmp_path).encode() in content]
+
+
 def local_model(workspace: Path) -> Path:
     choose(workspace, {"folder": "data/local/mine"})
     return save_tiny_model(workspace / "data" / "local" / "mine")
@@ -161,6 +201,213 @@ def test_a_local_folder_becomes_a_checkpoint(workspace: Path, run_stage: RunStag
     local_model(workspace)
     assert run_stage("download", cwd=workspace).returncode == 0
     assert (workspace / "models" / "baseline" / MANIFEST).is_file()
+
+
+def test_a_local_folder_needs_neither_a_network_nor_a_home(workspace: Path, hub: Hub, run_stage: RunStage) -> None:
+    local_model(workspace)
+    process = run_stage("download", cwd=workspace, HF_ENDPOINT=hub.endpoint, HF_HOME="/dev/null", HOME="/dev/null")
+    assert process.returncode == 0, process.stderr
+    assert not process.stderr
+    assert not hub.seen
+
+
+def make_baseline(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(workspace)
+    download(FolderSource(folder="data/local/mine"), Path("models/baseline"))
+    return workspace / "models" / "baseline"
+
+
+@torch.inference_mode()
+def logits(model: BlipForConditionalGeneration) -> torch.Tensor:
+    pixels = torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    result: torch.Tensor = model.eval()(pixel_values=pixels, input_ids=torch.tensor([[70, 8, 9]])).logits
+    return result
+
+
+def test_what_transformers_saves_now_becomes_a_checkpoint(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = local_model(workspace)
+    processor = BlipProcessor(BlipImageProcessorPil.from_pretrained(folder), BertTokenizer.from_pretrained(folder))
+    shutil.rmtree(folder)
+    processor.save_pretrained(folder)
+    tiny_model().save_pretrained(folder, max_shard_size="20KB")
+    assert not (folder / "preprocessor_config.json").exists()
+    assert (folder / "model.safetensors.index.json").exists()
+    baseline = make_baseline(workspace, monkeypatch)
+    assert torch.equal(logits(load_model(baseline)), logits(tiny_model()))
+    assert read_preprocessing(baseline).size == Size(height=128, width=128)
+
+
+def test_of_two_image_processors_transformers_choice_is_taken(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = local_model(workspace)
+    nested = {"image_processor": OLD_PREPROCESSOR | {"image_mean": [0.5, 0.5, 0.5]}}
+    (folder / "processor_config.json").write_text(json.dumps(nested))
+    (folder / "preprocessor_config.json").write_text(json.dumps(OLD_PREPROCESSOR))
+    assert read_preprocessing(make_baseline(workspace, monkeypatch)).image_mean == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("pickled", [True, False])
+def test_weights_of_a_folder_come_in_as_float32(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, pickled: bool
+) -> None:
+    folder = local_model(workspace)
+    model = tiny_model().to(dtype)
+    model.save_pretrained(folder)
+    if pickled:
+        (folder / "model.safetensors").unlink()
+        torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    baseline = make_baseline(workspace, monkeypatch)
+    assert {tensor.dtype for tensor in load_file(baseline / "model.safetensors").values()} == {torch.float32}
+    assert torch.equal(logits(load_model(baseline)), logits(tiny_model().to(dtype).float()))
+    assert "float16" not in (baseline / "config.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": 128},
+        {"size": [128, 128]},
+        {"size": {"height": 128, "width": 128}, "do_pad": True, "size_divisor": 32},
+        {"do_normalize": False},
+        {"do_rescale": False},
+        {"do_rescale": False, "do_normalize": False},
+        {"rescale_factor": 0.01},
+        {"image_mean": 0.5, "image_std": 0.25},
+        {"resample": 0},
+        {"resample": 2},
+    ],
+)
+def test_pictures_are_prepared_as_the_source_says_by_all_who_read_the_checkpoint(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], pictures: list[Image.Image]
+) -> None:
+    folder = local_model(workspace)
+    (folder / "preprocessor_config.json").write_text(json.dumps(OLD_PREPROCESSOR | changes))
+    baseline = make_baseline(workspace, monkeypatch)
+    images = [picture.resize((301, 77)) for picture in pictures]
+    expected = BlipImageProcessorPil.from_pretrained(folder)(images=images, return_tensors="np")["pixel_values"]
+    theirs = BlipImageProcessorPil.from_pretrained(baseline)(images=images, return_tensors="np")["pixel_values"]
+    tolerance = 1e-5 * float(np.abs(expected).max())
+    np.testing.assert_allclose(theirs, expected, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(preprocess(images, read_preprocessing(baseline)), expected, rtol=0, atol=tolerance)
+    written = json.loads((baseline / "preprocessor_config.json").read_text())
+    assert written["size"] == {"height": 128, "width": 128}
+    assert {"do_rescale", "do_resize", "do_normalize", "resample", "rescale_factor"} <= written.keys()
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "vocab.txt"])
+@pytest.mark.parametrize("lower_case", [True, False])
+def test_text_is_split_as_transformers_does_by_all_who_read_the_checkpoint(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, file: str, lower_case: bool
+) -> None:
+    folder = local_model(workspace)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(2)
+    tokenizer.enable_padding(length=9)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    for other in {"tokenizer.json", "vocab.txt"} - {file}:
+        (folder / other).unlink()
+    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": lower_case}))
+    baseline = make_baseline(workspace, monkeypatch)
+    for text in ("A man in Red and a brown dog", "a man, in red.", "unheard-of"):
+        expected = BertTokenizer.from_pretrained(folder)(text, add_special_tokens=False)["input_ids"]
+        assert BertTokenizer.from_pretrained(baseline)(text, add_special_tokens=False)["input_ids"] == expected
+        engines = Tokenizer.from_file(str(baseline / "tokenizer.json"))
+        assert engines.encode(text, add_special_tokens=False).ids == expected
+
+
+def _copies(weight: bool, bias: bool) -> Callable[[dict[str, torch.Tensor]], None]:
+    """Makes the output layer's tensors differ from those that they are tied to."""
+
+    def change(state: dict[str, torch.Tensor]) -> None:
+        generator = torch.Generator().manual_seed(1)
+        for name, chosen in ((f"{OUTPUT}.decoder.weight", weight), (f"{OUTPUT}.decoder.bias", bias)):
+            if chosen:
+                state[name] = torch.randn(state[name].shape, generator=generator)
+
+    return change
+
+
+def _without(name: str) -> Callable[[dict[str, torch.Tensor]], None]:
+    def change(state: dict[str, torch.Tensor]) -> None:
+        del state[name]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "tied"),
+    [
+        (_copies(weight=False, bias=False), True),
+        (_copies(weight=True, bias=False), False),
+        (_copies(weight=False, bias=True), False),
+        (_copies(weight=True, bias=True), False),
+        (_without(f"{OUTPUT}.decoder.bias"), True),
+        (_without(f"{OUTPUT}.bias"), True),
+        (_without(f"{OUTPUT}.decoder.weight"), True),
+        (_without(WORDS), True),
+    ],
+)
+@pytest.mark.parametrize("configured", [True, False])
+def test_tied_and_untied_output_layers_survive(
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[dict[str, torch.Tensor]], None],
+    tied: bool,
+    configured: bool,
+) -> None:
+    folder = local_model(workspace)
+    config = json.loads((folder / "config.json").read_text())
+    for part in (config, config["text_config"]):
+        part["tie_word_embeddings"] = configured
+    (folder / "config.json").write_text(json.dumps(config))
+    state = {name: tensor.clone() for name, tensor in tiny_model().state_dict().items()}
+    change(state)
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    expected, report = BlipForConditionalGeneration.from_pretrained(folder, output_loading_info=True)
+    if report["missing_keys"]:
+        with pytest.raises(InputError, match="lack"):
+            make_baseline(workspace, monkeypatch)
+        return
+    baseline = make_baseline(workspace, monkeypatch)
+    assert json.loads((baseline / "config.json").read_text())["tie_word_embeddings"] == (
+        tied and configured is not False
+    )
+    reopened, report = BlipForConditionalGeneration.from_pretrained(baseline, output_loading_info=True)
+    assert not any(report.values())
+    for model in (load_model(baseline), reopened):
+        assert torch.equal(logits(model), logits(expected))
+
+
+@pytest.mark.parametrize("runtime", ["pytorch", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("scheme", [None, "dynamic-int8"])
+@pytest.mark.parametrize("untied", [True, False])
+def test_every_export_has_the_logits_of_the_source(
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    calibration: Path,
+    pictures: list[Image.Image],
+    runtime: Literal["pytorch", "onnxruntime", "openvino"],
+    scheme: Literal["dynamic-int8"] | None,
+    untied: bool,
+) -> None:
+    folder = local_model(workspace)
+    state = {name: tensor.clone() for name, tensor in tiny_model().state_dict().items()}
+    _copies(weight=untied, bias=untied)(state)
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    baseline = make_baseline(workspace, monkeypatch)
+    if scheme is None and runtime == "pytorch":
+        checkpoint = baseline
+    else:
+        checkpoint = workspace / "models" / "variant"
+        optimize(
+            baseline, Recipe(runtime=runtime, quantize=scheme and Quantize(scheme=scheme)), calibration, checkpoint
+        )
+    captioner, source = open_captioner(checkpoint), open_captioner(baseline)
+    tokens = [[8, 9, 10]] * len(pictures)
+    expected = np.stack(source.next_token_logits(source.encode(source.preprocess(pictures)), tokens))
+    actual = np.stack(captioner.next_token_logits(captioner.encode(captioner.preprocess(pictures)), tokens))
+    error = np.abs(actual - expected).mean() / np.abs(expected).std()
+    assert error < (0.5 if scheme or runtime == "openvino" else 1e-4)  # of the wrong tensor it is above 1
 
 
 def _no_folder(folder: Path) -> None:
@@ -209,6 +456,32 @@ def _no_tokenizer(folder: Path) -> None:
         (folder / name).unlink()
 
 
+def _prepares(**settings: Any) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        (folder / "preprocessor_config.json").write_text(json.dumps(OLD_PREPROCESSOR | settings))
+
+    return spoil
+
+
+def _damaged_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text('{"version": "1.0"}')
+
+
+def _more_words_than_the_model(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    with (folder / "vocab.txt").open("a") as file:
+        file.write("one\ntwo\nthree\n")
+
+
+def _ends_with(token: Any) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        config["text_config"]["sep_token_id"] = token
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return spoil
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -222,6 +495,20 @@ def _no_tokenizer(folder: Path) -> None:
         (_other_sizes, "can't be loaded"),
         (_no_preprocessor, "no preprocessor_config.json"),
         (_no_tokenizer, "neither tokenizer.json nor vocab.txt"),
+        (_damaged_tokenizer, "no tokenizer that can be read"),
+        (_more_words_than_the_model, "a model of only"),
+        (_ends_with(1_000_000), "sep_token_id"),
+        (_prepares(size=384), "384 x 384 pixels for an encoder that takes 128 x 128"),
+        (_prepares(size={"height": 128, "width": 96}), "96 x 128"),
+        (_prepares(size={"shortest_edge": 128}), "no height and width"),
+        (_prepares(size="large"), "can be read"),
+        (_prepares(do_resize=False), "do_resize"),
+        (_prepares(do_center_crop=True, crop_size=64), "do_center_crop"),
+        (_prepares(do_pad=True, pad_size={"height": 256, "width": 256}), "pixels differ"),
+        (_prepares(resample=99), "another way"),
+        (_prepares(image_mean=[0.5, 0.5]), "another way"),
+        (_prepares(image_std=[0, 0, 0]), "image_std"),
+        (_prepares(image_mean=None), "image_mean"),
     ],
 )
 def test_a_folder_that_holds_no_blip_is_one_sentence(

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, PositiveFloat, PositiveInt, ValidationError
 
 from stages.command_line import InputError, explain
 
@@ -18,8 +18,8 @@ class Size(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    height: int
-    width: int
+    height: PositiveInt
+    width: PositiveInt
 
 
 class Preprocessing(BaseModel):
@@ -32,9 +32,9 @@ class Preprocessing(BaseModel):
     do_normalize: Literal[True] = True
     size: Size = Size(height=384, width=384)
     resample: Image.Resampling = Image.Resampling.BICUBIC
-    rescale_factor: float = 1 / 255
-    image_mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
-    image_std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+    rescale_factor: FiniteFloat = 1 / 255
+    image_mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (0.48145466, 0.4578275, 0.40821073)
+    image_std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.26862954, 0.26130258, 0.27577711)
 
 
 def read_preprocessing(checkpoint: Path) -> Preprocessing:
