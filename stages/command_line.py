@@ -123,5 +123,4 @@ def explain(error: "ValidationError") -> str:
 
 def brief(reason: object) -> str:
     """What another library or a server says is wrong, as one line of at most 120 characters."""
-    words = str(reason) or type(reason).__name__
-    return "".join(character if character.isprintable() else " " for character in words)[:120].strip()
+    return shorten(printable(str(reason).strip() or type(reason).__name__), 120)

@@ -380,19 +380,17 @@ def test_tied_and_untied_output_layers_survive(
 
 @pytest.mark.parametrize("runtime", ["pytorch", "onnxruntime", "openvino"])
 @pytest.mark.parametrize("scheme", [None, "dynamic-int8"])
-@pytest.mark.parametrize("untied", [True, False])
-def test_every_export_has_the_logits_of_the_source(
+def test_every_export_has_the_logits_of_an_untied_source(
     workspace: Path,
     monkeypatch: pytest.MonkeyPatch,
     calibration: Path,
     pictures: list[Image.Image],
     runtime: Literal["pytorch", "onnxruntime", "openvino"],
     scheme: Literal["dynamic-int8"] | None,
-    untied: bool,
 ) -> None:
     folder = local_model(workspace)
     state = {name: tensor.clone() for name, tensor in tiny_model().state_dict().items()}
-    _copies(weight=untied, bias=untied)(state)
+    _copies(weight=True, bias=True)(state)
     save_file(state, folder / "model.safetensors", {"format": "pt"})
     baseline = make_baseline(workspace, monkeypatch)
     if scheme is None and runtime == "pytorch":
@@ -407,7 +405,7 @@ def test_every_export_has_the_logits_of_the_source(
     expected = np.stack(source.next_token_logits(source.encode(source.preprocess(pictures)), tokens))
     actual = np.stack(captioner.next_token_logits(captioner.encode(captioner.preprocess(pictures)), tokens))
     error = np.abs(actual - expected).mean() / np.abs(expected).std()
-    assert error < (0.5 if scheme or runtime == "openvino" else 1e-4)  # of the wrong tensor it is above 1
+    assert error < (0.5 if scheme else 1e-3)  # of the wrong tensor it is above 1
 
 
 def _no_folder(folder: Path) -> None:
