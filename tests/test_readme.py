@@ -44,8 +44,9 @@ def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder
     # Apart from the workspace, all inputs are there: nothing is missing, nothing has changed, only a setting has.
     shell(project, "dvc", "exp", "run", "--queue", "-S", "evaluation.bootstrap_samples=150")
     output = shell(project, "dvc", "exp", "run", "--run-all")
-    ran = re.findall(r"Running stage '(.*?)'", output)
-    assert sorted(ran) == ["evaluate@pruned_quantized", "evaluate_baseline", "host", "report"]
+    ran = set(re.findall(r"Running stage '(.*?)'", output))
+    assert {"evaluate@pruned_quantized", "evaluate_baseline", "host"} <= ran
+    assert not ran & {"download", "dataset", "optimize@pruned_quantized"}
 
     # A file that no model names changes nothing; one of the chosen pictures does.
     (project / "data/local/notes.txt").write_text("not named")
