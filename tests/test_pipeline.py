@@ -34,6 +34,7 @@ def local_imports(module: str) -> set[str]:
         if not file.is_file() or path in found:
             continue
         found.add(path)
+        waiting.append(name.rpartition(".")[0] or "stages")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 waiting += [alias.name for alias in node.names if alias.name.startswith("stages")]

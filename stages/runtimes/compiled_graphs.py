@@ -51,12 +51,8 @@ def _key(core: Core, graph: Path, settings: dict[str, Any]) -> str:
 
 
 def _folder() -> Path | None:
-    """The folder in the user's own cache, or None without a home."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache"))
-    try:
-        cache = cache.expanduser()
-    except RuntimeError:
-        return None
+    """The folder in the user's own cache, or None without one."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     return cache / "blip-on-cpu" / "openvino" if cache.is_absolute() else None
 
 
