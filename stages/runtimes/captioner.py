@@ -18,6 +18,8 @@ from stages.runtimes.decoding import Decoding
 if TYPE_CHECKING:  # a runtime imports it, while the checkpoint's files are verified
     import numpy as np
 
+LONGEST_REASON = 200  # characters
+
 
 class Captioner(Protocol):
     """A BLIP in some runtime, taken apart so that each part can be timed and compared.
@@ -56,7 +58,7 @@ def open_captioner(checkpoint: Path, threads: int | None = None) -> Captioner:
 
     Says so on stderr if the CPU lacks instruction sets of the one that the checkpoint was validated on.
 
-    Raises InputError if the directory is not a whole checkpoint, or if its runtime is not installed.
+    Raises InputError if the directory is not a whole checkpoint, or if its runtime is not installed or can't open it.
     """
     manifest = read_manifest(checkpoint)
     if missing := [name for name in manifest.validated_on if name not in instruction_sets()]:
@@ -67,7 +69,7 @@ def open_captioner(checkpoint: Path, threads: int | None = None) -> Captioner:
         )
     if manifest.runtime != "pytorch":
         # Nothing multiplies matrices with numpy then, but its threads would spin for a while, waiting for some.
-        os.environ["OPENBLAS_NUM_THREADS"] = "1"
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with ThreadPoolExecutor() as pool:  # one core reads the files while another imports
         verification = pool.submit(verify_files, checkpoint, manifest)
         try:
@@ -78,7 +80,16 @@ def open_captioner(checkpoint: Path, threads: int | None = None) -> Captioner:
                 "install requirements.txt"
             ) from None
         verification.result()
-    captioner: Captioner = runtime.open_checkpoint(checkpoint, threads)
+    try:
+        captioner: Captioner = runtime.open_checkpoint(checkpoint, threads)
+    except InputError:
+        raise
+    except Exception as error:  # each runtime has kinds of its own, and some share none
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:LONGEST_REASON]
+        raise InputError(
+            f"{manifest.runtime} can't open {checkpoint}, whose files are whole ({reason}): free memory, or rebuild it "
+            "with this machine's libraries"
+        ) from error
     return captioner
 
 
