@@ -48,7 +48,7 @@ FEW = 3
 
 def _check_name(name: str) -> str:
     windows = PureWindowsPath(name)
-    if windows.anchor or ".." in windows.parts or PurePosixPath(name).as_posix() != name:
+    if not windows.name or windows.anchor or ".." in windows.parts or PurePosixPath(name).as_posix() != name:
         raise ValueError(f"{name[:80]!r} is not the name of a file in the checkpoint")
     return name
 

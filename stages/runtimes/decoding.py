@@ -34,9 +34,7 @@ class Decoding(BaseModel):
 
     @field_validator("prompt")
     @classmethod
-    def _check_text(cls, prompt: str) -> str:
-        if any("\ud800" <= character <= "\udfff" for character in prompt):
-            raise ValueError("has bytes that are no UTF-8: write it in UTF-8")
+    def _normalize(cls, prompt: str) -> str:
         return " ".join(prompt.split())
 
     @field_validator("temperature")
