@@ -1,20 +1,23 @@
 """What a checkpoint directory is: its files, a manifest with their hashes; written whole or not at all."""
 
+import codecs
 import hashlib
 import json
 import mmap
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import stat
+import sys
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from stages.command_line import InputError, explain
+from stages.command_line import NO_SPACE, InputError, explain
 
 if TYPE_CHECKING:  # a checkpoint must be readable where torch is not installed
     import torch
@@ -25,6 +28,26 @@ MANIFEST = "checkpoint.json"
 WEIGHTS = "model.safetensors"
 # What transformers needs beside the weights to preprocess pictures and to turn tokens into words.
 PROCESSOR_FILES = ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
+# What systems, file managers and editors strew over folders: no part of a checkpoint.
+STREWN = re.compile(
+    r"\.DS_Store|\._.*|\.AppleDouble|\.localized|Icon\r|__MACOSX|\.Spotlight-V100|\.Trashes|\.fseventsd"
+    r"|(eh)?thumbs\.db|desktop\.ini|System Volume Information|\$RECYCLE\.BIN"
+    r"|\.directory|\.Trash-\d+|\.nfs[0-9a-f]+|\.fuse_hidden.*|lost\+found|@eaDir"
+    r"|\.ipynb_checkpoints|\..*\.sw[a-p]|\.#.*|.*~|\.~lock\..*#",
+    re.IGNORECASE,
+)
+# How many names a message lists.
+FEW = 3
+
+
+def _check_name(name: str) -> str:
+    windows = PureWindowsPath(name)
+    if not windows.name or windows.anchor or ".." in windows.parts or PurePosixPath(name).as_posix() != name:
+        raise ValueError(f"{name[:80]!r} is not the name of a file in the checkpoint")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_check_name)]
 
 
 class FileRecord(BaseModel):
@@ -32,8 +55,8 @@ class FileRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bytes: int
-    sha256: str
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class Manifest(BaseModel):
@@ -48,7 +71,7 @@ class Manifest(BaseModel):
     passes: dict[str, Any]
     libraries: dict[str, str]
     validated_on: list[str]
-    files: dict[str, FileRecord] = {}
+    files: dict[FileName, FileRecord] = {}
 
     @property
     def trained(self) -> bool:
@@ -58,16 +81,50 @@ class Manifest(BaseModel):
 
 @contextmanager
 def replacing(directory: Path) -> Iterator[Path]:
-    """A temporary directory that takes the place of `directory` if all goes well and vanishes if not."""
+    """A temporary directory that takes the place of `directory` if all goes well and vanishes if not.
+
+    Where `directory` is a link to another folder, it takes that folder's place. Its files get the modes that the umask
+    asks for, whatever the libraries that wrote them think.
+    """
+    directory = directory.resolve()
     unfinished = directory.with_name(f".{directory.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
+    with _access(directory, "written"):
+        _delete(unfinished)
+        unfinished.mkdir(parents=True)
     try:
         yield unfinished
-        shutil.rmtree(directory, ignore_errors=True)
-        unfinished.rename(directory)
+        with _access(directory, "written"):
+            mode = stat.S_IMODE(unfinished.stat().st_mode)
+            for path in unfinished.rglob("*"):
+                path.chmod(mode if path.is_dir() else mode & 0o666)
+            _delete(directory)
+            unfinished.rename(directory)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _delete(path: Path) -> None:
+    """Deletes a folder, a write-protected one too, or a file, if there is one."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    for folder, _, _ in os.walk(path):
+        with suppress(PermissionError):  # it is another user's, and may be deleted all the same
+            os.chmod(folder, 0o700)
+    shutil.rmtree(path)
+
+
+@contextmanager
+def _access(directory: Path, purpose: str) -> Iterator[None]:
+    """Raises InputError if the system does not let the block read or write a checkpoint."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise
+        raise InputError(
+            f"{error.filename or directory} can't be {purpose} ({error.strerror}): check its permissions and its disk"
+        ) from None
 
 
 def save_weights(tensors: dict[str, "torch.Tensor"], directory: Path) -> None:
@@ -77,7 +134,6 @@ def save_weights(tensors: dict[str, "torch.Tensor"], directory: Path) -> None:
 
     try:
         save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
-        (directory / WEIGHTS).chmod(0o644)
     except SafetensorError as error:
         number = re.search(r"os error (\d+)", str(error))
         if number is None:
@@ -88,9 +144,8 @@ def save_weights(tensors: dict[str, "torch.Tensor"], directory: Path) -> None:
 def seal(directory: Path, manifest: Manifest) -> None:
     """Writes the manifest of a directory whose other files are all in place."""
     files = {
-        file.relative_to(directory).as_posix(): FileRecord(bytes=file.stat().st_size, sha256=sha256(file))
-        for file in sorted(directory.rglob("*"))
-        if file.is_file() and file.name != MANIFEST
+        name: FileRecord(bytes=(directory / name).stat().st_size, sha256=sha256(directory / name))
+        for name in sorted(_files(directory)[0] - {MANIFEST})
     }
     sealed = manifest.model_copy(update={"files": files})
     text = json.dumps(sealed.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
@@ -99,15 +154,19 @@ def seal(directory: Path, manifest: Manifest) -> None:
 
 def read_manifest(directory: Path) -> Manifest:
     """What a checkpoint says of itself. Raises InputError if there is no checkpoint."""
-    if not directory.is_dir():
-        raise InputError(f"there is no checkpoint at {directory}: make it with `dvc repro` or fetch it with `dvc pull`")
     path = directory / MANIFEST
-    if not path.is_file():
-        raise InputError(
-            f"{directory} has no {MANIFEST}, so it is not a checkpoint of this project: name one of models/"
-        )
+    with _access(directory, "read"):
+        if not directory.is_dir():
+            raise InputError(
+                f"there is no checkpoint at {directory}: make it with `dvc repro` or fetch it with `dvc pull`"
+            )
+        if not path.is_file():
+            raise InputError(
+                f"{directory} has no {MANIFEST}, so it is not a checkpoint of this project: name one of models/"
+            )
+        content = path.read_bytes()
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(content.removeprefix(codecs.BOM_UTF8))
     except ValidationError as error:
         raise InputError(
             f"{path} is not a manifest that this version can read ({explain(error)}): rebuild it"
@@ -115,27 +174,46 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def verify_files(directory: Path, manifest: Manifest) -> None:
-    """Compares a checkpoint's files with its manifest. Raises InputError if one is missing, surplus or altered."""
+    """Compares a checkpoint's files with its manifest. Raises InputError if one is missing, surplus or altered.
+
+    Names on stderr what the system strew about there, which it passes over.
+    """
     remedy = "fetch it again with `dvc pull --force` or rebuild it with `dvc repro --force`"
-    present = {file.relative_to(directory).as_posix() for file in directory.rglob("*") if file.is_file()} - {MANIFEST}
-    if missing := sorted(manifest.files.keys() - present):
-        raise InputError(f"{directory} lacks {', '.join(missing)}: {remedy}")
-    if surplus := sorted(present - manifest.files.keys()):
-        raise InputError(
-            f"{directory} holds {', '.join(surplus)}, which {MANIFEST} does not list: remove or rebuild it"
-        )
-    with ThreadPoolExecutor() as pool:
-        digests = dict(
-            zip(manifest.files, pool.map(lambda name: sha256(directory / name), manifest.files), strict=True)
-        )
-    for name, record in manifest.files.items():
-        if (directory / name).stat().st_size != record.bytes or digests[name] != record.sha256:
-            raise InputError(f"{directory / name} is damaged, its SHA-256 is not the one in {MANIFEST}: {remedy}")
+    with _access(directory, "read"):
+        present, strewn = _files(directory)
+        if missing := manifest.files.keys() - present:
+            raise InputError(f"{directory} lacks {_names(missing)}: {remedy}")
+        if surplus := present - manifest.files.keys() - {MANIFEST}:
+            raise InputError(
+                f"{directory} holds {_names(surplus)}, which {MANIFEST} does not list: remove or rebuild it"
+            )
+        if strewn:
+            print(f"passed over in {directory}: {_names(strewn)}", file=sys.stderr)
+        with ThreadPoolExecutor() as pool:
+            digests = dict(
+                zip(manifest.files, pool.map(lambda name: sha256(directory / name), manifest.files), strict=True)
+            )
+        for name, record in manifest.files.items():
+            if (directory / name).stat().st_size != record.bytes or digests[name] != record.sha256:
+                raise InputError(f"{directory / name} is damaged, its SHA-256 is not the one in {MANIFEST}: {remedy}")
 
 
 def checkpoint_bytes(directory: Path) -> int:
-    """Bytes on disk of everything in a checkpoint directory."""
-    return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+    """Bytes on disk of everything that belongs to a checkpoint directory."""
+    return sum((directory / name).stat().st_size for name in _files(directory)[0])
+
+
+def _files(directory: Path) -> tuple[set[str], set[str]]:
+    """The names of a checkpoint's files, and of those that lie among them by accident, relative to its directory."""
+    paths = [file.relative_to(directory) for file in directory.rglob("*") if file.is_file()]
+    strewn = {path.as_posix() for path in paths if any(map(STREWN.fullmatch, path.parts))}
+    return {path.as_posix() for path in paths} - strewn, strewn
+
+
+def _names(names: Collection[str]) -> str:
+    """A few names in words, and how many there are more."""
+    few, more = sorted(names)[:FEW], len(names) - FEW
+    return ", ".join(few) + (f" and {more} more" if more > 0 else "")
 
 
 def sha256(file: Path) -> str:

@@ -6,8 +6,6 @@ from urllib.parse import urlsplit
 
 NUMBERS = ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT")
 
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
 
 def wrong_setting() -> str | None:
     """The name of a setting that the Hub's client couldn't even be imported with."""

@@ -1,9 +1,13 @@
+import codecs
+import json
+import os
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
 
-from stages.checkpoint import MANIFEST, WEIGHTS, read_manifest, replacing, verify_files
+from stages.checkpoint import MANIFEST, WEIGHTS, checkpoint_bytes, read_manifest, replacing, seal, verify_files
 from stages.command_line import InputError
 
 
@@ -47,6 +51,79 @@ def test_a_manifest_of_another_kind_is_refused(copy: Path, text: str) -> None:
         read_manifest(copy)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "/etc/passwd", "a/../../x", "a/./b", "", ".", "a//b", "..\\x", "C:\\x", "C:x", "\\\\host\\share\\x"],
+)
+def test_a_manifest_that_names_files_elsewhere_is_refused(copy: Path, name: str) -> None:
+    manifest = json.loads((copy / MANIFEST).read_text())
+    manifest["files"][name] = manifest["files"][WEIGHTS]
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="is not the name of a file in the checkpoint"):
+        read_manifest(copy)
+
+
+def test_a_manifest_that_an_editor_saved_is_read(copy: Path) -> None:
+    content = (copy / MANIFEST).read_bytes().replace(b"\n", b"\r\n")
+    before = read_manifest(copy)
+    (copy / MANIFEST).write_bytes(codecs.BOM_UTF8 + content)
+    assert read_manifest(copy) == before
+
+
+STREWN = (
+    ".DS_Store",
+    "._config.json",
+    "__MACOSX/._x",
+    "Thumbs.db",
+    "desktop.ini",
+    ".directory",
+    ".nfs000000000001",
+    ".ipynb_checkpoints/config-checkpoint.json",
+    ".config.json.swp",
+    "config.json~",
+)
+
+
+def strew(folder: Path) -> None:
+    for name in STREWN:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"whatever")
+
+
+def test_what_systems_strew_is_named_once_and_passed_over(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = checkpoint_bytes(copy)
+    strew(copy)
+    verify_files(copy, read_manifest(copy))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"passed over in {copy}: ")
+    assert line.endswith(f" and {len(STREWN) - 3} more")
+    assert checkpoint_bytes(copy) == before
+    (copy / "half.unfinished").touch()
+    with pytest.raises(InputError, match=r"holds half\.unfinished,"):
+        verify_files(copy, read_manifest(copy))
+
+
+def test_what_systems_strew_is_not_sealed(copy: Path) -> None:
+    manifest = read_manifest(copy)
+    strew(copy)
+    seal(copy, manifest)
+    assert read_manifest(copy) == manifest
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid") or os.getuid() != 0, reason="needs root")
+def test_files_that_may_not_be_read_or_written_are_one_sentence(copy: Path) -> None:
+    manifest = read_manifest(copy)
+    try:
+        os.seteuid(12345)
+        for attempt in (lambda: read_manifest(copy), lambda: verify_files(copy, manifest)):
+            with pytest.raises(InputError, match=r"can't be read \(Permission denied\)"):
+                attempt()
+        with pytest.raises(InputError, match=r"can't be written \(Permission denied\)"), replacing(copy / "new"):
+            pass
+    finally:
+        os.seteuid(0)
+
+
 def test_no_checkpoint_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="dvc repro"):
         read_manifest(tmp_path / "absent")
@@ -65,3 +142,35 @@ def test_replacing_leaves_the_old_directory_until_the_new_one_is_whole(tmp_path:
     with replacing(target) as unfinished:
         (unfinished / "new").touch()
     assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["out", "out/new"]
+
+
+def test_replacing_follows_a_link_and_replaces_what_is_protected(tmp_path: Path) -> None:
+    stored, elsewhere, link = tmp_path / "stored", tmp_path / "elsewhere" / "real", tmp_path / "out"
+    stored.write_text("DVC's")
+    stored.chmod(0o444)
+    (elsewhere / "below").mkdir(parents=True)
+    (elsewhere / "symbolic").symlink_to(stored)
+    (elsewhere / "below" / "hard").hardlink_to(stored)
+    (elsewhere / "below").chmod(0o555)
+    elsewhere.chmod(0o555)
+    link.symlink_to(elsewhere)
+    for target in (link, elsewhere, link):
+        with replacing(target) as unfinished:
+            (unfinished / "new").touch()
+        assert [path.name for path in link.iterdir()] == ["new"]
+        assert link.is_symlink()
+    assert (stored.read_text(), stat.S_IMODE(stored.stat().st_mode)) == ("DVC's", 0o444)
+    assert sorted(path.name for path in elsewhere.parent.iterdir()) == ["real"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o002])
+def test_modes_follow_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with replacing(tmp_path / "out") as unfinished:
+            (unfinished / "below").mkdir(mode=0o700)
+            (unfinished / "below" / "file").touch(mode=0o600)
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / "out" / name).stat().st_mode) for name in (".", "below", "below/file")]
+    assert modes == [0o777 & ~umask, 0o777 & ~umask, 0o666 & ~umask]

@@ -7,7 +7,6 @@ import functools
 import itertools
 import math
 import random
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 from transformers.models.blip.processing_blip import BlipProcessor
 
+from stages.checkpoint import replacing
 from stages.command_line import run
 from stages.demo.drawing import SIDE, draw
 from stages.demo.scenes import Split, compose, describe
@@ -233,11 +233,8 @@ def _save(model: BlipForConditionalGeneration, processor: BlipProcessor, output:
 
 def main() -> None:
     """Trains into a temporary folder and puts it in the place of `data/demo` once it is whole."""
-    unfinished = OUTPUT.with_name("demo.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    train(read_params().demo_training, unfinished)
-    shutil.rmtree(OUTPUT, ignore_errors=True)
-    unfinished.rename(OUTPUT)
+    with replacing(OUTPUT) as unfinished:
+        train(read_params().demo_training, unfinished)
 
 
 if __name__ == "__main__":

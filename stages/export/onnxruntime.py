@@ -20,7 +20,7 @@ from transformers import BlipForConditionalGeneration
 from stages.export.graphs import DecoderGraph, EncoderGraph, decoder_example, encoder_example
 from stages.params import Quantize
 from stages.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs
-from stages.runtimes.onnxruntime import DECODER, ENCODER
+from stages.runtimes.onnxruntime import DECODER, ENCODER, weights_file
 
 # The first version whose `Attention` operator is one node, which ONNX Runtime computes without storing the scores.
 OPSET = 23
@@ -104,4 +104,4 @@ def _write(graph: Path, quantize: Quantize | None, output: Path) -> None:
             reduce_range=True,
         )
     # Weights in a file of their own are mapped into memory instead of being read and copied.
-    onnx.save_model(onnx.load(finished), output, save_as_external_data=True, location=f"{output.name}.data")
+    onnx.save_model(onnx.load(finished), output, save_as_external_data=True, location=weights_file(output.name))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from PIL import Image
 
 from stages.checkpoint import read_manifest, verify_files
-from stages.command_line import InputError
+from stages.command_line import InputError, brief
 from stages.instruction_sets import instruction_sets
 from stages.runtimes.cores import usable_cores
 from stages.runtimes.decoding import Decoding
@@ -57,7 +57,7 @@ def open_captioner(checkpoint: Path, threads: int | None = None) -> Captioner:
 
     Says so on stderr if the CPU lacks instruction sets of the one that the checkpoint was validated on.
 
-    Raises InputError if the directory is not a whole checkpoint, or if its runtime is not installed.
+    Raises InputError if the directory is not a whole checkpoint, or if its runtime is not installed or can't open it.
     """
     manifest = read_manifest(checkpoint)
     if missing := [name for name in manifest.validated_on if name not in instruction_sets()]:
@@ -68,7 +68,7 @@ def open_captioner(checkpoint: Path, threads: int | None = None) -> Captioner:
         )
     if manifest.runtime != "pytorch":
         # Nothing multiplies matrices with numpy then, but its threads would spin for a while, waiting for some.
-        os.environ["OPENBLAS_NUM_THREADS"] = "1"
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with ThreadPoolExecutor() as pool:  # one core reads the files while another imports
         verification = pool.submit(verify_files, checkpoint, manifest)
         try:
@@ -79,7 +79,15 @@ def open_captioner(checkpoint: Path, threads: int | None = None) -> Captioner:
                 "install requirements.txt"
             ) from None
         verification.result()
-    captioner: Captioner = runtime.open_checkpoint(checkpoint, threads or usable_cores())
+    try:
+        captioner: Captioner = runtime.open_checkpoint(checkpoint, threads or usable_cores())
+    except InputError:
+        raise
+    except Exception as error:  # each runtime has kinds of its own, and some share none
+        raise InputError(
+            f"{manifest.runtime} can't open {checkpoint}, whose files are whole ({brief(error)}): free memory, "
+            "or rebuild it with this machine's libraries"
+        ) from error
     return captioner
 
 

@@ -2,30 +2,47 @@
 
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from stages.command_line import InputError
+
+LEAST_TEMPERATURE = 0.01
 
 
 class Decoding(BaseModel):
     """Greedy by default; beam search with `beams` above 1; sampling with `temperature` above 0.
 
-    Lengths count new tokens, without the prompt's and without the token that ends a caption.
+    Lengths count new tokens, without the prompt's and without the token that ends a caption. Bounds are those within
+    which every runtime can compute, with float32 scores and 64-bit seeds.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    prompt: str = Field("", description="words that the caption starts with, such as «a picture of»")
+    prompt: str = Field("", max_length=10_000, description="words that the caption starts with, such as «a picture of»")
     max_new_tokens: int = Field(20, ge=1, le=500, description="longest caption in tokens, without the prompt")
     min_new_tokens: int = Field(0, ge=0, description="shortest caption in tokens, without the prompt")
     beams: int = Field(1, ge=1, le=64, description="beam width; 1 is greedy")
-    length_penalty: float = Field(1.0, description="above 0 favors longer captions in beam search")
+    length_penalty: float = Field(1.0, ge=-10, le=10, description="above 0 favors longer captions in beam search")
     early_stopping: bool = Field(False, description="end beam search as soon as there are as many captions as beams")
-    repetition_penalty: float = Field(1.0, gt=0, description="above 1 makes repeated words less likely")
-    temperature: float = Field(0.0, ge=0, description="0 does not sample; 1 samples the model's own probabilities")
-    top_k: int = Field(0, ge=0, description="sample among the k likeliest tokens; 0 is all")
+    repetition_penalty: float = Field(1.0, ge=0.01, le=100, description="above 1 makes repeated words less likely")
+    temperature: float = Field(
+        0.0, ge=0, le=100, description="0 does not sample; 1 samples the model's own probabilities"
+    )
+    top_k: int = Field(0, ge=0, le=1_000_000, description="sample among the k likeliest tokens; 0 is all")
     top_p: float = Field(1.0, gt=0, le=1, description="sample among the likeliest tokens that hold this share")
-    seed: int = Field(0, description="seed of the sampling")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of the sampling")
+
+    @field_validator("prompt")
+    @classmethod
+    def _normalize(cls, prompt: str) -> str:
+        return " ".join(prompt.split())
+
+    @field_validator("temperature")
+    @classmethod
+    def _check_temperature(cls, temperature: float) -> float:
+        if 0 < temperature < LEAST_TEMPERATURE:
+            raise ValueError(f"set it to 0, which does not sample, or to at least {LEAST_TEMPERATURE}")
+        return temperature
 
     @model_validator(mode="after")
     def _check_combination(self) -> Self:

@@ -57,6 +57,8 @@ class GraphCaptioner:
         self.engine = engine
         self.preprocessing = read_preprocessing(checkpoint)
         self.tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+        self.tokenizer.encode_special_tokens = True  # a prompt is words, whatever their spelling
+        self.tokenizer.no_truncation()
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))["text_config"]
         self.vocabulary = Vocabulary(config["bos_token_id"], config["sep_token_id"], config["pad_token_id"])
         self.positions = config["max_position_embeddings"]

@@ -1,6 +1,7 @@
 """Keeps engines from holding memory that they need no more. Does nothing but on Linux."""
 
 import ctypes
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ def small_heap() -> Iterator[None]:
 
 @contextmanager
 def released_while_read(folder: Path) -> Iterator[None]:
-    """While the block runs, gives back the memory pages of files in `folder` time and again.
+    """While the block runs, gives back the memory pages of files in `folder` time and again, and once at its end.
 
     An engine that maps weights and repacks them for the CPU would otherwise hold them twice, although nobody reads the
     originals any more. A page that is needed after all is read from the file again.
@@ -39,7 +40,9 @@ def released_while_read(folder: Path) -> Iterator[None]:
         yield
         return
     ended = threading.Event()
-    thread = threading.Thread(target=_release_until, args=(ended, str(folder.resolve())), daemon=True)
+    # A file may be a link, and the system names what is mapped. It writes a line break as \012.
+    files = {os.fsencode(file.resolve()).replace(b"\n", rb"\012") for file in folder.iterdir()}
+    thread = threading.Thread(target=_release_until, args=(ended, files), daemon=True)
     thread.start()
     try:
         yield
@@ -48,14 +51,14 @@ def released_while_read(folder: Path) -> Iterator[None]:
         thread.join()
 
 
-def _release_until(ended: threading.Event, folder: str) -> None:
+def _release_until(ended: threading.Event, files: set[bytes]) -> None:
     madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     finished = False
     while not finished:
         finished = ended.wait(PAUSE_SECONDS)
-        for line in MAPS.read_text().splitlines():
+        for line in MAPS.read_bytes().split(b"\n")[:-1]:
             addresses, *_, file = line.split(maxsplit=5)
-            if file.startswith(folder):
-                first, last = (int(address, base=16) for address in addresses.split("-"))
+            if file in files:
+                first, last = (int(address, base=16) for address in addresses.split(b"-"))
                 madvise(first, last - first, MADV_DONTNEED)

@@ -1,6 +1,5 @@
 """Runs a checkpoint with OpenVINO, without torch."""
 
-import os
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from stages.checkpoint import read_manifest
+from stages.runtimes.compiled_graphs import compile_graph
 from stages.runtimes.graph_captioner import TOKEN_INPUTS, GraphCaptioner
 from stages.runtimes.memory import released_while_read, small_heap
 from stages.runtimes.openvino_api import Core, InferRequest, Tensor, Type
 
 ENCODER, DECODER = "encoder.xml", "decoder.xml"
-# OpenVINO keeps here what it made of a graph for this CPU, and starts in a fraction of the time when it finds it.
-COMPILED_GRAPHS = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "blip-on-cpu" / "openvino"
 
 
 class OpenVinoEngine:
@@ -24,7 +22,6 @@ class OpenVinoEngine:
 
     def __init__(self, checkpoint: Path, threads: int | None) -> None:
         core = Core()
-        core.set_property({"CACHE_DIR": str(COMPILED_GRAPHS)})
         # Quantized checkpoints pass bfloat16 between their graphs, and are computed in it where the CPU can.
         quantized = "quantize" in read_manifest(checkpoint).recipe
         half = quantized and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -32,7 +29,7 @@ class OpenVinoEngine:
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": precision,
-            "CACHE_MODE": "OPTIMIZE_SIZE",  # leaves out the weights, which the checkpoint has
+            "CACHE_MODE": "OPTIMIZE_SIZE",  # a kept graph leaves out the weights, which the checkpoint has
         }
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
@@ -40,8 +37,8 @@ class OpenVinoEngine:
         one_row = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 0, "KV_CACHE_PRECISION": precision}
         # Either graph keeps one thread busy until it is ready, so both together take one's time.
         with released_while_read(checkpoint), ThreadPoolExecutor() as pool:
-            encoder = pool.submit(core.compile_model, checkpoint / ENCODER, "CPU", settings)
-            self.decoder = core.compile_model(checkpoint / DECODER, "CPU", settings | one_row).create_infer_request()
+            encoder = pool.submit(compile_graph, core, checkpoint / ENCODER, settings)
+            self.decoder = compile_graph(core, checkpoint / DECODER, settings | one_row).create_infer_request()
             self.spare_tensors: dict[str, Tensor] = {}
             self._run_decoder_once()
             self.encoder = encoder.result().create_infer_request()

@@ -1,6 +1,6 @@
 """OpenVINO's API for inference, without its tools for conversion.
 
-`import openvino` would import those as well, which takes longer than all the rest of it and sends usage statistics.
+`import openvino` would import those as well, which takes longer than all the rest of it.
 """
 
 import sys
@@ -8,9 +8,9 @@ import sys
 CONVERSION_TOOLS = "openvino.tools.ovc"
 
 sys.modules.setdefault(CONVERSION_TOOLS, None)  # type: ignore[arg-type]  # OpenVINO does without them if it can't
-from openvino import Core, InferRequest, Tensor, Type  # noqa: E402
+from openvino import CompiledModel, Core, InferRequest, Tensor, Type, get_version  # noqa: E402
 
 if sys.modules[CONVERSION_TOOLS] is None:
     del sys.modules[CONVERSION_TOOLS]  # so that who needs them can import them
 
-__all__ = ["Core", "InferRequest", "Tensor", "Type"]
+__all__ = ["CompiledModel", "Core", "InferRequest", "Tensor", "Type", "get_version"]

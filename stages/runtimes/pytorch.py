@@ -65,7 +65,7 @@ class PyTorchCaptioner:
     @torch.inference_mode()
     def decode(self, states: torch.Tensor, decoding: Decoding) -> list[list[int]]:
         """Token ids of one caption per row of states. Raises InputError if the caption can't fit the decoder."""
-        prompt = self.tokenizer(decoding.prompt, add_special_tokens=False)["input_ids"]
+        prompt = self.tokenizer(decoding.prompt, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         check_room(decoding, len(prompt), self.config.max_position_embeddings)
         torch.manual_seed(decoding.seed)
         rows = self.model.text_decoder.generate(

@@ -1,7 +1,16 @@
+import math
+
 import pytest
 from pydantic import ValidationError
 
 from stages.runtimes.decoding import Decoding
+
+FRACTIONS = ("length_penalty", "repetition_penalty", "temperature", "top_p")
+
+
+def test_a_prompt_is_kept_in_one_form() -> None:
+    assert Decoding(prompt="  a \n picture\tof ") == Decoding(prompt="a picture of")
+    assert Decoding(prompt=" \t ") == Decoding()
 
 
 @pytest.mark.parametrize(
@@ -14,6 +23,14 @@ from stages.runtimes.decoding import Decoding
         ({"beams": 0}, "beams"),
         ({"repetition_penalty": 0.0}, "repetition_penalty"),
         ({"bemas": 3}, "bemas"),
+        *(({name: value}, name) for name in FRACTIONS for value in (math.nan, math.inf, -math.inf, 1e300, -1e300)),
+        *(({name: 10**30}, name) for name in ("seed", "top_k", "beams", "max_new_tokens")),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**63}, "seed"),
+        ({"temperature": 1e-40}, "temperature"),
+        ({"repetition_penalty": 1e-30}, "repetition_penalty"),
+        ({"prompt": "a \udcff"}, "prompt"),
+        ({"prompt": "a" * 100_000}, "prompt"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, float], message: str) -> None:

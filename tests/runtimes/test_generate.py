@@ -4,18 +4,21 @@ import shutil
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.stats import chisquare
 from transformers import BertTokenizer, LogitsProcessorList
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from stages.checkpoint import Manifest, seal
+from stages.command_line import InputError
 from stages.demo.drawing import draw
 from stages.demo.scenes import compose
 from stages.export import onnxruntime, openvino
@@ -23,7 +26,7 @@ from stages.runtimes.captioner import Captioner, open_captioner
 from stages.runtimes.decoding import Decoding
 from stages.runtimes.generate import sample
 from stages.runtimes.pytorch import PyTorchCaptioner
-from tests.conftest import DEMO, PROCESSOR, tiny_model
+from tests.conftest import DEMO, PROCESSOR, VOCABULARY, tiny_model
 
 RUNTIMES = {"onnxruntime": onnxruntime, "openvino": openvino}
 
@@ -87,6 +90,55 @@ def test_greedy_and_beam_tokens_are_those_of_transformers_generate(
         for captioner in (reference(seed), exported(runtime, seed))
     )
     assert actual == expected
+
+
+PROMPTS = st.one_of(
+    st.sampled_from(
+        ["", "   ", "[SEP]", "a [PAD] of [SEP] a", "[unused1] [MASK] [CLS]", "日本語 naïve", "a picture of " * 30]
+    ),
+    st.text(max_size=40),
+)
+
+
+@given(
+    prompt=PROMPTS,
+    beams=st.sampled_from([1, 1, 2, 64]),
+    longest=st.integers(1, 12),
+    shortest=st.integers(0, 12),
+    length_penalty=st.sampled_from([-10.0, 0.0, 10.0]),
+    repetition_penalty=st.sampled_from([0.01, 1.0, 100.0]),
+    temperature=st.sampled_from([0.0, 0.0, 0.01, 1.0, 100.0]),
+    top_k=st.sampled_from([0, 1, VOCABULARY * 2, 1_000_000]),
+    top_p=st.sampled_from([1e-300, 0.5, 1.0]),
+    early_stopping=st.booleans(),
+    seed=st.sampled_from([0, 2**32, 2**63 - 1]),
+)
+@settings(max_examples=20, deadline=None)
+def test_whatever_decoding_is_accepted_runs_alike_in_every_runtime(**given: Any) -> None:
+    given["shortest"] = min(given["shortest"], given["longest"])
+    lengths = {"max_new_tokens": given.pop("longest"), "min_new_tokens": given.pop("shortest")}
+    if given["temperature"] > 0:
+        given["beams"] = 1
+    else:
+        del given["top_k"], given["top_p"]
+    decoding = Decoding(**lengths, **given)
+    pictures = [draw(compose(scene, "training"), scene) for scene in range(2)]
+    found = [
+        decoded(captioner, pictures, decoding)
+        for captioner in (reference(0), *(exported(name, 0) for name in RUNTIMES))
+    ]
+    if decoding.temperature == 0 or isinstance(found[0], str):
+        assert found[0] == found[1] == found[2]
+    else:
+        assert all(len(tokens) == len(pictures) for tokens in found)
+
+
+def decoded(captioner: Captioner, pictures: list[Image.Image], decoding: Decoding) -> list[list[int]] | str:
+    """The tokens, or the sentence that says why there are none."""
+    try:
+        return captioner.decode(captioner.encode(captioner.preprocess(pictures)), decoding)
+    except InputError as error:
+        return str(error)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -13,13 +13,16 @@ def resident_kilobytes(file: Path) -> int:
     """How much of a mapped file this process holds in memory."""
     lines = iter(Path("/proc/self/smaps").read_text().splitlines())
     return sum(
-        int(next(line for line in lines if line.startswith("Rss:")).split()[1]) for name in lines if str(file) in name
+        int(next(line for line in lines if line.startswith("Rss:")).split()[1])
+        for name in lines
+        if str(file).replace("\n", "\\012") in name
     )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="does nothing elsewhere")
-def test_pages_of_files_in_the_folder_are_given_back_and_can_be_read_again(tmp_path: Path) -> None:
-    files = [tmp_path / folder / "weights.bin" for folder in ("checkpoint", "elsewhere")]
+@pytest.mark.parametrize("links", [False, True])
+def test_pages_of_files_in_the_folder_are_given_back_and_can_be_read_again(links: bool, tmp_path: Path) -> None:
+    files = [tmp_path / folder / "weights.bin" for folder in ("checkpoint ü\n1", "elsewhere")]
     maps = []
     for file in files:
         file.parent.mkdir()
@@ -28,7 +31,10 @@ def test_pages_of_files_in_the_folder_are_given_back_and_can_be_read_again(tmp_p
             maps.append(mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ))
         assert maps[-1][:] == b"weights!" * 1_000_000
     assert all(resident_kilobytes(file) > 7000 for file in files)
-    with released_while_read(tmp_path / "checkpoint"):
+    linked = tmp_path / "of links"
+    linked.mkdir()
+    (linked / "weights.bin").symlink_to(files[0])
+    with released_while_read(linked if links else files[0].parent):
         deadline = time.monotonic() + 10
         while resident_kilobytes(files[0]) and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -1,0 +1,305 @@
+"""Checkpoints on machines that are set up otherwise: links, homes, caches, modes; and what nobody may find out."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.checkpoint import Manifest, seal
+from stages.export import openvino
+from stages.optimize import optimize
+from stages.params import Quantize, Recipe
+from stages.runtimes.captioner import caption, open_captioner
+from stages.runtimes.decoding import Decoding
+from tests.conftest import DEMO, PROCESSOR, PROJECT, assert_one_sentence, tiny_model
+
+RECIPES = {
+    "quantized": Recipe(quantize=Quantize(scheme="dynamic-int8")),
+    "onnx": Recipe(runtime="onnxruntime"),
+    "onnx_int8": Recipe(runtime="onnxruntime", quantize=Quantize(scheme="dynamic-int8")),
+    "openvino": Recipe(runtime="openvino"),
+    "openvino_int8": Recipe(runtime="openvino", quantize=Quantize(scheme="static-int8")),
+}
+RUNTIMES = ["quantized", "onnx_int8", "openvino_int8"]
+OPTIMIZE = (
+    "import sys; from pathlib import Path; from stages.optimize import optimize; from stages.params import Recipe;"
+    "optimize(Path(sys.argv[1]), Recipe.model_validate_json(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))"
+)
+# Reads all that root can, and owns and writes nothing.
+NOBODY = (
+    "setpriv",
+    "--reuid=12345",
+    "--clear-groups",
+    "--inh-caps=+dac_read_search",
+    "--ambient-caps=+dac_read_search",
+)
+ROOT = hasattr(os, "getuid") and os.getuid() == 0 and shutil.which("setpriv") is not None
+Build = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def build(baseline: Path, calibration: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Builds a recipe's checkpoint, once per test run. Not to be changed."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+
+    @cache
+    def build_once(name: str) -> Path:
+        optimize(baseline, RECIPES[name], calibration, folder / name)
+        return folder / name
+
+    return build_once
+
+
+@pytest.fixture
+def graph_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in which OpenVINO's compiled graphs are kept."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "blip-on-cpu" / "openvino"
+
+
+def link_into_cache(checkpoint: Path, target: Path, store: Path, link: Callable[[Path, Path], None]) -> None:
+    """Lays a checkpoint out as DVC does: write-protected files, each in a folder of its own, and links to them."""
+    target.mkdir(parents=True)
+    for number, file in enumerate(sorted(checkpoint.iterdir())):
+        (store / f"{number:02}").mkdir(parents=True)
+        stored = Path(shutil.copyfile(file, store / f"{number:02}" / "0123456789abcdef"))
+        stored.chmod(0o444)
+        link(stored, target / file.name)
+    target.chmod(0o555)
+
+
+@pytest.mark.parametrize("link", [lambda file, name: name.symlink_to(file), lambda file, name: name.hardlink_to(file)])
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_checkpoint_of_links_captions_like_one_of_files(
+    name: str,
+    link: Callable[[Path, Path], None],
+    build: Build,
+    pictures: list[Image.Image],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = Path("models ü", "50%20 #1 日本", name)
+    monkeypatch.chdir(tmp_path)
+    link_into_cache(build(name), place, tmp_path / "store", link)
+    Path("current").symlink_to(place)
+    decoding = Decoding(max_new_tokens=8)
+    expected = caption(open_captioner(build(name), 1), pictures, decoding)
+    for checkpoint in (place, place.resolve(), Path("current")):
+        assert caption(open_captioner(checkpoint, 1), pictures, decoding) == expected
+
+
+HOMES: dict[str, dict[str, str | None]] = {
+    "unwritable": {"HOME": "/proc/none", "XDG_CACHE_HOME": None},
+    "unwritable cache": {"XDG_CACHE_HOME": "/proc/none"},
+    "relative cache": {"XDG_CACHE_HOME": "cache"},
+    "empty": {"HOME": "", "XDG_CACHE_HOME": ""},
+    "none": {"HOME": None, "XDG_CACHE_HOME": None},
+}
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A temporary folder that every user may read, as pytest's own are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def environment(**changes: str | None) -> dict[str, str]:
+    own = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1", **changes}
+    return {name: value for name, value in own.items() if value is not None}
+
+
+@pytest.mark.parametrize("home", HOMES)
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_captions_need_no_home(name: str, home: str, build: Build, picture_files: list[Path], public: Path) -> None:
+    shutil.copytree(build(name), public / "checkpoint")
+    shutil.copyfile(picture_files[0], public / "0.png")
+    nobody = NOBODY if ROOT else ()
+    process = subprocess.run(
+        [*nobody, sys.executable, "-m", "stages.caption", "--checkpoint", public / "checkpoint", public / "0.png"],
+        cwd=PROJECT,
+        env=environment(**HOMES[home]),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.startswith(f"{public / '0.png'}: ")
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root")
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_user_whom_the_system_does_not_know_optimizes(
+    name: str, baseline: Path, calibration: Path, public: Path
+) -> None:
+    (public / "models").mkdir()
+    os.chown(public / "models", 12345, 12345)
+    arguments = [baseline, RECIPES[name].model_dump_json(), calibration, public / "models" / "variant"]
+    process = subprocess.run(
+        [*NOBODY, sys.executable, "-c", OPTIMIZE, *map(str, arguments)],
+        cwd=PROJECT,
+        env=environment(HOME=None, XDG_CACHE_HOME=None),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr
+
+
+def test_compiled_graphs_of_another_checkpoint_are_never_taken(
+    graph_cache: Path, pictures: list[Image.Image], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, logits = tmp_path / "checkpoint", []
+    for seed in (0, 1):
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        model = tiny_model(seed)
+        for name in PROCESSOR:
+            shutil.copyfile(DEMO / name, place / name)
+        (place / "config.json").write_text(model.config.to_json_string(use_diff=False))
+        openvino.export(model, None, [], place)
+        seal(place, Manifest(runtime="openvino", origin={}, recipe={}, passes={}, libraries={}, validated_on=[]))
+        for file in place.iterdir():
+            os.utime(file, (1_000_000_000, 1_000_000_000))
+        both = []
+        for cached in (graph_cache.parents[1], graph_cache.parents[1], Path("/proc/none")):
+            monkeypatch.setenv("XDG_CACHE_HOME", str(cached))
+            captioner = open_captioner(place, threads=1)
+            both.append(captioner.next_token_logits(captioner.encode(captioner.preprocess(pictures[:1])), [[7, 8]])[0])
+        logits.append(both)
+    for first, second, without in logits:
+        assert np.array_equal(first, second)
+        assert np.array_equal(first, without)
+    assert not np.allclose(logits[0][0], logits[1][0], atol=1e-2)
+    assert len(list(graph_cache.iterdir())) == 4
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "empty": lambda file: file.write_bytes(b""),
+    "truncated": lambda file: file.write_bytes(file.read_bytes()[:-100]),
+    "one bit": flip,
+    "a folder": lambda file: (file.unlink(), file.mkdir()),
+    "another's name": lambda file: shutil.copyfile(sorted(file.parent.iterdir())[0], file.with_name("x")).replace(file),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_compiled_graphs_are_made_again(
+    damage: str, graph_cache: Path, build: Build, pictures: list[Image.Image]
+) -> None:
+    expected = caption(open_captioner(build("openvino_int8"), 1), pictures, Decoding())
+    kept = sorted(graph_cache.iterdir())
+    assert len(kept) == 2
+    for file in kept:
+        DAMAGES[damage](file)
+    assert caption(open_captioner(build("openvino_int8"), 1), pictures, Decoding()) == expected
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root")
+def test_another_users_compiled_graphs_are_not_taken(
+    graph_cache: Path, build: Build, pictures: list[Image.Image]
+) -> None:
+    expected = caption(open_captioner(build("openvino_int8"), 1), pictures, Decoding())
+    for file in graph_cache.iterdir():
+        os.chown(file, 12345, 12345)
+    assert caption(open_captioner(build("openvino_int8"), 1), pictures, Decoding()) == expected
+    assert {file.stat().st_uid for file in graph_cache.iterdir()} == {0}
+
+
+@pytest.mark.parametrize("cap", ["ONEDNN_MAX_CPU_ISA", "OV_CPU_MAX_ISA"])
+def test_graphs_compiled_for_other_instruction_sets_are_not_taken(
+    cap: str, graph_cache: Path, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_captioner(build("openvino_int8"), 1)
+    open_captioner(build("openvino_int8"), 1)
+    assert len(list(graph_cache.iterdir())) == 2
+    monkeypatch.setenv(cap, "SSE41")
+    open_captioner(build("openvino_int8"), 1)
+    assert len(list(graph_cache.iterdir())) == 4
+
+
+@pytest.fixture
+def traced(tmp_path: Path) -> Iterator[tuple[list[str], Path]]:
+    """What to put in front of a command to see its connections, and an empty home; checks both at the end."""
+    home, log = tmp_path / "home", tmp_path / "trace"
+    home.mkdir()
+    trace = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(log)]
+    yield (trace if shutil.which("strace") else []), home
+    connections = [line for line in log.read_text().splitlines() if "AF_INET" in line] if log.exists() else []
+    assert connections == []
+    found = {file.relative_to(home).as_posix() for file in home.rglob("*") if file.is_file()}
+    assert {name for name in found if not name.startswith(".cache/blip-on-cpu/openvino/")} == set()
+
+
+def private(home: Path) -> dict[str, str]:
+    """An environment in which this user has never run anything, on a machine that is no CI."""
+    unset = ("CI", "TF_BUILD", "JENKINS_URL", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
+    return environment(HOME=str(home), **dict.fromkeys(unset))
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_captioning_stores_and_sends_no_statistics(
+    name: str, traced: tuple[list[str], Path], build: Build, picture_files: list[Path]
+) -> None:
+    trace, home = traced
+    command = [*trace, sys.executable, "-m", "stages.caption", "--checkpoint", build(name), picture_files[0]]
+    subprocess.run(command, cwd=PROJECT, env=private(home), check=True, capture_output=True, timeout=300)
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_optimizing_stores_and_sends_no_statistics(
+    name: str, traced: tuple[list[str], Path], baseline: Path, calibration: Path, tmp_path: Path
+) -> None:
+    trace, home = traced
+    arguments = [baseline, RECIPES[name].model_dump_json(), calibration, tmp_path / "variant"]
+    command = [*trace, sys.executable, "-c", OPTIMIZE, *map(str, arguments)]
+    subprocess.run(command, cwd=PROJECT, env=private(home), check=True, capture_output=True, timeout=300)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027])
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_modes_of_a_checkpoint_follow_the_umask(
+    name: str, umask: int, baseline: Path, calibration: Path, tmp_path: Path
+) -> None:
+    program = (
+        "from stages.download import download; from stages.params import FolderSource;"
+        "download(FolderSource.model_construct(folder=sys.argv[5]), Path(sys.argv[4]).with_name('baseline'))"
+    )
+    models, source = tmp_path / "models", baseline.parents[1] / "data" / "local" / "tiny"
+    arguments = [baseline, RECIPES[name].model_dump_json(), calibration, models / name, source]
+    command = [sys.executable, "-c", f"{OPTIMIZE};{program}", *map(str, arguments)]
+    subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, timeout=300, umask=umask)
+    for path in [models, *models.rglob("*")]:
+        expected = (0o777 if path.is_dir() else 0o666) & ~umask
+        assert stat.S_IMODE(path.stat().st_mode) == expected, path
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_graph_that_its_runtime_can_not_read_is_one_sentence(
+    name: str, build: Build, tmp_path: Path, picture_files: list[Path], run_stage: Callable[..., object]
+) -> None:
+    checkpoint = Path(shutil.copytree(build(name), tmp_path / "broken"))
+    for file in checkpoint.iterdir():
+        if file.suffix in (".onnx", ".xml", ".safetensors"):
+            file.write_bytes(b"nonsense" * 10)
+    manifest = Manifest.model_validate(json.loads((checkpoint / "checkpoint.json").read_text()))
+    seal(checkpoint, manifest)
+    process: subprocess.CompletedProcess[str] = run_stage("caption", "--checkpoint", checkpoint, picture_files[0])
+    assert_one_sentence(process, "can't open", str(checkpoint))
