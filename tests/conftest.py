@@ -25,6 +25,15 @@ PROCESSOR = ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "preprocess
 VOCABULARY = len((DEMO / "vocab.txt").read_text().split())
 
 
+# Those that run the whole pipeline take longest, so they start first and the others fill the time beside them.
+SLOWEST = ("test_pipeline.py", "test_readme.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the slowest files first; within a file, order stays."""
+    items.sort(key=lambda item: item.path.name not in SLOWEST)
+
+
 def tiny_model(seed: int = 0, **text: int) -> BlipForConditionalGeneration:
     """A BLIP with random weights and the demo's vocabulary, small enough to caption in milliseconds."""
     torch.manual_seed(seed)

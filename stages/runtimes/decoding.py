@@ -22,7 +22,8 @@ class Decoding(BaseModel):
     max_new_tokens: int = Field(20, ge=1, le=500, description="longest caption in tokens, without the prompt")
     min_new_tokens: int = Field(0, ge=0, description="shortest caption in tokens, without the prompt")
     beams: int = Field(1, ge=1, le=64, description="beam width; 1 is greedy")
-    length_penalty: float = Field(1.0, ge=-10, le=10, description="above 0 favors longer captions in beam search")
+    # Below -1, the scores of long captions would pass the -1e9 that stands for «none yet» in transformers' search.
+    length_penalty: float = Field(1.0, ge=-1, le=10, description="above 0 favors longer captions in beam search")
     early_stopping: bool = Field(False, description="end beam search as soon as there are as many captions as beams")
     repetition_penalty: float = Field(1.0, ge=0.01, le=100, description="above 1 makes repeated words less likely")
     temperature: float = Field(

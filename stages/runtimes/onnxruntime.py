@@ -16,7 +16,7 @@ ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 class OnnxRuntimeEngine:
     """An engine, see `stages.runtimes.graph_captioner.Engine`. Keys and values stay in ONNX Runtime's own memory."""
 
-    def __init__(self, checkpoint: Path, threads: int | None) -> None:
+    def __init__(self, checkpoint: Path, threads: int) -> None:
         self.weights = {name: _map(checkpoint / weights_file(name)) for name in (ENCODER, DECODER)}
         with released_while_read(checkpoint), ThreadPoolExecutor() as pool:
             encoder = pool.submit(_open_session, checkpoint / ENCODER, self.weights[ENCODER], threads)
@@ -64,7 +64,7 @@ class OnnxRuntimeDecoder:
         return rows
 
 
-def open_checkpoint(checkpoint: Path, threads: int | None) -> GraphCaptioner:
+def open_checkpoint(checkpoint: Path, threads: int) -> GraphCaptioner:
     """Opens a checkpoint directory whose files have been verified."""
     with small_heap():
         return GraphCaptioner(checkpoint, OnnxRuntimeEngine(checkpoint, threads))
@@ -80,10 +80,10 @@ def _map(file: Path) -> mmap.mmap:
         return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _open_session(path: Path, weights: mmap.mmap, threads: int | None) -> InferenceSession:
+def _open_session(path: Path, weights: mmap.mmap, threads: int) -> InferenceSession:
     """Opens a graph. Its weights must stay mapped for as long as it is in use."""
     options = SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads
     # A plan of the memory for every length of the past would only take memory.
     options.enable_mem_pattern = False
     # The threads of one graph must not keep the cores busy waiting while the other graph runs.

@@ -20,7 +20,7 @@ class OpenVinoEngine:
     """An engine, see `stages.runtimes.graph_captioner.Engine`. The decoder reads keys and values where the encoder put
     them."""
 
-    def __init__(self, checkpoint: Path, threads: int | None) -> None:
+    def __init__(self, checkpoint: Path, threads: int) -> None:
         core = Core()
         # Quantized checkpoints pass bfloat16 between their graphs, and are computed in it where the CPU can.
         quantized = "quantize" in read_manifest(checkpoint).recipe
@@ -28,11 +28,10 @@ class OpenVinoEngine:
         precision = Type.bf16 if half else Type.f32
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": precision,
             "CACHE_MODE": "OPTIMIZE_SIZE",  # a kept graph leaves out the weights, which the checkpoint has
         }
-        if threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = threads
         # One token is one row: quantizing it on the fly costs more than the int8 product gains.
         one_row = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 0, "KV_CACHE_PRECISION": precision}
         # Either graph keeps one thread busy until it is ready, so both together take one's time.
@@ -104,7 +103,7 @@ class OpenVinoDecoder:
         return logits
 
 
-def open_checkpoint(checkpoint: Path, threads: int | None) -> GraphCaptioner:
+def open_checkpoint(checkpoint: Path, threads: int) -> GraphCaptioner:
     """Opens a checkpoint directory whose files have been verified."""
     with small_heap():
         return GraphCaptioner(checkpoint, OpenVinoEngine(checkpoint, threads))

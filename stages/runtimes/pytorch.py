@@ -95,10 +95,9 @@ class PyTorchCaptioner:
         return row[1:ends]
 
 
-def open_checkpoint(checkpoint: Path, threads: int | None) -> PyTorchCaptioner:
+def open_checkpoint(checkpoint: Path, threads: int) -> PyTorchCaptioner:
     """Opens a checkpoint directory whose files have been verified."""
-    if threads is not None:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
     return PyTorchCaptioner(
         model=load_model(checkpoint),
         tokenizer=BertTokenizer.from_pretrained(checkpoint),
