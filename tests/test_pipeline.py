@@ -217,7 +217,13 @@ def test_pulled_checkpoints_are_not_rebuilt(project: Path, tmp_path: Path) -> No
     shell(project, "dvc", "push")
     shell(tmp_path, "git", "clone", "-q", str(project), "clone")
     clone = tmp_path / "clone"
+    shell(clone, "dvc", "config", "cache.type", "symlink")
     shell(clone, "dvc", "pull")
-    assert (clone / "models/openvino_int8/checkpoint.json").is_file()
+    assert (clone / "models/openvino_int8/checkpoint.json").is_symlink()
     ran, _ = repro(clone)
     assert ran == ["host"]
+    picture = next((clone / "data/eval/images").iterdir())
+    captions = shell(
+        clone, sys.executable, "-m", "stages.caption", "--checkpoint", "models/openvino_int8", str(picture)
+    )
+    assert captions.startswith(f"{picture}: ")
