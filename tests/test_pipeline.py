@@ -158,6 +158,15 @@ def each(stage: str) -> list[str]:
     return [f"{stage}@{variant}" for variant in VARIANTS]
 
 
+def test_a_name_that_dvc_can_not_look_up_is_one_sentence_of_ours(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["models"]["blip-v1.5"] = params["models"]["demo"]
+    (project / "params.yaml").write_text(yaml.safe_dump(params | {"model": "blip-v1.5"}))
+    with pytest.raises(AssertionError, match=r"blip-v1\.5.*a name is up to 64 letters"):
+        repro(project)
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_project(tmp_path_factory.mktemp("project"))
