@@ -24,6 +24,7 @@ HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 LARGEST = 500_000_000  # pixels, which take 2 GB; more may be there to exhaust memory
 LARGE = 64_000_000  # pixels; more are averaged to fewer, as a captioner shrinks them to far fewer anyway
 LONGEST_PNG_TEXT = 64 * 1024**2  # bytes; editors and image generators keep a picture's history in such texts
+JPEG_END = b"\xff\xd9"
 ORIENTATION = 0x0112  # the EXIF tag
 TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -42,10 +43,10 @@ def open_image(path: Path) -> Image.Image:
     """The picture in a file as 8-bit RGB, of at most 64 million pixels: larger ones are averaged to fewer.
 
     Applies EXIF rotation and color profiles, puts transparent pictures on white, scales 16-bit gray values to 8 bits
-    and takes the first frame of animations.
+    and takes the first frame of animations. What a cut-off JPEG lacks comes out gray.
 
-    Raises InputError if the file is no picture or none that can be decoded, is cut off or otherwise damaged, or has
-    more than 500 million pixels; nothing else, whatever the file holds.
+    Raises InputError if the file is no picture or none that can be decoded, is damaged, or has more than 500 million
+    pixels; nothing else, whatever the file holds.
     """
     name = printable(path)
     try:
@@ -77,9 +78,20 @@ def _open(path: Path) -> Image.Image:
         head = stream.read(12)
     if head.startswith(b"\x89PNG"):
         _allow_long_texts()
+    if head.startswith(b"\xff\xd8"):
+        return _open_jpeg(path)
     if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS and not _register_heif():
         raise InputError(f"{printable(path)} is HEIC: convert it to JPEG, or install pillow-heif")
     return Image.open(path)
+
+
+def _open_jpeg(path: Path) -> Image.Image:
+    """A JPEG, with the end that it lacks where it was cut off: viewers show what is there, and the rest gray."""
+    with path.open("rb") as stream:
+        stream.seek(-len(JPEG_END), io.SEEK_END)
+        if stream.read() == JPEG_END:
+            return Image.open(path)
+    return Image.open(io.BytesIO(path.read_bytes() + JPEG_END))
 
 
 def _allow_long_texts() -> None:

@@ -150,6 +150,19 @@ def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
         open_image(tmp_path / "absent.jpg")
 
 
+@pytest.mark.parametrize("progressive", [True, False])
+@pytest.mark.parametrize("lacking", [1, 2, 10, 3000])
+def test_a_jpeg_without_its_end_is_opened_as_far_as_it_goes(tmp_path: Path, progressive: bool, lacking: int) -> None:
+    stream = io.BytesIO()
+    Image.effect_noise((96, 96), 90).convert("RGB").save(stream, "jpeg", progressive=progressive)
+    (tmp_path / "whole.jpg").write_bytes(stream.getvalue())
+    (tmp_path / "cut.jpg").write_bytes(stream.getvalue()[:-lacking])
+    whole, cut = (np.asarray(open_image(tmp_path / name)) for name in ("whole.jpg", "cut.jpg"))
+    assert np.array_equal(whole[:32], cut[:32]) or progressive
+    assert whole.shape == cut.shape
+    assert np.array_equal(whole, cut) == (lacking <= 2)
+
+
 def test_a_truncated_picture_is_named(tmp_path: Path) -> None:
     stream = io.BytesIO()
     Image.effect_noise((64, 64), 90).save(stream, "png")
