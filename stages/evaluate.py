@@ -23,6 +23,10 @@ from stages.params import Evaluation, read_params
 from stages.runtimes.captioner import Captioner, open_captioner
 from stages.runtimes.decoding import Decoding
 
+# How many pictures tell how often a batch changes captions.
+BATCHED = 64
+# In float32 the pictures of a batch don't change each other's logits.
+BASELINE_BATCH = 16
 Metrics = dict[str, float | int]
 
 
@@ -32,19 +36,19 @@ def evaluate(
     """Captions every picture of a dataset folder and scores the captions against the folder's references.
 
     Pictures are captioned one by one, as `stages.caption` does: where int8 has one scale for all that a layer takes in,
-    the pictures of a batch change each other's captions. How often they do in batches of `batch_size` is one of the
-    metrics.
+    the pictures of a batch change each other's captions. How often they do in batches of `batch_size`, of the first
+    few dozen pictures, is one of the metrics.
 
     Returns the metrics, and a table with one row per picture: image, caption, tokens (ids, separated by blanks) and, if
     the folder has references, cider, rouge_l and exact_match. Raises InputError if a picture can't be opened.
     """
     examples = read_examples(folder)
-    names = [path.name for path, _ in examples]
+    paths, names = [path for path, _ in examples], [path.name for path, _ in examples]
     references = [own for _, own in examples]
-    tokens = _decode(captioner, folder, decoding, 1, "captioning")
+    tokens = _decode(captioner, paths, decoding, 1, "captioning")
     captions = [captioner.detokenize(row) for row in tokens]
-    in_batches = _decode(captioner, folder, decoding, batch_size, f"captioning in batches of {batch_size}")
-    same_in_batch = [float(alone == together) for alone, together in zip(tokens, in_batches, strict=True)]
+    in_batches = _decode(captioner, paths[:BATCHED], decoding, batch_size, f"captioning in batches of {batch_size}")
+    same_in_batch = [float(alone == together) for alone, together in zip(tokens, in_batches, strict=False)]
     table = pd.DataFrame({"image": names, "caption": captions, "tokens": [" ".join(map(str, row)) for row in tokens]})
     metrics: Metrics = {"images": len(examples), "batch_size": batch_size}
     metrics |= estimate_mean(same_in_batch, settings.bootstrap_samples).entries("same_caption_in_batch", 4)
@@ -71,12 +75,13 @@ def compare(
     """
     words = [[int(token) for token in str(row).split()] for row in baseline_table["tokens"]]
     agreement: list[tuple[float, float]] = []
-    for images in _batches(folder, 1, "comparing with the baseline"):
+    paths = [path for path, _ in read_examples(folder)]
+    for images in _batches(paths, BASELINE_BATCH, "comparing with the baseline"):
         given = words[len(agreement) : len(agreement) + len(images)]
-        logits, baseline_logits = (
-            model.next_token_logits(model.encode(model.preprocess(images)), given) for model in (captioner, baseline)
-        )
-        agreement += map(next_token_agreement, logits, baseline_logits)
+        expected = baseline.next_token_logits(baseline.encode(baseline.preprocess(images)), given)
+        for image, own_words, baseline_logits in zip(images, given, expected, strict=True):
+            (logits,) = captioner.next_token_logits(captioner.encode(captioner.preprocess([image])), [own_words])
+            agreement.append(next_token_agreement(logits, baseline_logits))
     table["same_caption"] = (table["caption"] == baseline_table["caption"]).astype(int)
     table["same_next_token"] = [round(same, 4) for same, _ in agreement]
     table["kl"] = [round(divergence, 6) for _, divergence in agreement]
@@ -90,17 +95,16 @@ def compare(
 
 
 def _decode(
-    captioner: Captioner, folder: Path, decoding: Decoding, batch_size: int, description: str
+    captioner: Captioner, paths: list[Path], decoding: Decoding, batch_size: int, description: str
 ) -> list[list[int]]:
     return [
         tokens
-        for images in _batches(folder, batch_size, description)
+        for images in _batches(paths, batch_size, description)
         for tokens in captioner.decode(captioner.encode(captioner.preprocess(images)), decoding)
     ]
 
 
-def _batches(folder: Path, batch_size: int, description: str) -> Iterator[list[Image.Image]]:
-    paths = [path for path, _ in read_examples(folder)]
+def _batches(paths: list[Path], batch_size: int, description: str) -> Iterator[list[Image.Image]]:
     for first in track(range(0, len(paths), batch_size), description=description):
         yield [open_image(path) for path in paths[first : first + batch_size]]
 
