@@ -126,12 +126,13 @@ def change(project: Path, values: dict[str, Any]) -> None:
 
 def commit(project: Path) -> None:
     shell(project, "git", "add", "--all")
-    identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-    shell(project, "git", *identity, "commit", "-q", "--allow-empty", "-m", "state")
+    shell(project, "git", "commit", "-q", "--allow-empty", "-m", "state")
 
 
 def shell(project: Path, *command: str) -> str:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for role in ("AUTHOR", "COMMITTER"):
+        environment |= {f"GIT_{role}_NAME": "test", f"GIT_{role}_EMAIL": "test@localhost"}
     process = subprocess.run(
         command,
         cwd=project,
