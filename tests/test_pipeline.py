@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -133,17 +134,23 @@ def shell(project: Path, *command: str) -> str:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for role in ("AUTHOR", "COMMITTER"):
         environment |= {f"GIT_{role}_NAME": "test", f"GIT_{role}_EMAIL": "test@localhost"}
-    process = subprocess.run(
+    with subprocess.Popen(
         command,
         cwd=project,
         env=environment,
         encoding="utf-8",
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=500,
-    )
-    assert process.returncode == 0, process.stdout
-    return process.stdout
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=500)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # with all that it started, which would hold its output open
+            output, _ = process.communicate()
+            raise AssertionError(f"{command} took too long and said: {output}") from None
+    assert process.returncode == 0, output
+    return output
 
 
 def repro(project: Path) -> tuple[list[str], str]:

@@ -22,20 +22,32 @@ SETTINGS = ("OV_", "ONEDNN_", "DNNL_")
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-def compile_graph(core: Core, graph: Path, settings: dict[str, Any]) -> CompiledModel:
-    """Compiles an .xml of a checkpoint whose files have been verified, or takes what an earlier start made of it."""
+def compile_graph(core: Core, graph: Path, settings: dict[str, Any], held: list[object]) -> CompiledModel:
+    """Compiles an .xml of a checkpoint whose files have been verified, or takes what an earlier start made of it.
+
+    As long as what it adds to `held` lives, the graph's weights stay mapped.
+    """
     key = _key(core, graph, settings)
     folder = _folder()
     kept = _read(folder / key, key) if folder else None
     if kept is not None:
         with suppress(RuntimeError):
-            return core.import_model(kept, "CPU", settings | {"WEIGHTS_PATH": str(graph.with_suffix(".bin"))})
-    compiled = core.compile_model(graph, "CPU", settings)
+            compiled = core.import_model(kept, "CPU", settings | {"WEIGHTS_PATH": str(weights_file(graph))})
+            held.append(compiled)
+            return compiled
+    model = core.read_model(graph)
+    held.append(model)
+    compiled = core.compile_model(model, "CPU", settings)
     if folder:
         exported = io.BytesIO()
         compiled.export_model(exported)
         _write(folder / key, key, exported.getvalue())
     return compiled
+
+
+def weights_file(graph: Path) -> Path:
+    """The file that holds the weights of an .xml."""
+    return graph.with_suffix(".bin")
 
 
 def _key(core: Core, graph: Path, settings: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ import ctypes
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ MAPS = Path("/proc/self/maps")
 MADV_DONTNEED = 4
 M_ARENA_MAX = -8
 PAUSE_SECONDS = 0.05
+ONE_AT_A_TIME = threading.Lock()
 
 
 @contextmanager
@@ -30,35 +31,46 @@ def small_heap() -> Iterator[None]:
 
 
 @contextmanager
-def released_while_read(folder: Path) -> Iterator[None]:
-    """While the block runs, gives back the memory pages of files in `folder` time and again, and once at its end.
+def released_while_read(files: Iterable[Path]) -> Iterator[list[object]]:
+    """While the block runs, gives back the memory pages of `files` that it maps, time and again, and once at its end.
 
     An engine that maps weights and repacks them for the CPU would otherwise hold them twice, although nobody reads the
     originals any more. A page that is needed after all is read from the file again.
+
+    Nothing that maps the files in the block may end before it: their address could come to hold what is no file's, and
+    that would be lost. The list that it gives is for what must live on. For the same reason blocks wait for each other.
     """
     if sys.platform != "linux":
-        yield
+        yield []
         return
+    held: list[object] = []
     ended = threading.Event()
     # A file may be a link, and the system names what is mapped. It writes a line break as \012.
-    files = {os.fsencode(file.resolve()).replace(b"\n", rb"\012") for file in folder.iterdir()}
-    thread = threading.Thread(target=_release_until, args=(ended, files), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    names = {os.fsencode(file.resolve()).replace(b"\n", rb"\012") for file in files}
+    with ONE_AT_A_TIME:
+        others = {first for first, _ in _mapped(names)}
+        thread = threading.Thread(target=_release_until, args=(ended, names, others), daemon=True)
+        thread.start()
+        try:
+            yield held
+        finally:
+            ended.set()
+            thread.join()
 
 
-def _release_until(ended: threading.Event, files: set[bytes]) -> None:
+def _release_until(ended: threading.Event, names: set[bytes], others: set[int]) -> None:
     madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     finished = False
     while not finished:
         finished = ended.wait(PAUSE_SECONDS)
-        for line in MAPS.read_bytes().split(b"\n")[:-1]:
-            addresses, *_, file = line.split(maxsplit=5)
-            if file in files:
-                first, last = (int(address, base=16) for address in addresses.split(b"-"))
+        for first, last in _mapped(names):
+            if first not in others:
                 madvise(first, last - first, MADV_DONTNEED)
+
+
+def _mapped(names: set[bytes]) -> list[tuple[int, int]]:
+    """Where files are mapped in this process: first and last address."""
+    lines = [line.split(maxsplit=5) for line in MAPS.read_bytes().split(b"\n")]
+    ranges = [addresses.split(b"-") for addresses, *_, file in filter(None, lines) if file in names]
+    return [(int(first, base=16), int(last, base=16)) for first, last in ranges]

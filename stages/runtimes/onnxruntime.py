@@ -17,8 +17,9 @@ class OnnxRuntimeEngine:
     """An engine, see `stages.runtimes.graph_captioner.Engine`. Keys and values stay in ONNX Runtime's own memory."""
 
     def __init__(self, checkpoint: Path, threads: int) -> None:
-        self.weights = {name: _map(checkpoint / weights_file(name)) for name in (ENCODER, DECODER)}
-        with released_while_read(checkpoint), ThreadPoolExecutor() as pool:
+        files = {name: checkpoint / weights_file(name) for name in (ENCODER, DECODER)}
+        with released_while_read(files.values()), ThreadPoolExecutor() as pool:
+            self.weights = {name: _map(file) for name, file in files.items()}
             encoder = pool.submit(_open_session, checkpoint / ENCODER, self.weights[ENCODER], threads)
             self.decoder = _open_session(checkpoint / DECODER, self.weights[DECODER], threads)
             self.encoder = encoder.result()

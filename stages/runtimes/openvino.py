@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stages.checkpoint import read_manifest
-from stages.runtimes.compiled_graphs import compile_graph
+from stages.runtimes.compiled_graphs import compile_graph, weights_file
 from stages.runtimes.graph_captioner import TOKEN_INPUTS, GraphCaptioner
 from stages.runtimes.memory import released_while_read, small_heap
 from stages.runtimes.openvino_api import Core, InferRequest, Tensor, Type
@@ -35,9 +35,10 @@ class OpenVinoEngine:
         # One token is one row: quantizing it on the fly costs more than the int8 product gains.
         one_row = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 0, "KV_CACHE_PRECISION": precision}
         # Either graph keeps one thread busy until it is ready, so both together take one's time.
-        with released_while_read(checkpoint), ThreadPoolExecutor() as pool:
-            encoder = pool.submit(compile_graph, core, checkpoint / ENCODER, settings)
-            self.decoder = compile_graph(core, checkpoint / DECODER, settings | one_row).create_infer_request()
+        files = [weights_file(checkpoint / graph) for graph in (ENCODER, DECODER)]
+        with released_while_read(files) as held, ThreadPoolExecutor() as pool:
+            encoder = pool.submit(compile_graph, core, checkpoint / ENCODER, settings, held)
+            self.decoder = compile_graph(core, checkpoint / DECODER, settings | one_row, held).create_infer_request()
             self.spare_tensors: dict[str, Tensor] = {}
             self._run_decoder_once()
             self.encoder = encoder.result().create_infer_request()
