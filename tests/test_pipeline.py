@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -134,23 +135,19 @@ def shell(project: Path, *command: str) -> str:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for role in ("AUTHOR", "COMMITTER"):
         environment |= {f"GIT_{role}_NAME": "test", f"GIT_{role}_EMAIL": "test@localhost"}
-    with subprocess.Popen(
-        command,
-        cwd=project,
-        env=environment,
-        encoding="utf-8",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    ) as process:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:  # no pipe, which a daemon might hold open
+        process = subprocess.Popen(
+            command, cwd=project, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
         try:
-            output, _ = process.communicate(timeout=500)
+            status: int | str = process.wait(timeout=500)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # with all that it started, which would hold its output open
-            output, _ = process.communicate()
-            raise AssertionError(f"{command} took too long and said: {output}") from None
-    assert process.returncode == 0, output
-    return output
+            os.killpg(process.pid, signal.SIGKILL)  # with all that it started
+            status = f"still running after 500 s: {process.wait()}"
+        output.seek(0)
+        said = output.read()
+    assert status == 0, f"{command}: {status}\n{said}"
+    return said
 
 
 def repro(project: Path) -> tuple[list[str], str]:
