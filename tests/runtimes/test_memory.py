@@ -21,7 +21,7 @@ def resident_kilobytes(file: Path) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="does nothing elsewhere")
 @pytest.mark.parametrize("links", [False, True])
-def test_pages_of_files_in_the_folder_are_given_back_and_can_be_read_again(links: bool, tmp_path: Path) -> None:
+def test_pages_of_files_are_given_back_and_can_be_read_again(links: bool, tmp_path: Path) -> None:
     files = [tmp_path / folder / "weights.bin" for folder in ("checkpoint ü\n1", "elsewhere")]
     for file in files:
         file.parent.mkdir()
@@ -34,8 +34,8 @@ def test_pages_of_files_in_the_folder_are_given_back_and_can_be_read_again(links
         while resident_kilobytes(files[0]) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert resident_kilobytes(files[0]) == 0
-    assert resident_kilobytes(files[1]) > 7000
     assert maps[0][:] == b"weights!" * 1_000_000
+    assert all(resident_kilobytes(file) > 7000 for file in files)
 
 
 def read_mapped(file: Path) -> mmap.mmap:
