@@ -5,8 +5,9 @@ Everything here is deterministic; times are the business of `stages.benchmark`.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
+import numpy as np
 import pandas as pd
 import typer
 from PIL import Image
@@ -18,7 +19,7 @@ from stages.examples import EVALUATION, read_examples
 from stages.images import open_image
 from stages.measure.quality import estimate_bleu_4, next_token_agreement, score_per_image
 from stages.measure.statistics import estimate_mean
-from stages.metrics import REPORTS, write_metrics
+from stages.metrics import REPORTS, read_captions, write_metrics
 from stages.params import Evaluation, read_params
 from stages.runtimes.captioner import Captioner, open_captioner
 from stages.runtimes.decoding import Decoding
@@ -30,26 +31,38 @@ BASELINE_BATCH = 16
 Metrics = dict[str, float | int]
 
 
+class Baseline(NamedTuple):
+    """The unchanged model, and the table that `evaluate` made of it."""
+
+    captioner: Captioner
+    table: pd.DataFrame
+
+
 def evaluate(
-    captioner: Captioner, folder: Path, decoding: Decoding, settings: Evaluation, batch_size: int
+    captioner: Captioner,
+    folder: Path,
+    decoding: Decoding,
+    settings: Evaluation,
+    batch_size: int,
+    baseline: Baseline | None = None,
 ) -> tuple[Metrics, pd.DataFrame]:
-    """Captions every picture of a dataset folder and scores the captions against the folder's references.
+    """Captions every picture of a dataset folder, scores the captions, and compares them with the baseline's if given.
 
     Pictures are captioned one by one, as `stages.caption` does: where int8 has one scale for all that a layer takes in,
     the pictures of a batch change each other's captions. How often they do in batches of `batch_size`, of the first
     few dozen pictures, is one of the metrics.
 
-    Returns the metrics, and a table with one row per picture: image, caption, tokens (ids, separated by blanks) and, if
-    the folder has references, cider, rouge_l and exact_match. Raises InputError if a picture can't be opened.
+    Returns the metrics, and a table with one row per picture: image, caption, tokens (ids, separated by blanks); if the
+    folder has references, cider, rouge_l and exact_match; with a baseline, same_caption, same_next_token and kl. Raises
+    InputError if a picture can't be opened.
     """
     examples = read_examples(folder)
-    paths, names = [path for path, _ in examples], [path.name for path, _ in examples]
-    references = [own for _, own in examples]
-    tokens = _decode(captioner, paths, decoding, 1, "captioning")
+    paths, references = [path for path, _ in examples], [own for _, own in examples]
+    tokens, logits_agree = _caption_each(captioner, paths, decoding, baseline)
     captions = [captioner.detokenize(row) for row in tokens]
-    in_batches = _decode(captioner, paths[:BATCHED], decoding, batch_size, f"captioning in batches of {batch_size}")
-    same_in_batch = [float(alone == together) for alone, together in zip(tokens, in_batches, strict=False)]
-    table = pd.DataFrame({"image": names, "caption": captions, "tokens": [" ".join(map(str, row)) for row in tokens]})
+    table = pd.DataFrame({"image": [path.name for path in paths], "caption": captions})
+    table["tokens"] = [" ".join(map(str, row)) for row in tokens]
+    same_in_batch = _compare_with_batches(captioner, paths[:BATCHED], tokens, decoding, batch_size)
     metrics: Metrics = {"images": len(examples), "batch_size": batch_size}
     metrics |= estimate_mean(same_in_batch, settings.bootstrap_samples).entries("same_caption_in_batch", 4)
     if all(references):
@@ -57,34 +70,55 @@ def evaluate(
             table[metric] = scores.round(4)
             metrics |= estimate_mean(scores, settings.bootstrap_samples).entries(metric, 4)
         metrics |= estimate_bleu_4(captions, references, settings.bootstrap_samples).entries("bleu_4", 4)
+    if baseline:
+        metrics |= _agreement(table, baseline.table, logits_agree, settings)
     return metrics, table
 
 
-def compare(
-    captioner: Captioner,
-    baseline: Captioner,
-    table: pd.DataFrame,
-    baseline_table: pd.DataFrame,
-    folder: Path,
-    settings: Evaluation,
-) -> Metrics:
-    """How far a variant agrees with the baseline, on tables that `evaluate` made of both.
+def _caption_each(
+    captioner: Captioner, paths: list[Path], decoding: Decoding, baseline: Baseline | None
+) -> tuple[list[list[int]], list[tuple[float, float]]]:
+    """Each picture's tokens and, with a baseline, how far both models' next tokens agree.
 
-    Adds the columns same_caption, same_next_token and kl to the variant's table. Both models continue the baseline's
-    own words, so one early difference doesn't spoil the rest of a caption.
+    For that, both continue the baseline's own words, so one early difference doesn't spoil the rest of a caption.
     """
-    words = [[int(token) for token in str(row).split()] for row in baseline_table["tokens"]]
+    tokens: list[list[int]] = []
     agreement: list[tuple[float, float]] = []
-    paths = [path for path, _ in read_examples(folder)]
-    for images in _batches(paths, BASELINE_BATCH, "comparing with the baseline"):
-        given = words[len(agreement) : len(agreement) + len(images)]
-        expected = baseline.next_token_logits(baseline.encode(baseline.preprocess(images)), given)
-        for image, own_words, baseline_logits in zip(images, given, expected, strict=True):
-            (logits,) = captioner.next_token_logits(captioner.encode(captioner.preprocess([image])), [own_words])
-            agreement.append(next_token_agreement(logits, baseline_logits))
+    words = [[int(token) for token in row.split()] for row in baseline.table["tokens"]] if baseline else []
+    for images in _batches(paths, BASELINE_BATCH, "captioning"):
+        given = words[len(tokens) : len(tokens) + len(images)]
+        expected: list[np.ndarray] = []
+        if baseline:
+            states = baseline.captioner.encode(baseline.captioner.preprocess(images))
+            expected = baseline.captioner.next_token_logits(states, given)
+        for number, image in enumerate(images):
+            states = captioner.encode(captioner.preprocess([image]))
+            tokens += captioner.decode(states, decoding)
+            if baseline:
+                (logits,) = captioner.next_token_logits(states, [given[number]])
+                agreement.append(next_token_agreement(logits, expected[number]))
+    return tokens, agreement
+
+
+def _compare_with_batches(
+    captioner: Captioner, paths: list[Path], alone: list[list[int]], decoding: Decoding, batch_size: int
+) -> list[float]:
+    """For each picture, 1 if it gets the same tokens in a batch as alone, else 0."""
+    together = [
+        tokens
+        for images in _batches(paths, batch_size, f"captioning in batches of {batch_size}")
+        for tokens in captioner.decode(captioner.encode(captioner.preprocess(images)), decoding)
+    ]
+    return [float(own == other) for own, other in zip(alone, together, strict=False)]
+
+
+def _agreement(
+    table: pd.DataFrame, baseline_table: pd.DataFrame, logits_agree: list[tuple[float, float]], settings: Evaluation
+) -> Metrics:
+    """Adds the columns same_caption, same_next_token and kl to a table and returns their means."""
     table["same_caption"] = (table["caption"] == baseline_table["caption"]).astype(int)
-    table["same_next_token"] = [round(same, 4) for same, _ in agreement]
-    table["kl"] = [round(divergence, 6) for _, divergence in agreement]
+    table["same_next_token"] = [round(same, 4) for same, _ in logits_agree]
+    table["kl"] = [round(divergence, 6) for _, divergence in logits_agree]
     metrics: Metrics = {}
     for column in ("same_caption", "same_next_token", "kl"):
         metrics |= estimate_mean(table[column].to_numpy(), settings.bootstrap_samples).entries(column, 6)
@@ -92,16 +126,6 @@ def compare(
         change = table["cider"] - baseline_table["cider"]
         metrics |= estimate_mean(change.to_numpy(), settings.bootstrap_samples).entries("cider_change", 4)
     return metrics
-
-
-def _decode(
-    captioner: Captioner, paths: list[Path], decoding: Decoding, batch_size: int, description: str
-) -> list[list[int]]:
-    return [
-        tokens
-        for images in _batches(paths, batch_size, description)
-        for tokens in captioner.decode(captioner.encode(captioner.preprocess(images)), decoding)
-    ]
 
 
 def _batches(paths: list[Path], batch_size: int, description: str) -> Iterator[list[Image.Image]]:
@@ -112,16 +136,17 @@ def _batches(paths: list[Path], batch_size: int, description: str) -> Iterator[l
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml, or baseline")]) -> None:
     """Writes reports/quality/VARIANT.json, and VARIANT.csv with each picture's caption."""
     params = read_params()
-    checkpoint = MODELS / variant
-    captioner = open_captioner(checkpoint)
+    baseline = None
+    if MODELS / variant != BASELINE:
+        baseline = Baseline(open_captioner(BASELINE), read_captions(REPORTS / "quality" / f"{BASELINE.name}.csv"))
     metrics, table = evaluate(
-        captioner, EVALUATION, params.decoding, params.evaluation, params.benchmark.throughput_batch
+        open_captioner(MODELS / variant),
+        EVALUATION,
+        params.decoding,
+        params.evaluation,
+        params.benchmark.throughput_batch,
+        baseline,
     )
-    if checkpoint != BASELINE:
-        baseline = open_captioner(BASELINE)
-        text = {"caption": str, "tokens": str}
-        baseline_table = pd.read_csv(REPORTS / "quality" / f"{BASELINE.name}.csv", keep_default_na=False, dtype=text)
-        metrics |= compare(captioner, baseline, table, baseline_table, EVALUATION, params.evaluation)
     write_metrics(metrics, REPORTS / "quality" / f"{variant}.json")
     table.to_csv(REPORTS / "quality" / f"{variant}.csv", index=False)
 

@@ -2,7 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # few stages need it, and all would wait for its import
+    import pandas as pd
 
 REPORTS = Path("reports")
 
@@ -19,3 +22,12 @@ def read_metrics(path: Path) -> dict[str, Any]:
     """Reads what `write_metrics` wrote."""
     figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return figures
+
+
+def read_captions(path: Path) -> "pd.DataFrame":
+    """Reads a table that the stage `evaluate` wrote: a row per picture, captions and tokens as text."""
+    import pandas as pd
+
+    # Else pandas would take captions such as «null» or «007» for what they are not.
+    text = {"image": str, "caption": str, "tokens": str}
+    return pd.read_csv(path, keep_default_na=False, dtype=text)

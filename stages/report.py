@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +13,7 @@ from stages.charts import draw_examples, draw_speed
 from stages.checkpoint import BASELINE
 from stages.command_line import printable, run
 from stages.examples import EVALUATION, read_examples
-from stages.metrics import REPORTS, read_metrics, write_metrics
+from stages.metrics import REPORTS, read_captions, read_metrics, write_metrics
 from stages.params import read_params
 
 EXAMPLES = 4
@@ -33,12 +32,7 @@ def gather(checkpoints: list[str], reports: Path) -> Metrics:
 
 def gather_captions(checkpoints: list[str], reports: Path) -> dict[str, list[str]]:
     """Each checkpoint's captions of the evaluation pictures, in the pictures' order."""
-    return {name: _read_captions(reports / "quality" / f"{name}.csv") for name in checkpoints}
-
-
-def _read_captions(path: Path) -> list[str]:
-    # As text, for pandas would take captions such as «null» or «007» for what they are not.
-    return list(pd.read_csv(path, dtype=str, keep_default_na=False)["caption"])
+    return {name: list(read_captions(reports / "quality" / f"{name}.csv")["caption"]) for name in checkpoints}
 
 
 def as_text(value: object) -> str:

@@ -1,9 +1,10 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stages.dataset import make_dataset
-from stages.evaluate import evaluate
+from stages.evaluate import Baseline, evaluate
 from stages.examples import read_examples
 from stages.images import open_image
 from stages.optimize import optimize
@@ -38,3 +39,35 @@ def test_captions_are_scored_as_pictures_are_captioned_one_by_one(
     assert alone != together, "this model does not show the difference"
     assert metrics["same_caption_in_batch"] <= sum(map(str.__eq__, alone, together)) / PICTURES < 1
     assert metrics["batch_size"] == BATCH
+
+
+def test_a_variant_is_compared_with_the_baseline_under_the_baseline_s_own_words(
+    baseline: Path, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    evaluation, calibration = folders
+    optimize(baseline, Recipe(quantize=Quantize(scheme="dynamic-int8")), calibration, tmp_path / "quantized")
+    settings = Evaluation(bootstrap_samples=100)
+    unchanged = open_captioner(baseline)
+    _, own_table = evaluate(unchanged, evaluation, Decoding(), settings, BATCH)
+    reference = Baseline(unchanged, own_table)
+    same, _ = evaluate(unchanged, evaluation, Decoding(), settings, BATCH, reference)
+    assert same["same_caption"] == same["same_next_token"] == 1
+    assert abs(same["kl"]) < 1e-5, "float logits of a picture differ in a batch by rounding alone"
+    captioner = open_captioner(tmp_path / "quantized")
+    metrics, table = evaluate(captioner, evaluation, Decoding(), settings, BATCH, reference)
+    _, without = evaluate(captioner, evaluation, Decoding(), settings, BATCH)
+    assert list(table["tokens"]) == list(without["tokens"])
+    assert 0 < metrics["kl"] == pytest.approx(table["kl"].mean(), abs=1e-6)
+    words = [[int(token) for token in row.split()] for row in own_table["tokens"]]
+    for (path, _), given, divergence in zip(read_examples(evaluation), words, table["kl"], strict=True):
+        pixels = captioner.preprocess([open_image(path)])
+        (logits,) = captioner.next_token_logits(captioner.encode(pixels), [given])
+        (expected,) = unchanged.next_token_logits(unchanged.encode(pixels), [given])
+        assert divergence == pytest.approx(_divergence(expected, logits), abs=1e-5)
+
+
+def _divergence(expected: np.ndarray, actual: np.ndarray) -> float:
+    """Kullback and Leibler's, by its definition, over the positions of one caption."""
+    p, q = (np.exp(rows.astype(np.float64)) for rows in (expected, actual))
+    p, q = p / p.sum(axis=-1, keepdims=True), q / q.sum(axis=-1, keepdims=True)
+    return float((p * np.log(p / q)).sum(axis=-1).mean())

@@ -9,6 +9,7 @@ import openvino
 from openvino import opset13 as operations
 from openvino.preprocess import PrePostProcessor
 
+from stages.runtimes.compiled_graphs import weights_file
 from stages.runtimes.graph_captioner import decoder_outputs, past_inputs
 
 ALIGNMENT = 64  # bytes
@@ -107,7 +108,7 @@ def save(graph: openvino.Model, path: Path) -> None:
     weights, which are repacked and not read again, that would be much of the file.
     """
     openvino.save_model(graph, path, compress_to_fp16=False)
-    document, weights = ElementTree.parse(path), path.with_suffix(".bin")
+    document, weights = ElementTree.parse(path), weights_file(path)
     constants = [layer.find("data") for layer in document.iter("layer") if layer.get("type") == "Const"]
     attributes = [constant.attrib for constant in constants if constant is not None]
     old, new = weights.read_bytes(), bytearray()
