@@ -18,13 +18,11 @@ from stages.command_line import run
 from stages.examples import EVALUATION, read_examples
 from stages.measure.roofline import Peaks, Precision, arithmetic, shortest_seconds
 from stages.measure.statistics import Estimate, estimate_median
-from stages.measure.timing import Answer, Request, caption_request, parts_request, started, take_turns
+from stages.measure.timing import Answer, Request, Worker, caption_request, parts_request, started, take_turns
 from stages.metrics import REPORTS, read_metrics, write_metrics
 from stages.params import Benchmark, read_params
 from stages.runtimes.decoding import Decoding
 
-# How many sessions time starts as well, which take long.
-TIMED_STARTS = 2
 PARTS = ("preprocess", "encode", "prefill", "token")
 Pair = tuple[Answer, Answer]
 
@@ -63,33 +61,32 @@ def _run_session(
     parts = [parts_request(image, decoding, settings.new_tokens) for image in images]
     batch = caption_request([images[index % len(images)] for index in range(settings.throughput_batch)], decoding)
     with ExitStack() as stack:
-        pair = [stack.enter_context(started(path, settings.threads)) for path in [baseline, checkpoint]]
-        for worker in pair:
-            worker.ask(singles[0])
-        first, second = pair
+        turn = 1 if number % 2 == 0 else -1  # who starts first changes from session to session
+        opened = [_time_start(path, settings.threads, singles[0], stack) for path in (baseline, checkpoint)[::turn]]
+        (first, first_start), (second, second_start) = opened[::turn]
 
         def timed(requests: list[Request], rounds: int = settings.rounds) -> list[Pair]:
             return list(take_turns((first, second), requests, rounds, settings.seconds))
 
-        rows = [("caption", a["seconds"], b["seconds"]) for a, b in timed(singles)]
+        rows = [("start", first_start, second_start)]
+        rows += [("caption", a["seconds"], b["seconds"]) for a, b in timed(singles)]
         memory = [worker.ask({"do": "memory"})["peak_memory_bytes"] for worker in (first, second)]
         rows.append(("memory", memory[0], memory[1]))
         if not captions_only:
             rows += [(part, a[part], b[part]) for a, b in timed(parts, 1) for part in PARTS]
             rows += [("batch", a["seconds"], b["seconds"]) for a, b in timed([batch], 1)]
-    if number < TIMED_STARTS:  # after the session, so that both find their files in memory
-        turn = 1 if number % 2 == 0 else -1  # who starts first changes from session to session
-        starts = [_time_start(path, settings.threads, singles[0]) for path in (baseline, checkpoint)[::turn]][::turn]
-        rows.append(("start", starts[0], starts[1]))
     return pd.DataFrame(rows, columns=["measurement", "baseline", "checkpoint"]).assign(session=number)
 
 
-def _time_start(checkpoint: Path, threads: int, request: Request) -> float:
-    """Seconds from a process's start to its first answer, with no other worker alive, as where a checkpoint is used."""
+def _time_start(checkpoint: Path, threads: int, request: Request, stack: ExitStack) -> tuple[Worker, float]:
+    """A worker that ends with the stack, and the seconds from its process's start to its first answer.
+
+    At most one other worker is alive meanwhile, and waits.
+    """
     start = time.perf_counter()
-    with started(checkpoint, threads) as worker:
-        worker.ask(request)
-        return time.perf_counter() - start
+    worker = stack.enter_context(started(checkpoint, threads))
+    worker.ask(request)
+    return worker, time.perf_counter() - start
 
 
 def summarize(samples: pd.DataFrame, settings: Benchmark) -> dict[str, float | int]:
