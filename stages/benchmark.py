@@ -13,15 +13,15 @@ import pandas as pd
 import typer
 from rich.progress import track
 
-from stages.checkpoint import BASELINE, MODELS, checkpoint_bytes, read_manifest
-from stages.command_line import run
-from stages.examples import EVALUATION, read_examples
+from stages.captioner.checkpoint import BASELINE, MODELS, checkpoint_bytes, read_manifest
+from stages.captioner.command_line import run
+from stages.captioner.runtimes.decoding import Decoding
+from stages.measure.metrics import REPORTS, read_metrics, write_metrics
 from stages.measure.roofline import Peaks, Precision, arithmetic, shortest_seconds
 from stages.measure.statistics import Estimate, estimate_median
 from stages.measure.timing import Answer, Request, Worker, caption_request, parts_request, started, take_turns
-from stages.metrics import REPORTS, read_metrics, write_metrics
 from stages.params import Benchmark, read_params
-from stages.runtimes.decoding import Decoding
+from stages.pictures.examples import EVALUATION, read_examples
 
 PARTS = ("preprocess", "encode", "prefill", "token")
 Pair = tuple[Answer, Answer]

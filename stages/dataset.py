@@ -12,14 +12,14 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
-from stages import photographs
-from stages.checkpoint import replacing
-from stages.coco import choose_examples
-from stages.command_line import InputError, run
-from stages.demo.drawing import draw
-from stages.demo.scenes import Split, compose, describe
-from stages.examples import CALIBRATION, CAPTIONS, EVALUATION, CocoAnnotation, CocoCaptions, CocoImage, Example
+from stages.captioner.checkpoint import replacing
+from stages.captioner.command_line import InputError, run
 from stages.params import Coco, Dataset, Noise, Scenes, read_params
+from stages.pictures import photographs
+from stages.pictures.coco import choose_examples
+from stages.pictures.drawing import draw
+from stages.pictures.examples import CALIBRATION, CAPTIONS, EVALUATION, CocoAnnotation, CocoCaptions, CocoImage, Example
+from stages.pictures.scenes import Split, compose, describe
 
 NOISE_SIDE = 384
 

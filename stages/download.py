@@ -1,6 +1,6 @@
 """DVC stage `download`: brings the chosen model into `models/baseline`, as float32 safetensors."""
 
-import stages.hub_environment  # noqa: F401  (first, as its docstring says)
+import stages.sources.hub_environment  # noqa: F401  (first, as its docstring says)
 
 # isort: split
 
@@ -13,14 +13,14 @@ from rich import print
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
-from stages.checkpoint import BASELINE, WEIGHTS, Manifest, replacing, save_weights, seal, sha256
-from stages.command_line import InputError, brief, run
-from stages.hub import INDEX, PICKLE, fetch
-from stages.instruction_sets import instruction_sets
-from stages.machine import library_versions
+from stages.captioner.checkpoint import BASELINE, WEIGHTS, Manifest, replacing, save_weights, seal, sha256
+from stages.captioner.command_line import InputError, brief, run
+from stages.captioner.instruction_sets import instruction_sets
+from stages.captioner.runtimes.pytorch import weights
+from stages.measure.machine import library_versions
 from stages.params import HubSource, Source, UntrainedSource, read_params
-from stages.processor import write_processor
-from stages.runtimes.pytorch import weights
+from stages.sources.hub import INDEX, PICKLE, fetch
+from stages.sources.processor import write_processor
 
 # BLIP's published sizes, where they differ from transformers' own default configuration.
 UNTRAINED_SIZES: dict[str, dict[str, int]] = {

@@ -13,16 +13,16 @@ import typer
 from PIL import Image
 from rich.progress import track
 
-from stages.checkpoint import BASELINE, MODELS
-from stages.command_line import run
-from stages.examples import EVALUATION, read_examples
-from stages.images import open_image
+from stages.captioner.checkpoint import BASELINE, MODELS
+from stages.captioner.command_line import run
+from stages.captioner.images import open_image
+from stages.captioner.runtimes.captioner import Captioner, open_captioner
+from stages.captioner.runtimes.decoding import Decoding
+from stages.measure.metrics import REPORTS, read_captions, write_metrics
 from stages.measure.quality import estimate_bleu_4, next_token_agreement, score_per_image
 from stages.measure.statistics import estimate_mean
-from stages.metrics import REPORTS, read_captions, write_metrics
 from stages.params import Evaluation, read_params
-from stages.runtimes.captioner import Captioner, open_captioner
-from stages.runtimes.decoding import Decoding
+from stages.pictures.examples import EVALUATION, read_examples
 
 # How many pictures tell how often a batch changes captions.
 BATCHED = 64

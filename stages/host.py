@@ -1,13 +1,76 @@
 """DVC stage `host`: records what the other stages find here, so that they run again where it differs. Always runs.
 
-That is this machine, as timings belong to it, and the user's own files that the chosen model names.
+That is this machine, as timings belong to it, and what the user's own files hold that the chosen model names in
+params.yaml, links followed. DVC's own dependencies can't depend on which model is chosen, and don't look behind links,
+so the stages that read these files depend on the records.
 """
 
-from stages.command_line import run
-from stages.machine import describe_machine
-from stages.metrics import REPORTS, write_metrics
-from stages.own_files import MODEL_FILES, PICTURES, record_model, record_pictures
-from stages.params import read_params
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from rich import print
+
+from stages.captioner.checkpoint import sha256
+from stages.captioner.command_line import InputError, run
+from stages.measure.machine import describe_machine
+from stages.measure.metrics import REPORTS, read_metrics, write_metrics
+from stages.params import Coco, Dataset, FolderSource, Source, read_params
+from stages.pictures.coco import candidates, locate
+
+MODEL_FILES, PICTURES = Path("data/inputs/model.json"), Path("data/inputs/pictures.json")
+# What transformers reads of a model's folder; what training leaves there beside it changes nothing.
+READ_OF_MODELS = ("*.json", "*.txt", "*.safetensors", "*.bin")
+
+
+def record_model(source: Source, record: Path) -> None:
+    """Records the files of a model in a folder; for other sources, that there are none. Raises as `record_files`."""
+    folders = [source.folder] if isinstance(source, FolderSource) else []
+    found = [file for folder in folders for pattern in READ_OF_MODELS for file in Path(folder).glob(pattern)]
+    record_files(folders, found, record)
+
+
+def record_files(named: list[str], files: Iterable[Path], record: Path) -> None:
+    """Writes how many files there are, how many bytes, and a digest of their names and contents.
+
+    Where what params.yaml names is not here, as where a colleague pulled only checkpoints, its record stays as it is.
+
+    Raises InputError if it is not here and the record is of something else, or if a file can't be read.
+    """
+    absent = [name for name in named if not Path(name).exists()]
+    if not absent:
+        write_metrics({"named": named, **_describe([file for file in files if file.is_file()])}, record)
+    elif record.is_file() and read_metrics(record)["named"] == named:
+        print(f"{absent[0]} is not here: what was made of it counts as up to date")
+    else:
+        raise InputError(
+            f"there is no {absent[0]}, which params.yaml names: correct it, or fetch it with `dvc pull` if a colleague "
+            "added it with `dvc add`"
+        )
+
+
+def _describe(files: list[Path]) -> dict[str, str | int]:
+    try:
+        lines = sorted(f"{file.as_posix()} {sha256(file)}\n" for file in files)
+        size = sum(file.stat().st_size for file in files)
+    except OSError as error:
+        raise InputError(f"{error.filename} can't be read ({error.strerror}): correct its permissions") from None
+    digest = hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+    return {"files": len(files), "bytes": size, "sha256": digest}
+
+
+def record_pictures(dataset: Dataset, record: Path) -> None:
+    """Records the pictures and captions of a dataset in files. Raises as `record_files`."""
+    named = [dataset.annotations, dataset.images] if isinstance(dataset, Coco) else []
+    record_files(named, _pictures(dataset) if isinstance(dataset, Coco) else [], record)
+
+
+def _pictures(dataset: Coco) -> Iterator[Path]:
+    """The captions file, and the pictures that are taken: twice as many, as those that don't open are replaced."""
+    yield Path(dataset.annotations)
+    taken = 2 * (dataset.evaluation + dataset.calibration)
+    names = {picture.file_name for own in candidates(dataset) for picture in own[:taken]}
+    yield from filter(None, (locate(name, Path(dataset.images)) for name in names))
 
 
 def main() -> None:

@@ -8,18 +8,27 @@ from typing import Annotated, Any
 import typer
 from rich import print
 
-from stages.checkpoint import BASELINE, MODELS, PROCESSOR_FILES, Manifest, read_manifest, replacing, seal, verify_files
-from stages.command_line import run
-from stages.examples import CALIBRATION, read_examples
-from stages.images import open_image
-from stages.instruction_sets import instruction_sets
-from stages.machine import library_versions
+from stages.captioner.checkpoint import (
+    BASELINE,
+    MODELS,
+    PROCESSOR_FILES,
+    Manifest,
+    read_manifest,
+    replacing,
+    seal,
+    verify_files,
+)
+from stages.captioner.command_line import run
+from stages.captioner.images import open_image
+from stages.captioner.instruction_sets import instruction_sets
+from stages.captioner.runtimes.captioner import caption, open_captioner
+from stages.captioner.runtimes.decoding import Decoding
+from stages.captioner.runtimes.preprocessing import preprocess, read_preprocessing
+from stages.captioner.runtimes.pytorch import load_model
+from stages.measure.machine import library_versions
 from stages.params import Recipe, read_params
 from stages.passes import apply_recipe
-from stages.runtimes.captioner import caption, open_captioner
-from stages.runtimes.decoding import Decoding
-from stages.runtimes.preprocessing import preprocess, read_preprocessing
-from stages.runtimes.pytorch import load_model
+from stages.pictures.examples import CALIBRATION, read_examples
 
 # What decides the bytes and the results of a checkpoint.
 LIBRARIES = {
@@ -28,6 +37,7 @@ LIBRARIES = {
     "openvino": ("torch", "openvino", "nncf"),
 }
 
+DEFAULT_DECODING = Decoding()
 WEIGHTS = {
     "pytorch": "`model.safetensors` holds the weights as plain tensors.",
     "onnxruntime": "`encoder.onnx` runs once per picture, `decoder.onnx` once per token.",
@@ -35,11 +45,14 @@ WEIGHTS = {
 }
 
 
-def optimize(baseline: Path, recipe: Recipe, calibration: Path, output: Path) -> Manifest:
+def optimize(
+    baseline: Path, recipe: Recipe, calibration: Path, output: Path, decoding: Decoding = DEFAULT_DECODING
+) -> Manifest:
     """Writes the checkpoint that a recipe makes of a baseline checkpoint, and proves that it can be opened.
 
-    `calibration` is a folder of pictures that give activations their ranges where a recipe asks for that. The same
-    baseline, recipe and pictures give the same bytes on the same kind of CPU.
+    `calibration` is a folder of pictures that give activations their ranges where a recipe asks for that; `decoding` is
+    how the checkpoint captions where nobody asks for something else. The same arguments give the same bytes on the same
+    kind of CPU.
 
     Raises InputError if the baseline is not a whole checkpoint.
     """
@@ -60,6 +73,7 @@ def optimize(baseline: Path, recipe: Recipe, calibration: Path, output: Path) ->
             passes=records,
             libraries=library_versions(*LIBRARIES[recipe.runtime]),
             validated_on=instruction_sets(),
+            decoding=decoding,
         )
         (unfinished / "README.md").write_text(model_card(output.name, manifest), encoding="utf-8")
         seal(unfinished, manifest)
@@ -104,7 +118,8 @@ def _in_words(given: dict[str, Any] | str) -> str:
 
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml")]) -> None:
     """Builds models/VARIANT from models/baseline."""
-    manifest = optimize(BASELINE, read_params().recipe(variant), CALIBRATION, MODELS / variant)
+    params = read_params()
+    manifest = optimize(BASELINE, params.recipe(variant), CALIBRATION, MODELS / variant, params.decoding)
     for name, record in manifest.passes.items():
         figures = {key: value for key, value in record.items() if not isinstance(value, dict)}
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()))

@@ -17,9 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from stages.command_line import InputError, explain, read_text
-from stages.runtimes.cores import usable_cores
-from stages.runtimes.decoding import Decoding
+from stages.captioner.command_line import InputError, explain, read_text
+from stages.captioner.runtimes.cores import usable_cores
+from stages.captioner.runtimes.decoding import Decoding
 
 PARAMS = Path("params.yaml")
 # Checkpoints and records name where they came from: so that they do not differ from user to user, nor tell his folders.

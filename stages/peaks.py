@@ -1,8 +1,8 @@
 """DVC stage `peaks`: measures what this machine can do at best, once for all checkpoints that are compared with it."""
 
-from stages.command_line import run
+from stages.captioner.command_line import run
+from stages.measure.metrics import REPORTS, write_metrics
 from stages.measure.peaks import measure_peaks
-from stages.metrics import REPORTS, write_metrics
 from stages.params import read_params
 
 

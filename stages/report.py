@@ -9,12 +9,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Console
 from rich.table import Table
 
-from stages.charts import draw_examples, draw_speed
-from stages.checkpoint import BASELINE
-from stages.command_line import printable, run
-from stages.examples import EVALUATION, read_examples
-from stages.metrics import REPORTS, read_captions, read_metrics, write_metrics
+from stages.captioner.checkpoint import BASELINE
+from stages.captioner.command_line import printable, run
+from stages.measure.metrics import REPORTS, read_captions, read_metrics, write_metrics
+from stages.page.charts import draw_examples, draw_speed
 from stages.params import read_params
+from stages.pictures.examples import EVALUATION, read_examples
 
 EXAMPLES = 4
 # What Markdown takes for markup within a line; of underscores, those that are not inside a word.
@@ -61,7 +61,7 @@ def write_report(model: str, metrics: Metrics, captions: dict[str, list[str]], e
     )
     draw_speed({name: own["benchmark"] for name, own in metrics.items()}, output / "speed.png")
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(Path(__file__).parent / "page"), undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["as_text"] = as_text
     page = environment.get_template("report.md.jinja").render(

@@ -14,10 +14,10 @@ from PIL import Image
 from transformers import BlipConfig, BlipForConditionalGeneration
 
 from stages.dataset import make_dataset
-from stages.demo.drawing import draw
-from stages.demo.scenes import compose
 from stages.download import download
 from stages.params import FolderSource, Scenes
+from stages.pictures.drawing import draw
+from stages.pictures.scenes import compose
 
 PROJECT = Path(__file__).parents[1]
 DEMO = PROJECT / "data" / "demo"

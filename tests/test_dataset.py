@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.annotations import read_annotations
-from stages.command_line import InputError
+from stages.captioner.command_line import InputError
 from stages.dataset import make_dataset
-from stages.demo.scenes import compose, describe
-from stages.examples import read_examples
 from stages.params import Coco, Dataset, Noise, Photographs, Scenes
+from stages.pictures.annotations import read_annotations
+from stages.pictures.examples import read_examples
+from stages.pictures.scenes import compose, describe
 
 
 @pytest.fixture

@@ -18,14 +18,14 @@ from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 from transformers.models.blip.processing_blip import BlipProcessor
 
-from stages.checkpoint import MANIFEST, read_manifest, sha256, verify_files
-from stages.command_line import InputError
+from stages.captioner.checkpoint import MANIFEST, read_manifest, sha256, verify_files
+from stages.captioner.command_line import InputError
+from stages.captioner.runtimes.captioner import open_captioner
+from stages.captioner.runtimes.preprocessing import Size, preprocess, read_preprocessing
+from stages.captioner.runtimes.pytorch import load_model
 from stages.download import build_untrained, download
 from stages.optimize import optimize
 from stages.params import FolderSource, Quantize, Recipe, UntrainedSource
-from stages.runtimes.captioner import open_captioner
-from stages.runtimes.preprocessing import Size, preprocess, read_preprocessing
-from stages.runtimes.pytorch import load_model
 from tests.conftest import DEMO, PROCESSOR, PROJECT, RunStage, assert_one_sentence, save_tiny_model, tiny_model
 from tests.hub import Hub, serve
 

@@ -3,14 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.captioner.images import open_image
+from stages.captioner.runtimes.captioner import caption, open_captioner
+from stages.captioner.runtimes.decoding import Decoding
 from stages.dataset import make_dataset
 from stages.evaluate import Baseline, evaluate
-from stages.examples import read_examples
-from stages.images import open_image
 from stages.optimize import optimize
 from stages.params import Evaluation, Quantize, Recipe, Scenes
-from stages.runtimes.captioner import caption, open_captioner
-from stages.runtimes.decoding import Decoding
+from stages.pictures.examples import read_examples
 
 PICTURES, BATCH = 8, 4
 

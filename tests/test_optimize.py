@@ -9,14 +9,14 @@ from safetensors import safe_open
 from torch.nn.utils.prune import L1Unstructured
 from transformers import BlipForConditionalGeneration
 
-from stages.checkpoint import WEIGHTS, read_manifest, sha256
-from stages.command_line import InputError
+from stages.captioner.checkpoint import WEIGHTS, read_manifest, sha256
+from stages.captioner.command_line import InputError
+from stages.captioner.runtimes import pytorch_int8
+from stages.captioner.runtimes.captioner import open_captioner
+from stages.captioner.runtimes.pytorch import PyTorchCaptioner, load_model
 from stages.optimize import optimize
 from stages.params import Prune, Quantize, Recipe
 from stages.passes import apply_recipe
-from stages.runtimes import pytorch_int8
-from stages.runtimes.captioner import open_captioner
-from stages.runtimes.pytorch import PyTorchCaptioner, load_model
 
 QUANTIZED = Recipe(quantize=Quantize(scheme="dynamic-int8"))
 PRUNED = Recipe(prune=Prune(method="l1_unstructured", amount=0.3))
@@ -39,7 +39,7 @@ def test_a_reloaded_checkpoint_gives_bit_identical_logits(
     in_memory = copy.deepcopy(captioner.model)
     apply_recipe(in_memory, recipe)
     if recipe.quantize:
-        pytorch_int8.apply(in_memory, recipe.quantize)
+        pytorch_int8.apply(in_memory)
     optimize(baseline, recipe, calibration, tmp_path / "variant")
     reloaded = logits(load_model(tmp_path / "variant"), pictures, captioner)
     assert torch.equal(reloaded, logits(in_memory, pictures, captioner))

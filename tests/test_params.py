@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.command_line import InputError
+from stages.captioner.command_line import InputError
 from stages.params import FolderSource, HubSource, UntrainedSource, read_params
 from tests.conftest import PROJECT
 

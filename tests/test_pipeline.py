@@ -41,11 +41,15 @@ def local_imports(module: str) -> set[str]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 waiting += [alias.name for alias in node.names if alias.name.startswith("stages")]
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stages"):
-                waiting += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.JoinedStr) and (chosen := re.match(r"f'(stages\.\w+)\.\{", ast.unparse(node))):
-                folder = PROJECT / Path(*chosen[1].split("."))
-                waiting += [f"{chosen[1]}.{file.stem}" for file in folder.glob("*.py")]
+            elif isinstance(node, ast.ImportFrom):
+                package = file.relative_to(PROJECT).parts[: -node.level] if node.level else ()
+                source = ".".join([*package, *filter(None, [node.module])])
+                if source.startswith("stages"):
+                    waiting += [source, *(f"{source}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.JoinedStr) and (chosen := re.match(r"f'(stages\.\w+)?\.\{", ast.unparse(node))):
+                folder = PROJECT / Path(*chosen[1].split(".")) if chosen[1] else file.parent
+                package = ".".join(folder.relative_to(PROJECT).parts)
+                waiting += [f"{package}.{each.stem}" for each in folder.glob("*.py")]
             elif isinstance(node, ast.Constant) and node.value == "stages.measure.worker":
                 waiting.append(str(node.value))
     return {path for path in found if (PROJECT / path).read_text(encoding="utf-8").strip()}

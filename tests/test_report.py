@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.charts import draw_examples, draw_speed
 from stages.dataset import make_dataset
+from stages.page.charts import draw_examples, draw_speed
 from stages.params import Noise
 from stages.report import as_text, choose_examples, gather_captions, print_table, write_report
 

@@ -20,11 +20,11 @@ from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 from transformers.models.blip.processing_blip import BlipProcessor
 
-from stages.checkpoint import replacing
-from stages.command_line import run
-from stages.demo.drawing import SIDE, draw
-from stages.demo.scenes import Split, compose, describe
+from stages.captioner.checkpoint import replacing
+from stages.captioner.command_line import run
 from stages.params import DemoTraining, read_params
+from stages.pictures.drawing import SIDE, draw
+from stages.pictures.scenes import Split, compose, describe
 
 OUTPUT = Path("data/demo")
 

@@ -17,10 +17,10 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from transformers import BlipForConditionalGeneration
 
+from stages.captioner.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs
+from stages.captioner.runtimes.onnxruntime import DECODER, ENCODER, weights_file
 from stages.export.graphs import DecoderGraph, EncoderGraph, decoder_example, encoder_example
 from stages.params import Quantize
-from stages.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs
-from stages.runtimes.onnxruntime import DECODER, ENCODER, weights_file
 
 # The first version whose `Attention` operator is one node, which ONNX Runtime computes without storing the scores.
 OPSET = 23

@@ -19,6 +19,8 @@ from openvino.tools.ovc import convert_model
 from torch.nn.functional import linear
 from transformers import BlipForConditionalGeneration
 
+from stages.captioner.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs
+from stages.captioner.runtimes.openvino import DECODER, ENCODER
 from stages.export.graphs import (
     DecoderGraph,
     EncoderGraph,
@@ -31,8 +33,6 @@ from stages.export.graphs import (
 from stages.export.layer_norms import fold_layer_norms
 from stages.export.openvino_rewrites import fold_zero_points, make_stateful, pass_in_bfloat16, save
 from stages.params import Quantize
-from stages.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs
-from stages.runtimes.openvino import DECODER, ENCODER
 
 
 def export(

@@ -9,8 +9,8 @@ import openvino
 from openvino import opset13 as operations
 from openvino.preprocess import PrePostProcessor
 
-from stages.runtimes.compiled_graphs import weights_file
-from stages.runtimes.graph_captioner import decoder_outputs, past_inputs
+from stages.captioner.runtimes.compiled_graphs import weights_file
+from stages.captioner.runtimes.graph_captioner import decoder_outputs, past_inputs
 
 ALIGNMENT = 64  # bytes
 

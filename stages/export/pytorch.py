@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from transformers import BlipForConditionalGeneration
 
-from stages.checkpoint import save_weights
-from stages.command_line import InputError
+from stages.captioner.checkpoint import save_weights
+from stages.captioner.command_line import InputError
+from stages.captioner.runtimes import pytorch_int8
+from stages.captioner.runtimes.pytorch import load_model, weights
 from stages.params import Quantize
-from stages.runtimes import pytorch_int8
-from stages.runtimes.pytorch import load_model, weights
 
 
 def export(
@@ -23,7 +23,7 @@ def export(
     Returns what was quantized, for the checkpoint's manifest. Raises InputError if the model doesn't read back the
     same.
     """
-    record = {"quantize": pytorch_int8.apply(model, quantize)} if quantize else {}
+    record = {"quantize": {"scheme": quantize.scheme, "layers": pytorch_int8.apply(model)}} if quantize else {}
     save_weights(weights(model), directory)
     _check_reload(model, directory)
     return record

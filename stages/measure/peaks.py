@@ -15,10 +15,9 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper
 
+from stages.captioner.runtimes import pytorch_int8
+from stages.captioner.runtimes.openvino_api import Core, Tensor, Type
 from stages.measure.roofline import READ_MB, Peaks, Precision
-from stages.params import Quantize
-from stages.runtimes import pytorch_int8
-from stages.runtimes.openvino_api import Core, Tensor, Type
 
 # The product that BLIP's encoder spends most of its time in, but for rows that fill every kernel's blocks.
 ROWS, INPUTS, OUTPUTS = 512, 768, 3072
@@ -51,7 +50,7 @@ def _torch_products(threads: int) -> Iterator[Product]:
     precisions: tuple[Precision, ...] = ("float32", "int8")
     for precision in precisions:
         if precision == "int8":
-            pytorch_int8.apply(model, Quantize(scheme="dynamic-int8"))
+            pytorch_int8.apply(model)
         for tower in towers:  # whose int8 layers are packed for an engine each
             yield precision, partial(_run_layer, model.get_submodule(f"{tower}.0"), rows)
 

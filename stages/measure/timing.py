@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.command_line import InputError
-from stages.runtimes.decoding import Decoding
+from stages.captioner.command_line import InputError
+from stages.captioner.runtimes.decoding import Decoding
 
 Request = dict[str, Any]
 Answer = dict[str, Any]

@@ -14,10 +14,10 @@ from typing import Any
 
 from PIL import Image
 
-from stages.command_line import ending_in_one_sentence
-from stages.images import open_image
-from stages.runtimes.captioner import Captioner, caption, open_captioner
-from stages.runtimes.decoding import Decoding
+from stages.captioner.command_line import ending_in_one_sentence
+from stages.captioner.images import open_image
+from stages.captioner.runtimes.captioner import Captioner, caption, open_captioner
+from stages.captioner.runtimes.decoding import Decoding
 
 
 def answer(captioner: Captioner, request: dict[str, Any]) -> dict[str, Any]:

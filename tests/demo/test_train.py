@@ -5,13 +5,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages.demo.drawing import draw
-from stages.demo.scenes import compose, describe
+from stages.captioner.runtimes.captioner import caption, open_captioner
+from stages.captioner.runtimes.decoding import Decoding
 from stages.demo.train import train
 from stages.download import download
 from stages.params import DemoTraining, FolderSource
-from stages.runtimes.captioner import caption, open_captioner
-from stages.runtimes.decoding import Decoding
+from stages.pictures.drawing import draw
+from stages.pictures.scenes import compose, describe
 from tests.conftest import DEMO
 
 HELD_OUT_SCENES = 500

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.checkpoint import Manifest, seal
+from stages.captioner.checkpoint import Manifest, seal
+from stages.captioner.runtimes.captioner import caption, open_captioner
+from stages.captioner.runtimes.decoding import Decoding
 from stages.export import openvino
-from stages.runtimes.captioner import caption, open_captioner
-from stages.runtimes.decoding import Decoding
 from tests.conftest import DEMO, PROCESSOR, PROJECT, RunStage, assert_one_sentence, tiny_model
 from tests.export.conftest import RECIPES, Build
 

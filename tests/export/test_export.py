@@ -15,12 +15,12 @@ import openvino
 import pytest
 from PIL import Image
 
-from stages.checkpoint import Manifest, read_manifest, seal
+from stages.captioner.checkpoint import Manifest, read_manifest, seal
+from stages.captioner.runtimes.captioner import caption, open_captioner
+from stages.captioner.runtimes.decoding import Decoding
 from stages.download import download
 from stages.optimize import optimize
 from stages.params import FolderSource
-from stages.runtimes.captioner import caption, open_captioner
-from stages.runtimes.decoding import Decoding
 from tests.conftest import DEMO, PROJECT, assert_one_sentence
 from tests.export.conftest import RECIPES, Build
 

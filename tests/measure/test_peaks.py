@@ -1,8 +1,8 @@
 import pytest
 
+from stages.captioner.runtimes.openvino_api import Core
 from stages.measure.peaks import ENGINES, SECONDS, measure_peaks
 from stages.measure.roofline import READ_MB, Peaks
-from stages.runtimes.openvino_api import Core
 
 
 @pytest.fixture(scope="module")

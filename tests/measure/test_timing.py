@@ -4,11 +4,11 @@ import pandas as pd
 import pytest
 
 from stages.benchmark import PARTS, benchmark, summarize
-from stages.command_line import InputError
+from stages.captioner.command_line import InputError
+from stages.captioner.runtimes.captioner import caption, open_captioner
+from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.timing import caption_request, started, take_turns
 from stages.params import Benchmark
-from stages.runtimes.captioner import caption, open_captioner
-from stages.runtimes.decoding import Decoding
 
 SETTINGS = Benchmark(
     threads=1,
@@ -23,8 +23,8 @@ SETTINGS = Benchmark(
 
 @pytest.fixture(scope="module")
 def timed(baseline: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    from stages.demo.drawing import draw
-    from stages.demo.scenes import compose
+    from stages.pictures.drawing import draw
+    from stages.pictures.scenes import compose
 
     files = [tmp_path_factory.mktemp("pictures") / f"{seed}.png" for seed in range(2)]
     for seed, file in enumerate(files):
@@ -61,7 +61,7 @@ def test_figures_come_from_pairs() -> None:
 
 
 def test_workers_caption_like_the_captioner_and_take_turns(baseline: Path, picture_files: list[Path]) -> None:
-    from stages.images import open_image
+    from stages.captioner.images import open_image
 
     expected = caption(open_captioner(baseline), [open_image(path) for path in picture_files], Decoding())
     requests = [caption_request([path], Decoding()) for path in picture_files]

@@ -1,0 +1,145 @@
+"""The command that captions pictures, in files and folders, with any checkpoint."""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+from PIL import Image
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import track
+
+from .checkpoint import read_manifest
+from .command_line import InputError, explain, printable
+from .images import SUFFIXES, open_image
+from .runtimes.captioner import caption, open_captioner
+from .runtimes.decoding import Decoding
+
+# Few enough pictures for their progress to be no news.
+FEW = 4
+# What a shell reports of a command whose reader has gone: 128 and SIGPIPE's number.
+READER_GONE = 141
+
+
+def find_pictures(paths: list[Path]) -> list[Path]:
+    """The given files, and the pictures in the given folders and below, by name, each once.
+
+    In folders, hidden files and folders are passed over, and links to folders are not followed, lest they lead round.
+    Raises InputError if a path is absent or a folder can't be listed.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if os.path.isdir(path):
+            found += sorted(_pictures_below(path))
+        elif os.path.lexists(path):
+            found.append(path)
+        else:
+            raise InputError(f"there is no file or folder {printable(path)}: check the name")
+    if not found:
+        raise InputError(
+            f"there are no pictures in {', '.join(map(printable, paths))}: name files, or folders that hold some"
+        )
+    return list(dict.fromkeys(found))
+
+
+def _pictures_below(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{printable(error.filename)} can't be listed ({error.strerror}): change its permissions")
+
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            path = Path(parent, name)
+            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and os.path.isfile(path):
+                yield path
+
+
+def caption_files(
+    checkpoint: Path, pictures: list[Path], decoding: Decoding, batch_size: int, threads: int | None = None
+) -> Iterator[tuple[Path, str | InputError]]:
+    """Captions picture files in order and yields each with its caption, or with what keeps it from being opened.
+
+    Raises InputError if the checkpoint can't be used.
+    """
+    captioner = open_captioner(checkpoint, threads)
+    for first in range(0, len(pictures), batch_size):
+        opened = [(path, _try_to_open(path)) for path in pictures[first : first + batch_size]]
+        images = [image for _, image in opened if isinstance(image, Image.Image)]
+        captions = iter(caption(captioner, images, decoding) if images else [])
+        for path, image in opened:
+            yield path, image if isinstance(image, InputError) else next(captions)
+
+
+def _try_to_open(path: Path) -> Image.Image | InputError:
+    try:
+        return open_image(path)
+    except InputError as error:
+        return error
+
+
+def _print(line: str, stream: TextIO) -> None:
+    """Prints a line at once. Ends the process without a word if nobody reads it any more, as behind `| head`."""
+    try:
+        print(line, file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # or the interpreter would try again at its end
+        sys.exit(READER_GONE)
+
+
+def _as_json(path: Path, caption: str) -> str:
+    """A line of JSON, in ASCII where the output is not in UTF-8."""
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return json.dumps({"image": _name(path), "caption": caption}, ensure_ascii=not unicode)
+
+
+def _name(path: Path) -> str:
+    r"""A path as text: a byte that is not UTF-8 as `\xff`, for JSON can't hold it."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def main(
+    paths: Annotated[list[Path], typer.Argument(help="pictures, and folders of pictures")],
+    checkpoint: Annotated[Path, typer.Option(help="a checkpoint directory, such as models/quantized")],
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object a line")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="pictures captioned at once")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default one per usable core")] = None,
+    prompt: Annotated[str | None, typer.Option(help="words that every caption starts with")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="longest caption in tokens, without the prompt")] = None,
+    min_new_tokens: Annotated[int | None, typer.Option(help="shortest caption in tokens, without the prompt")] = None,
+    beams: Annotated[int | None, typer.Option(help="beam width; 1 is greedy")] = None,
+    length_penalty: Annotated[float | None, typer.Option(help="above 0 favors long captions in beam search")] = None,
+    repetition_penalty: Annotated[float | None, typer.Option(help="above 1 makes repeated words unlikely")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 does not sample")] = None,
+    top_k: Annotated[int | None, typer.Option(help="sample among the k likeliest tokens; 0 is all")] = None,
+    top_p: Annotated[float | None, typer.Option(help="sample among the likeliest that hold this share")] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of the sampling")] = None,
+) -> None:
+    """Captions pictures. Decoding options that are not given are those that the checkpoint was made with."""
+    given = {name: value for name, value in locals().items() if name in Decoding.model_fields and value is not None}
+    own = read_manifest(checkpoint).decoding
+    try:
+        decoding = Decoding.model_validate(own.model_dump() | given)
+    except ValidationError as error:
+        raise InputError(explain(error)) from None
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what an ASCII terminal can't show
+    pictures = find_pictures(paths)
+    results = caption_files(checkpoint, pictures, decoding, batch_size, threads)
+    progress = Console(stderr=True)
+    shown = len(pictures) > FEW and progress.is_terminal
+    skipped = 0
+    for path, result in track(
+        results, "captioning", total=len(pictures), console=progress, disable=not shown, transient=True
+    ):
+        if isinstance(result, InputError):
+            _print(f"skipped: {result}", sys.stderr)
+            skipped += 1
+        else:
+            _print(_as_json(path, result) if as_json else printable(f"{path}: {result}"), sys.stdout)
+    if skipped:
+        raise InputError(f"{skipped} of {len(pictures)} pictures could not be captioned: see above")

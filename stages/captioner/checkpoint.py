@@ -1,0 +1,227 @@
+"""What a checkpoint directory is: its files, a manifest with their hashes; written whole or not at all."""
+
+import codecs
+import hashlib
+import json
+import mmap
+import os
+import re
+import shutil
+import stat
+import sys
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from .command_line import NO_SPACE, InputError, explain
+from .runtimes.decoding import Decoding
+
+if TYPE_CHECKING:  # a checkpoint must be readable where torch is not installed
+    import torch
+
+MODELS = Path("models")
+BASELINE = MODELS / "baseline"
+MANIFEST = "checkpoint.json"
+WEIGHTS = "model.safetensors"
+# What transformers needs beside the weights to preprocess pictures and to turn tokens into words.
+PROCESSOR_FILES = ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
+# What systems, file managers and editors strew over folders: no part of a checkpoint.
+STREWN = re.compile(
+    r"\.DS_Store|\._.*|\.AppleDouble|\.localized|Icon\r|__MACOSX|\.Spotlight-V100|\.Trashes|\.fseventsd"
+    r"|(eh)?thumbs\.db|desktop\.ini|System Volume Information|\$RECYCLE\.BIN"
+    r"|\.directory|\.Trash-\d+|\.nfs[0-9a-f]+|\.fuse_hidden.*|lost\+found|@eaDir"
+    r"|\.ipynb_checkpoints|\..*\.sw[a-p]|\.#.*|.*~|\.~lock\..*#",
+    re.IGNORECASE,
+)
+# How many names a message lists.
+FEW = 3
+
+
+def _check_name(name: str) -> str:
+    windows = PureWindowsPath(name)
+    if not windows.name or windows.anchor or ".." in windows.parts or PurePosixPath(name).as_posix() != name:
+        raise ValueError(f"{name[:80]!r} is not the name of a file in the checkpoint")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_check_name)]
+
+
+class FileRecord(BaseModel):
+    """Size and hash of one file of a checkpoint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Manifest(BaseModel):
+    """`checkpoint.json`: where a checkpoint came from, how it was made, and what it consists of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[2] = 2
+    runtime: Literal["pytorch", "onnxruntime", "openvino"] = "pytorch"
+    origin: dict[str, Any]
+    recipe: dict[str, Any]
+    passes: dict[str, Any]
+    libraries: dict[str, str]
+    validated_on: list[str]
+    decoding: Decoding = Decoding()
+    files: dict[FileName, FileRecord] = {}
+
+    @property
+    def trained(self) -> bool:
+        """Whether the captions mean anything."""
+        return "untrained" not in self.origin
+
+
+@contextmanager
+def replacing(directory: Path) -> Iterator[Path]:
+    """A temporary directory that takes the place of `directory` if all goes well and vanishes if not.
+
+    Where `directory` is a link to another folder, it takes that folder's place. Its files get the modes that the umask
+    asks for, whatever the libraries that wrote them think.
+    """
+    directory = directory.resolve()
+    unfinished = directory.with_name(f".{directory.name}.unfinished")
+    with _access(directory, "written"):
+        _delete(unfinished)
+        unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        with _access(directory, "written"):
+            mode = stat.S_IMODE(unfinished.stat().st_mode)
+            for path in unfinished.rglob("*"):
+                path.chmod(mode if path.is_dir() else mode & 0o666)
+            _delete(directory)
+            unfinished.rename(directory)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _delete(path: Path) -> None:
+    """Deletes a folder, a write-protected one too, or a file, if there is one."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    for folder, _, _ in os.walk(path):
+        with suppress(PermissionError):  # it is another user's, and may be deleted all the same
+            os.chmod(folder, 0o700)
+    shutil.rmtree(path)
+
+
+@contextmanager
+def _access(directory: Path, purpose: str) -> Iterator[None]:
+    """Raises InputError if the system does not let the block read or write a checkpoint."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise
+        raise InputError(
+            f"{error.filename or directory} can't be {purpose} ({error.strerror}): check its permissions and its disk"
+        ) from None
+
+
+def save_weights(tensors: dict[str, "torch.Tensor"], directory: Path) -> None:
+    """Writes `model.safetensors`. Raises OSError with the system's error number if that fails."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
+
+
+def seal(directory: Path, manifest: Manifest) -> None:
+    """Writes the manifest of a directory whose other files are all in place."""
+    files = {
+        name: FileRecord(bytes=(directory / name).stat().st_size, sha256=sha256(directory / name))
+        for name in sorted(_files(directory)[0] - {MANIFEST})
+    }
+    sealed = manifest.model_copy(update={"files": files})
+    text = json.dumps(sealed.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
+    (directory / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """What a checkpoint says of itself. Raises InputError if there is no checkpoint."""
+    path = directory / MANIFEST
+    with _access(directory, "read"):
+        if not directory.is_dir():
+            raise InputError(
+                f"there is no checkpoint at {directory}: make it with `dvc repro` or fetch it with `dvc pull`"
+            )
+        if not path.is_file():
+            raise InputError(
+                f"{directory} has no {MANIFEST}, so it is not a checkpoint of this project: name one of models/"
+            )
+        content = path.read_bytes()
+    try:
+        return Manifest.model_validate_json(content.removeprefix(codecs.BOM_UTF8))
+    except ValidationError as error:
+        raise InputError(
+            f"{path} is not a manifest that this version can read ({explain(error)}): rebuild it"
+        ) from None
+
+
+def verify_files(directory: Path, manifest: Manifest) -> None:
+    """Compares a checkpoint's files with its manifest. Raises InputError if one is missing, surplus or altered.
+
+    Names on stderr what the system strew about there, which it passes over.
+    """
+    remedy = "fetch it again with `dvc pull --force` or rebuild it with `dvc repro --force`"
+    with _access(directory, "read"):
+        present, strewn = _files(directory)
+        if missing := manifest.files.keys() - present:
+            raise InputError(f"{directory} lacks {_names(missing)}: {remedy}")
+        if surplus := present - manifest.files.keys() - {MANIFEST}:
+            raise InputError(
+                f"{directory} holds {_names(surplus)}, which {MANIFEST} does not list: remove or rebuild it"
+            )
+        if strewn:
+            print(f"passed over in {directory}: {_names(strewn)}", file=sys.stderr)
+        with ThreadPoolExecutor() as pool:
+            digests = dict(
+                zip(manifest.files, pool.map(lambda name: sha256(directory / name), manifest.files), strict=True)
+            )
+        for name, record in manifest.files.items():
+            if (directory / name).stat().st_size != record.bytes or digests[name] != record.sha256:
+                raise InputError(f"{directory / name} is damaged, its SHA-256 is not the one in {MANIFEST}: {remedy}")
+
+
+def checkpoint_bytes(directory: Path) -> int:
+    """Bytes on disk of everything that belongs to a checkpoint directory."""
+    return sum((directory / name).stat().st_size for name in _files(directory)[0])
+
+
+def _files(directory: Path) -> tuple[set[str], set[str]]:
+    """The names of a checkpoint's files, and of those that lie among them by accident, relative to its directory."""
+    paths = [file.relative_to(directory) for file in directory.rglob("*") if file.is_file()]
+    strewn = {path.as_posix() for path in paths if any(map(STREWN.fullmatch, path.parts))}
+    return {path.as_posix() for path in paths} - strewn, strewn
+
+
+def _names(names: Collection[str]) -> str:
+    """A few names in words, and how many there are more."""
+    few, more = sorted(names)[:FEW], len(names) - FEW
+    return ", ".join(few) + (f" and {more} more" if more > 0 else "")
+
+
+def sha256(file: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    if file.stat().st_size == 0:  # which can't be mapped
+        return hashlib.sha256().hexdigest()
+    # All at once: a thread that hashes block by block would have to wait for the interpreter between any two.
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return hashlib.sha256(content).hexdigest()

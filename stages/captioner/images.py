@@ -1,0 +1,184 @@
+"""Opens a picture file as a person sees it: upright, on white, in sRGB colors, its first frame."""
+
+import io
+import math
+import stat
+import warnings
+from pathlib import Path
+
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from .command_line import InputError, printable, shorten
+
+# What the names of pictures end in: what Pillow decodes without the help of other programs, and HEIC with its plugin's.
+# fmt: off
+SUFFIXES = frozenset({
+    ".apng", ".avif", ".avifs", ".blp", ".bmp", ".bw", ".cur", ".dcx", ".dds", ".dib", ".flc", ".fli", ".ftc", ".ftu",
+    ".gbr", ".gif", ".heic", ".heif", ".hif", ".icb", ".icns", ".ico", ".im", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc",
+    ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".msp", ".pbm", ".pcd", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm",
+    ".psd", ".pxr", ".qoi", ".ras", ".rgb", ".rgba", ".sgi", ".tga", ".tif", ".tiff", ".vda", ".vst", ".webp", ".xbm",
+    ".xpm",
+})
+# fmt: on
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+LARGEST = 500_000_000  # pixels, which take 2 GB; more may be there to exhaust memory
+LARGE = 64_000_000  # pixels; more are averaged to fewer, as a captioner shrinks them to far fewer anyway
+LONGEST_PNG_TEXT = 64 * 1024**2  # bytes; editors and image generators keep a picture's history in such texts
+JPEG_END = b"\xff\xd9"
+ORIENTATION = 0x0112  # the EXIF tag
+TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+Image.MAX_IMAGE_PIXELS = LARGEST // 2  # Pillow warns above it and refuses above its double
+
+
+def open_image(path: Path) -> Image.Image:
+    """The picture in a file as 8-bit RGB, of at most 64 million pixels: larger ones are averaged to fewer.
+
+    Applies EXIF rotation and color profiles, puts transparent pictures on white, scales 16-bit gray values to 8 bits
+    and takes the first frame of animations. What a cut-off JPEG lacks comes out gray.
+
+    Raises InputError if the file is no picture or none that can be decoded, is damaged, or has more than 500 million
+    pixels; nothing else, whatever the file holds.
+    """
+    name = printable(path)
+    try:
+        with warnings.catch_warnings(action="ignore"), _open(path) as image:
+            return _to_rgb(_shrink(_load_upright(image)))
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{name} does not exist: check the name") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{name} is not a picture that can be read: convert it to JPEG or PNG") from None
+    except Image.DecompressionBombError:
+        limit = LARGEST // 1_000_000
+        raise InputError(f"{name} has more than {limit} million pixels, perhaps to exhaust memory: shrink it") from None
+    except MemoryError:
+        raise InputError(f"{name} needs more memory than there is: shrink it") from None
+    except Exception as error:  # a damaged file makes Pillow's readers raise anything, and others wait behind it
+        reason = shorten(str(error) or type(error).__name__, 200)
+        raise InputError(f"{name} can't be read as a picture ({reason}): replace it") from None
+
+
+def _open(path: Path) -> Image.Image:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # a pipe could keep everybody waiting
+        raise InputError(f"{printable(path)} is a folder, a pipe or a device: name a picture file")
+    if status.st_size == 0:
+        raise InputError(f"{printable(path)} is empty: replace it")
+    with path.open("rb") as stream:
+        head = stream.read(12)
+    if head.startswith(b"\x89PNG"):
+        _allow_long_texts()
+    if head.startswith(b"\xff\xd8"):
+        return _open_jpeg(path)
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS and not _register_heif():
+        raise InputError(f"{printable(path)} is HEIC: convert it to JPEG, or install pillow-heif")
+    return Image.open(path)
+
+
+def _open_jpeg(path: Path) -> Image.Image:
+    """A JPEG, with the end that it lacks where it was cut off: viewers show what is there, and the rest gray."""
+    with path.open("rb") as stream:
+        stream.seek(-len(JPEG_END), io.SEEK_END)
+        if stream.read() == JPEG_END:
+            return Image.open(path)
+    return Image.open(io.BytesIO(path.read_bytes() + JPEG_END))
+
+
+def _allow_long_texts() -> None:
+    from PIL import PngImagePlugin  # here, as a captioner's start would wait for it
+
+    PngImagePlugin.MAX_TEXT_CHUNK = LONGEST_PNG_TEXT
+    PngImagePlugin.MAX_TEXT_MEMORY = 4 * LONGEST_PNG_TEXT
+
+
+def _register_heif() -> bool:
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
+def _load_upright(image: Image.Image) -> Image.Image:
+    """Decodes the first frame and turns it as EXIF says; a large JPEG is decoded at a fraction of its size."""
+    factor = _factor(image)
+    if factor > 1:
+        image.draft(None, (image.width >> (factor - 1).bit_length(), image.height >> (factor - 1).bit_length()))
+    if image.format == "PNG":
+        image.load()  # first, as EXIF may follow the pixels
+    orientation = _take_orientation(image)
+    image.load()
+    return image.transpose(TRANSPOSITIONS[orientation]) if orientation in TRANSPOSITIONS else image
+
+
+def _take_orientation(image: Image.Image) -> object:
+    """Takes EXIF's orientation away, before Pillow applies it to a TIFF and writes all EXIF anew, which can fail."""
+    try:
+        return image.getexif().pop(ORIENTATION, None)
+    except Exception:  # broken EXIF is ignored, as picture viewers do
+        return None
+
+
+def _factor(image: Image.Image) -> int:
+    """By how much width and height have to be divided for a picture not to be large."""
+    return math.ceil(math.sqrt(image.width * image.height / LARGE))
+
+
+def _shrink(image: Image.Image) -> Image.Image:
+    factor = _factor(image)
+    if factor <= 1:
+        return image
+    if image.mode.startswith("I;"):  # which Pillow can't average
+        return image.resize((max(1, image.width // factor), max(1, image.height // factor)), Image.Resampling.NEAREST)
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    elif image.mode == "1":
+        image = image.convert("L")
+    return image.reduce(factor)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith("I") or image.mode == "F":
+        return _to_srgb(_stretch_to_8_bits(image), profile)
+    opaque = image.convert("L" if image.mode in ("1", "L", "LA") else "CMYK" if image.mode == "CMYK" else "RGB")
+    colors = _to_srgb(opaque, profile)
+    if image.has_transparency_data:
+        colors.putalpha(image.convert("RGBA").getchannel("A"))
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), colors).convert("RGB")
+    return colors
+
+
+def _stretch_to_8_bits(image: Image.Image) -> Image.Image:
+    """Gray values of more than 8 bits to 0..255: of 16 bits by their full scale, others by the range they use."""
+    import numpy as np  # here, as few pictures need it and a captioner's start would wait for it
+
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+    low, high = float(values.min()), float(values.max())
+    if image.mode.startswith("I;16") or (image.mode == "I" and low >= 0 and 255 < high <= 65535):
+        low, high = 0.0, 65535.0
+    scaled = (values - low) / (high - low or 1.0) * 255
+    return Image.fromarray(scaled.round().astype(np.uint8))
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Gray, RGB or CMYK colors, which a profile explains if there is one, as RGB in sRGB."""
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            return converted or image.convert("RGB")
+        except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+            pass  # a broken profile, or one for other colors, is ignored, as picture viewers do
+    return image.convert("RGB")

@@ -1,0 +1,193 @@
+"""Chooses the words of captions, in numpy, for every runtime that only computes logits.
+
+Greedy decoding and beam search give the tokens that transformers' `generate` gives on the same logits.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from .decoding import Decoding
+
+# What no real score reaches, for beams that do not exist yet. Finite, so that sums of it stay comparable.
+IMPOSSIBLE = np.float32(-1e9)
+
+
+class Decoder(Protocol):
+    """A decoder that has seen some pictures and remembers, row by row, the tokens it was given since."""
+
+    def step(self, tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
+        """Appends one token to each row and returns the next token's logits, float32 (rows, vocabulary).
+
+        Takes tokens, int64 (rows,), and parents, int64 (rows,): before the step, row i becomes a copy of row
+        `parents[i]`. Rows lie picture by picture, always as many. The caller may overwrite the logits, but not keep
+        them past the next step.
+        """
+        ...
+
+
+class Vocabulary(NamedTuple):
+    """The tokens with a meaning of their own."""
+
+    begin: int
+    end: int
+    pad: int
+
+
+def generate(
+    decoder: Decoder, pictures: int, prompt: Sequence[int], decoding: Decoding, vocabulary: Vocabulary
+) -> list[list[int]]:
+    """One caption's token ids per picture: the prompt's and the new ones, without those that begin and end it.
+
+    `decoder` must be new and have `decoding.beams` rows per picture.
+    """
+    beginning = np.asarray([vocabulary.begin, *prompt], dtype=np.int64)
+    words = np.tile(beginning, (pictures * decoding.beams, 1))
+    logits = feed(decoder, words)
+    if decoding.beams > 1:
+        return _search_beams(decoder, words, logits, decoding, vocabulary)
+    return _extend(decoder, words, logits, decoding, vocabulary)
+
+
+def feed(decoder: Decoder, words: np.ndarray) -> np.ndarray:
+    """Gives a decoder the same number of tokens for every row, int64 (rows, tokens), and returns the last logits."""
+    same_rows = np.arange(len(words), dtype=np.int64)
+    for column in words.T[:-1]:
+        decoder.step(column, same_rows)
+    return decoder.step(words[:, -1], same_rows)
+
+
+def _extend(
+    decoder: Decoder, words: np.ndarray, logits: np.ndarray, decoding: Decoding, vocabulary: Vocabulary
+) -> list[list[int]]:
+    """Greedy decoding or sampling: every row goes its own way."""
+    same_rows = np.arange(len(words), dtype=np.int64)
+    dice = np.random.default_rng(decoding.seed)
+    prompt_length = words.shape[1]
+    open_rows = np.ones(len(words), dtype=bool)
+    while True:
+        length = words.shape[1] - prompt_length
+        scores = _adjust(logits, words, length, decoding, vocabulary)
+        chosen = sample(scores, decoding, dice) if decoding.temperature > 0 else scores.argmax(axis=-1)
+        chosen = np.where(open_rows, chosen, vocabulary.pad)
+        words = np.column_stack([words, chosen])
+        open_rows &= chosen != vocabulary.end
+        if length + 1 == decoding.max_new_tokens or not open_rows.any():
+            return [_without_ends(row, vocabulary) for row in words]
+        logits = decoder.step(chosen, same_rows)
+
+
+def sample(scores: np.ndarray, decoding: Decoding, dice: np.random.Generator) -> np.ndarray:
+    """Draws one token per row, int64 (rows,), from scores, float32 (rows, vocabulary), by temperature, top-k and top-p.
+
+    Source of top-p: A. Holtzman et al., The Curious Case of Neural Text Degeneration, ICLR 2020.
+    """
+    scores = scores / np.float32(decoding.temperature)
+    if 0 < decoding.top_k < scores.shape[-1]:
+        weakest = np.partition(scores, -decoding.top_k, axis=-1)[:, -decoding.top_k, None]
+        scores[scores < weakest] = -np.inf
+    if decoding.top_p < 1:
+        order = scores.argsort(axis=-1)
+        ranked = np.take_along_axis(scores, order, axis=-1)
+        improbable = np.exp(_log_softmax(ranked)).cumsum(axis=-1) <= 1 - decoding.top_p
+        improbable[:, -1] = False
+        ranked[improbable] = -np.inf
+        np.put_along_axis(scores, order, ranked, axis=-1)
+    # The largest of scores with Gumbel noise is a draw from their softmax.
+    drawn: np.ndarray = (scores + dice.gumbel(size=scores.shape)).argmax(axis=-1)
+    return drawn
+
+
+def _search_beams(
+    decoder: Decoder, words: np.ndarray, logits: np.ndarray, decoding: Decoding, vocabulary: Vocabulary
+) -> list[list[int]]:
+    """Beam search: of all continuations of a picture's rows, the likeliest go on, and the best that ended is kept.
+
+    A caption's score is the sum of its tokens' log-probabilities over its length to the power of `length_penalty`.
+    """
+    beams = decoding.beams
+    pictures = len(words) // beams
+    finished = [FinishedBeams(decoding) for _ in range(pictures)]
+    # All rows of a picture are the same at first, so only one of them may go on.
+    totals = np.full((pictures, beams), IMPOSSIBLE, dtype=np.float32)
+    totals[:, 0] = 0
+    for length in range(1, decoding.max_new_tokens + 1):
+        scores = _adjust(_log_softmax(logits), words, length - 1, decoding, vocabulary)
+        scores = scores.reshape(pictures, beams, -1) + totals[:, :, None]
+        # Of twice the beams, at least as many as there are beams go on, even if every row might end here.
+        totals, parents, chosen = _best_continuations(scores, 2 * beams)
+        rows = parents + beams * np.arange(pictures)[:, None]
+        ended = (chosen == vocabulary.end) | (length == decoding.max_new_tokens)
+        for picture, rank in np.argwhere(ended[:, :beams]):
+            caption = np.append(words[rows[picture, rank]], chosen[picture, rank])
+            finished[picture].add(float(totals[picture, rank]), length, caption)
+        going_on = ended.argsort(axis=-1, kind="stable")[:, :beams]
+        totals, rows, chosen = (np.take_along_axis(values, going_on, axis=-1) for values in (totals, rows, chosen))
+        for found, best_total in zip(finished, totals[:, 0], strict=True):
+            found.close_if_hopeless(float(best_total), length)
+        if length == decoding.max_new_tokens or all(found.closed for found in finished):
+            break
+        words = np.column_stack([words[rows.ravel()], chosen.ravel()])
+        logits = decoder.step(chosen.ravel(), rows.ravel())
+    return [_without_ends(found.captions[0][1], vocabulary) for found in finished]
+
+
+class FinishedBeams:
+    """The best captions of one picture that have ended, at most as many as beams: (score, tokens), best first."""
+
+    def __init__(self, decoding: Decoding) -> None:
+        self.decoding = decoding
+        self.captions: list[tuple[float, np.ndarray]] = []
+        self.closed = False
+
+    def add(self, total: float, length: int, tokens: np.ndarray) -> None:
+        """Takes in a caption by the sum of its log-probabilities and its number of new tokens, if it is good enough."""
+        if not self.closed:
+            self.captions.append((self._score(total, length), tokens))
+            self.captions.sort(key=lambda caption: -caption[0])
+            del self.captions[self.decoding.beams :]
+
+    def close_if_hopeless(self, best_total: float, length: int) -> None:
+        """Ends the search if it need not go on, or can't get better, given the best row that still goes on."""
+        if len(self.captions) == self.decoding.beams:
+            hopeless = self._score(best_total, length) <= self.captions[-1][0]
+            self.closed |= self.decoding.early_stopping or hopeless
+
+    def _score(self, total: float, length: int) -> float:
+        score: float = total / length**self.decoding.length_penalty
+        return score
+
+
+def _best_continuations(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The highest of scores (pictures, beams, vocabulary), best first: scores, beams and tokens, (pictures, count)."""
+    flat = scores.reshape(len(scores), -1)
+    best = np.argpartition(flat, -count, axis=-1)[:, -count:]
+    order = np.take_along_axis(flat, best, axis=-1).argsort(axis=-1)[:, ::-1]
+    best = np.take_along_axis(best, order, axis=-1)
+    beams, tokens = np.divmod(best, scores.shape[-1])
+    return np.take_along_axis(flat, best, axis=-1), beams, tokens
+
+
+def _adjust(
+    scores: np.ndarray, words: np.ndarray, length: int, decoding: Decoding, vocabulary: Vocabulary
+) -> np.ndarray:
+    """Makes repeated words less likely and an early end impossible, in place. Scores: float32 (rows, vocabulary)."""
+    if decoding.repetition_penalty != 1:
+        penalty = np.float32(decoding.repetition_penalty)
+        said = np.take_along_axis(scores, words, axis=-1)
+        np.put_along_axis(scores, words, np.where(said < 0, said * penalty, said / penalty), axis=-1)
+    if length < decoding.min_new_tokens:
+        scores[:, vocabulary.end] = -np.inf
+    return scores
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted: np.ndarray = logits - logits.max(axis=-1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return shifted
+
+
+def _without_ends(words: np.ndarray, vocabulary: Vocabulary) -> list[int]:
+    row: list[int] = words[1:].tolist()
+    return row[: row.index(vocabulary.end)] if vocabulary.end in row else row

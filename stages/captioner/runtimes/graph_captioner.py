@@ -1,0 +1,95 @@
+"""A captioner for engines that run an encoder graph and a decoder graph: all that is around the two, without torch."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+from tokenizers import Tokenizer
+
+from .decoding import Decoding, check_room
+from .generate import Decoder, Vocabulary, feed, generate
+from .preprocessing import preprocess, read_preprocessing
+
+# What the decoder takes beside keys and values.
+TOKEN_INPUTS = ("tokens", "position", "parents")
+
+
+def encoder_outputs(layers: int) -> list[str]:
+    """The names of the encoder's outputs, which the decoder takes in: keys and values of each decoder layer."""
+    return [f"cross_{part}_{layer}" for layer in range(layers) for part in ("key", "value")]
+
+
+def past_inputs(layers: int) -> list[str]:
+    """The names under which the decoder takes its own past keys and values."""
+    return [f"past_{part}_{layer}" for layer in range(layers) for part in ("key", "value")]
+
+
+def decoder_inputs(layers: int) -> list[str]:
+    """The names of all that the decoder takes."""
+    return [*TOKEN_INPUTS, *encoder_outputs(layers), *past_inputs(layers)]
+
+
+def decoder_outputs(layers: int) -> list[str]:
+    """The names of the logits and of the keys and values that the next step takes as its past."""
+    return ["logits", *(f"present_{part}_{layer}" for layer in range(layers) for part in ("key", "value"))]
+
+
+class Engine(Protocol):
+    """What runs the two graphs, see `stages.export.graphs`."""
+
+    def encode(self, pixels: np.ndarray) -> Any:
+        """Pixels, float32 (pictures, 3, side, side), to the decoder's cross-attention keys and values."""
+        ...
+
+    def start_decoder(self, states: Any, pictures: int, beams: int) -> Decoder:
+        """A decoder that has seen these pictures and no token yet. One decoder of an engine is in use at a time."""
+        ...
+
+
+class GraphCaptioner:
+    """A captioner, see `runtimes.captioner.Captioner`. Pixels: float32 (pictures, 3, side, side); states: the
+    number of pictures and what the engine makes of them."""
+
+    def __init__(self, checkpoint: Path, engine: Engine) -> None:
+        self.engine = engine
+        self.preprocessing = read_preprocessing(checkpoint)
+        self.tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+        self.tokenizer.encode_special_tokens = True  # a prompt is words, whatever their spelling
+        self.tokenizer.no_truncation()
+        config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))["text_config"]
+        self.vocabulary = Vocabulary(config["bos_token_id"], config["sep_token_id"], config["pad_token_id"])
+        self.positions = config["max_position_embeddings"]
+
+    def preprocess(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """RGB pictures to normalized pixels."""
+        return preprocess(images, self.preprocessing)
+
+    def encode(self, pixels: np.ndarray) -> tuple[int, Any]:
+        """Normalized pixels to cross-attention keys and values."""
+        return len(pixels), self.engine.encode(pixels)
+
+    def decode(self, states: tuple[int, Any], decoding: Decoding) -> list[list[int]]:
+        """Token ids of one caption per picture. Raises InputError if the caption can't fit the decoder."""
+        pictures, engine_states = states
+        prompt = self.tokenizer.encode(decoding.prompt, add_special_tokens=False).ids
+        check_room(decoding, len(prompt), self.positions)
+        decoder = self.engine.start_decoder(engine_states, pictures, decoding.beams)
+        return generate(decoder, pictures, prompt, decoding, self.vocabulary)
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """Token ids to text."""
+        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return text.strip()
+
+    def next_token_logits(self, states: tuple[int, Any], tokens: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """Logits under given words, one array (1 + tokens, vocabulary) per picture."""
+        pictures, engine_states = states
+        decoder = self.engine.start_decoder(engine_states, pictures, beams=1)
+        longest = max(map(len, tokens))
+        pad = self.vocabulary.pad
+        words = np.asarray([[self.vocabulary.begin, *row, *[pad] * (longest - len(row))] for row in tokens])
+        logits = np.stack([feed(decoder, column[:, None]).copy() for column in words.T], axis=1)
+        return [row[: 1 + len(given)] for row, given in zip(logits, tokens, strict=True)]

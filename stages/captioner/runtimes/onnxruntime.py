@@ -1,0 +1,95 @@
+"""Runs a checkpoint with ONNX Runtime, without torch."""
+
+import mmap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from onnxruntime import InferenceSession, OrtValue, SessionOptions
+
+from .graph_captioner import GraphCaptioner, past_inputs
+from .memory import released_while_read, small_heap
+
+ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
+
+
+class OnnxRuntimeEngine:
+    """An engine, see `runtimes.graph_captioner.Engine`. Keys and values stay in ONNX Runtime's own memory."""
+
+    def __init__(self, checkpoint: Path, threads: int) -> None:
+        files = {name: checkpoint / weights_file(name) for name in (ENCODER, DECODER)}
+        with released_while_read(files.values()), ThreadPoolExecutor() as pool:
+            self.weights = {name: _map(file) for name, file in files.items()}
+            encoder = pool.submit(_open_session, checkpoint / ENCODER, self.weights[ENCODER], threads)
+            self.decoder = _open_session(checkpoint / DECODER, self.weights[DECODER], threads)
+            self.encoder = encoder.result()
+
+    def encode(self, pixels: np.ndarray) -> dict[str, OrtValue]:
+        """Pixels to keys and values by their names."""
+        names = [output.name for output in self.encoder.get_outputs()]
+        values = self.encoder.run_with_ort_values(names, {"pixels": OrtValue.ortvalue_from_numpy(pixels)})
+        return dict(zip(names, values, strict=True))
+
+    def start_decoder(self, states: dict[str, OrtValue], pictures: int, beams: int) -> "OnnxRuntimeDecoder":
+        """A decoder with an empty past."""
+        return OnnxRuntimeDecoder(self, states, (pictures, beams))
+
+
+class OnnxRuntimeDecoder:
+    """A decoder, see `runtimes.generate.Decoder`."""
+
+    def __init__(self, engine: OnnxRuntimeEngine, states: dict[str, OrtValue], shape: tuple[int, int]) -> None:
+        self.engine, self.session, self.shape = engine, engine.decoder, shape  # the engine, as it holds the weights
+        self.position = 0
+        self.outputs = [output.name for output in self.session.get_outputs()]
+        self.pasts = past_inputs(len(states) // 2)
+        shapes = {value.name: value.shape for value in self.session.get_inputs()}
+        empty = {
+            name: np.empty((shape[0] * shape[1], shapes[name][1], 0, shapes[name][3]), dtype=np.float32)
+            for name in self.pasts
+        }
+        self.values = states | {name: OrtValue.ortvalue_from_numpy(past) for name, past in empty.items()}
+
+    def step(self, tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
+        """Appends a token to each row and returns the logits after it."""
+        arrays = {
+            "tokens": tokens.reshape(self.shape),
+            "parents": parents.reshape(self.shape),
+            "position": np.asarray([self.position]),
+        }
+        self.values |= {name: OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
+        logits, *presents = self.session.run_with_ort_values(self.outputs, self.values)
+        self.values |= dict(zip(self.pasts, presents, strict=True))
+        self.position += 1
+        rows: np.ndarray = logits.numpy().reshape(len(tokens), -1)
+        return rows
+
+
+def open_checkpoint(checkpoint: Path, threads: int) -> GraphCaptioner:
+    """Opens a checkpoint directory whose files have been verified."""
+    with small_heap():
+        return GraphCaptioner(checkpoint, OnnxRuntimeEngine(checkpoint, threads))
+
+
+def weights_file(graph: str) -> str:
+    """The name of the file that holds a graph's weights."""
+    return f"{graph}.data"
+
+
+def _map(file: Path) -> mmap.mmap:
+    with file.open("rb") as stream:
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _open_session(path: Path, weights: mmap.mmap, threads: int) -> InferenceSession:
+    """Opens a graph. Its weights must stay mapped for as long as it is in use."""
+    options = SessionOptions()
+    options.intra_op_num_threads = threads
+    # A plan of the memory for every length of the past would only take memory.
+    options.enable_mem_pattern = False
+    # The threads of one graph must not keep the cores busy waiting while the other graph runs.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    # By itself, ONNX Runtime opens no weights that are a link to another folder, such as DVC's cache.
+    options.add_external_initializers_from_files_in_memory([weights_file(path.name)], [weights], [len(weights)])
+    options.add_session_config_entry("session.use_external_initializer_file_buffers_directly", "1")
+    return InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,110 @@
+"""Runs a checkpoint with OpenVINO, without torch."""
+
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checkpoint import read_manifest
+from .compiled_graphs import compile_graph, weights_file
+from .graph_captioner import TOKEN_INPUTS, GraphCaptioner
+from .memory import released_while_read, small_heap
+from .openvino_api import Core, InferRequest, Tensor, Type
+
+ENCODER, DECODER = "encoder.xml", "decoder.xml"
+
+
+class OpenVinoEngine:
+    """An engine, see `runtimes.graph_captioner.Engine`. The decoder reads keys and values where the encoder put
+    them."""
+
+    def __init__(self, checkpoint: Path, threads: int) -> None:
+        core = Core()
+        # Quantized checkpoints pass bfloat16 between their graphs, and are computed in it where the CPU can.
+        quantized = "quantize" in read_manifest(checkpoint).recipe
+        half = quantized and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        precision = Type.bf16 if half else Type.f32
+        settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": precision,
+            "CACHE_MODE": "OPTIMIZE_SIZE",  # a kept graph leaves out the weights, which the checkpoint has
+        }
+        # One token is one row: quantizing it on the fly costs more than the int8 product gains.
+        one_row = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 0, "KV_CACHE_PRECISION": precision}
+        # Either graph keeps one thread busy until it is ready, so both together take one's time.
+        files = [weights_file(checkpoint / graph) for graph in (ENCODER, DECODER)]
+        with released_while_read(files) as held, ThreadPoolExecutor() as pool:
+            encoder = pool.submit(compile_graph, core, checkpoint / ENCODER, settings, held)
+            self.decoder = compile_graph(core, checkpoint / DECODER, settings | one_row, held).create_infer_request()
+            self.spare_tensors: dict[str, Tensor] = {}
+            self._run_decoder_once()
+            self.encoder = encoder.result().create_infer_request()
+
+    def _run_decoder_once(self) -> None:
+        """At its first run OpenVINO repacks the weights, and needs the originals no more."""
+        states = self._memory_for_states(pictures=1)
+        for tensor in states.values():
+            tensor.data.fill(0)  # else the system gives out each page twice: for reading, then for the encoder to write
+        nothing = np.zeros(1, dtype=np.int64)
+        self.start_decoder(states, pictures=1, beams=1).step(nothing, nothing)
+
+    def encode(self, pixels: np.ndarray) -> "States":
+        """Pixels to keys and values. The graph takes one picture at a time."""
+        states = self._memory_for_states(len(pixels))
+        for number, picture in enumerate(pixels):
+            self.encoder.set_tensor("pixels", Tensor(picture[None], shared_memory=True))
+            for name, tensor in states.items():
+                shape = tensor.shape[1:]
+                self.encoder.set_tensor(name, Tensor(tensor, [number, *[0] * len(shape)], [number + 1, *shape]))
+            self.encoder.infer()
+        return states
+
+    def _memory_for_states(self, pictures: int) -> "States":
+        """Uses the last pictures' memory if nobody holds them any more: the system gives out new pages slowly."""
+        tensors, self.spare_tensors = self.spare_tensors, {}
+        ports = {port.any_name: port for port in self.decoder.model_inputs if port.any_name not in TOKEN_INPUTS}
+        shapes = {name: [pictures, *port.partial_shape.get_max_shape()[1:]] for name, port in ports.items()}
+        if any(name not in tensors or list(tensors[name].shape) != shape for name, shape in shapes.items()):
+            tensors = {name: Tensor(port.element_type, shapes[name]) for name, port in ports.items()}
+        states = States(tensors)
+        weakref.finalize(states, setattr, self, "spare_tensors", tensors)
+        return states
+
+    def start_decoder(self, states: "States", pictures: int, beams: int) -> "OpenVinoDecoder":
+        """A decoder with an empty past."""
+        self.decoder.reset_state()
+        for name, tensor in states.items():
+            self.decoder.set_tensor(name, tensor)
+        return OpenVinoDecoder(self.decoder, (pictures, beams))
+
+
+class States(dict[str, Tensor]):
+    """Keys and values of some pictures by their names."""
+
+
+class OpenVinoDecoder:
+    """A decoder, see `runtimes.generate.Decoder`. Its past is a state of OpenVINO's request."""
+
+    def __init__(self, request: InferRequest, shape: tuple[int, int]) -> None:
+        self.request = request
+        self.tokens, self.position = np.zeros(shape, dtype=np.int64), np.full(1, -1, dtype=np.int64)
+        self.parents = np.zeros(self.tokens.size, dtype=np.int32)
+        for name, array in zip(TOKEN_INPUTS, (self.tokens, self.position, self.parents), strict=True):
+            self.request.set_tensor(name, Tensor(array, shared_memory=True))
+
+    def step(self, tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
+        """Appends a token to each row and returns the logits after it."""
+        self.tokens.flat[:], self.parents[:] = tokens, parents
+        self.position += 1
+        self.request.infer()
+        logits: np.ndarray = self.request.get_tensor("logits").data.reshape(len(tokens), -1)
+        return logits
+
+
+def open_checkpoint(checkpoint: Path, threads: int) -> GraphCaptioner:
+    """Opens a checkpoint directory whose files have been verified."""
+    with small_heap():
+        return GraphCaptioner(checkpoint, OpenVinoEngine(checkpoint, threads))

@@ -1,0 +1,122 @@
+"""Runs a checkpoint with PyTorch and transformers, as its users do: eager, with transformers' own `generate`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, GenerationConfig
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+
+from ..checkpoint import WEIGHTS
+from ..command_line import InputError
+from . import pytorch_int8
+from .decoding import Decoding, check_room
+
+
+def weights(model: BlipForConditionalGeneration) -> dict[str, torch.Tensor]:
+    """The tensors that a checkpoint stores for a model, float or int8; tied ones once."""
+    state = {name: parameter.detach() for name, parameter in model.named_parameters()} | pytorch_int8.tensors(model)
+    return {name: tensor.contiguous() for name, tensor in state.items()}
+
+
+def load_model(checkpoint: Path) -> BlipForConditionalGeneration:
+    """The model in a checkpoint directory, ready to caption. Raises InputError if tensors are missing."""
+    with torch.device("meta"):
+        model = BlipForConditionalGeneration(BlipConfig.from_pretrained(checkpoint))
+    state = load_file(checkpoint / WEIGHTS)
+    model.load_state_dict(state, strict=False, assign=True)
+    pytorch_int8.restore(model, state)
+    for target, source in model.all_tied_weights_keys.items():
+        owner = model.get_submodule(target.rpartition(".")[0])
+        if isinstance(owner, torch.nn.Linear):
+            setattr(owner, target.rpartition(".")[2], model.get_parameter(source))
+    positions = torch.arange(model.config.text_config.max_position_embeddings).expand(1, -1)
+    model.text_decoder.bert.embeddings.position_ids = positions
+    missing = [name for name, parameter in model.named_parameters() if parameter.is_meta]
+    if missing:
+        raise InputError(f"{checkpoint / WEIGHTS} lacks {len(missing)} tensors, {missing[0]} first: rebuild it")
+    return model.eval().requires_grad_(False)
+
+
+class PyTorchCaptioner:
+    """A captioner, see `runtimes.captioner.Captioner`. Pixels: float32 (batch, 3, side, side); states: float32
+    (batch, 1 + patches, width)."""
+
+    def __init__(
+        self, model: BlipForConditionalGeneration, tokenizer: BertTokenizer, image_processor: BlipImageProcessorPil
+    ) -> None:
+        self.model, self.tokenizer, self.image_processor = model, tokenizer, image_processor
+        self.config = model.config.text_config
+
+    def preprocess(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """RGB pictures to normalized pixels."""
+        pixels: torch.Tensor = self.image_processor(images=list(images), return_tensors="pt")["pixel_values"]
+        return pixels
+
+    @torch.inference_mode()
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Normalized pixels to the encoder's last hidden state."""
+        states: torch.Tensor = self.model.vision_model(pixel_values=pixels).last_hidden_state
+        return states
+
+    @torch.inference_mode()
+    def decode(self, states: torch.Tensor, decoding: Decoding) -> list[list[int]]:
+        """Token ids of one caption per row of states. Raises InputError if the caption can't fit the decoder."""
+        prompt = self.tokenizer(decoding.prompt, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        check_room(decoding, len(prompt), self.config.max_position_embeddings)
+        torch.manual_seed(decoding.seed)
+        rows = self.model.text_decoder.generate(
+            input_ids=torch.tensor([[self.config.bos_token_id, *prompt]]).repeat(len(states), 1),
+            encoder_hidden_states=states,
+            generation_config=_generation_config(decoding, self.config),
+        )
+        return [self._words_only(row) for row in rows.tolist()]
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """Token ids to text."""
+        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return text.strip()
+
+    @torch.inference_mode()
+    def next_token_logits(self, states: torch.Tensor, tokens: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """Logits under given words, one array (1 + tokens, vocabulary) per row of states."""
+        longest = max(map(len, tokens))
+        pad = self.config.pad_token_id
+        rows = [[self.config.bos_token_id, *row, *[pad] * (longest - len(row))] for row in tokens]
+        # The decoder is causal, so what pads the end of a row can't reach the logits before it.
+        logits = self.model.text_decoder(input_ids=torch.tensor(rows), encoder_hidden_states=states).logits
+        return [row[: 1 + len(given)].numpy() for row, given in zip(logits, tokens, strict=True)]
+
+    def _words_only(self, row: list[int]) -> list[int]:
+        ends = row.index(self.config.sep_token_id) if self.config.sep_token_id in row else len(row)
+        return row[1:ends]
+
+
+def open_checkpoint(checkpoint: Path, threads: int) -> PyTorchCaptioner:
+    """Opens a checkpoint directory whose files have been verified."""
+    torch.set_num_threads(threads)
+    return PyTorchCaptioner(
+        model=load_model(checkpoint),
+        tokenizer=BertTokenizer.from_pretrained(checkpoint),
+        image_processor=BlipImageProcessorPil.from_pretrained(checkpoint),
+    )
+
+
+def _generation_config(decoding: Decoding, config: BlipConfig) -> GenerationConfig:
+    sampling = {"temperature": decoding.temperature, "top_k": decoding.top_k, "top_p": decoding.top_p}
+    return GenerationConfig(
+        max_new_tokens=decoding.max_new_tokens,
+        min_new_tokens=decoding.min_new_tokens,
+        num_beams=decoding.beams,
+        length_penalty=decoding.length_penalty,
+        early_stopping=decoding.early_stopping,
+        repetition_penalty=decoding.repetition_penalty,
+        do_sample=decoding.temperature > 0,
+        bos_token_id=config.bos_token_id,
+        eos_token_id=config.sep_token_id,
+        pad_token_id=config.pad_token_id,
+        **(sampling if decoding.temperature > 0 else {}),
+    )

@@ -1,0 +1,65 @@
+"""Dynamic int8 quantization by PyTorch: int8 weights, and activations quantized on the fly at every matrix product.
+
+`torch.ao.quantization` is deprecated without a successor that is as fast on a CPU, so nothing outside this module
+knows of it. Two verbs: `apply` makes a model int8, `restore` makes it so again from the
+tensors of a checkpoint, bit for bit.
+"""
+
+import torch
+from torch.ao.nn.quantized.dynamic import Linear as Int8Linear
+from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
+
+WEIGHT, SCALE, ZERO_POINT = "weight_int8", "weight_scale", "weight_zero_point"
+
+
+def apply(model: torch.nn.Module) -> int:
+    """Replaces every `nn.Linear` by its int8 twin, in place. Weights get one scale per output channel.
+
+    Returns the number of layers replaced.
+    """
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)}
+    quantize_dynamic(model, dict.fromkeys(layers, per_channel_dynamic_qconfig), inplace=True)
+    restore(model, tensors(model))  # packs every layer for its own kernel, as opening a checkpoint does
+    return len(layers)
+
+
+def tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Everything that `restore` needs of the int8 layers: int8 weights, scales, zero points and float biases."""
+    state: dict[str, torch.Tensor] = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, Int8Linear):
+            weight = layer.weight()
+            state[f"{name}.{WEIGHT}"] = weight.int_repr()
+            state[f"{name}.{SCALE}"] = weight.q_per_channel_scales()
+            state[f"{name}.{ZERO_POINT}"] = weight.q_per_channel_zero_points()
+            if layer.bias() is not None:
+                state[f"{name}.bias"] = layer.bias().detach().clone()  # a tied bias would share memory with its twin
+    return state
+
+
+def restore(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Replaces those linear layers of a model, in place, of which `state` holds int8 weights."""
+    default = torch.backends.quantized.engine
+    for key in state:
+        if not key.endswith(f".{WEIGHT}"):
+            continue
+        name = key.removesuffix(f".{WEIGHT}")
+        weight = torch._make_per_channel_quantized_tensor(
+            state[key], state[f"{name}.{SCALE}"], state[f"{name}.{ZERO_POINT}"], axis=0
+        )
+        out_features, in_features = weight.shape
+        torch.backends.quantized.engine = _fastest_engine(name, default)
+        layer = Int8Linear(in_features, out_features)
+        layer.set_weight_bias(weight, state.get(f"{name}.bias"))
+        model.set_submodule(name, layer)
+    torch.backends.quantized.engine = default
+
+
+def _fastest_engine(layer: str, default: str) -> str:
+    """The engine whose kernel a layer is packed for: oneDNN is faster on the hundreds of rows that a picture gives, the
+    default (FBGEMM on x86) on the one row of a decoding step.
+    """
+    many_rows = layer.startswith("vision_model.") or layer.endswith(
+        ("crossattention.self.key", "crossattention.self.value")
+    )
+    return "onednn" if many_rows and "onednn" in torch.backends.quantized.supported_engines else default

@@ -1,0 +1,192 @@
+"""The numpy decoding against transformers' own `generate`, on exports of tiny models with random weights."""
+
+import shutil
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.stats import chisquare
+from transformers import BertTokenizer, LogitsProcessorList
+from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+
+from stages.captioner.checkpoint import Manifest, seal
+from stages.captioner.command_line import InputError
+from stages.captioner.runtimes.captioner import Captioner, open_captioner
+from stages.captioner.runtimes.decoding import Decoding
+from stages.captioner.runtimes.generate import sample
+from stages.captioner.runtimes.pytorch import PyTorchCaptioner
+from stages.export import onnxruntime, openvino
+from stages.pictures.drawing import draw
+from stages.pictures.scenes import compose
+from tests.conftest import DEMO, PROCESSOR, VOCABULARY, tiny_model
+
+RUNTIMES = {"onnxruntime": onnxruntime, "openvino": openvino}
+
+
+@cache
+def reference(seed: int) -> PyTorchCaptioner:
+    tokenizer, image_processor = BertTokenizer.from_pretrained(DEMO), BlipImageProcessorPil.from_pretrained(DEMO)
+    return PyTorchCaptioner(tiny_model(seed), tokenizer, image_processor)
+
+
+@cache
+def exported(runtime: str, seed: int) -> Captioner:
+    """The same model's float export."""
+    folder, model = Path(mkdtemp()), tiny_model(seed)
+    for name in PROCESSOR:
+        shutil.copyfile(DEMO / name, folder / name)
+    (folder / "config.json").write_text(model.config.to_json_string(use_diff=False))
+    RUNTIMES[runtime].export(model, None, [], folder)
+    manifest = Manifest(runtime=runtime, origin={}, recipe={}, passes={}, libraries={}, validated_on=[])
+    seal(folder, manifest)
+    return open_captioner(folder, threads=1)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@given(
+    seed=st.integers(0, 1),
+    scenes=st.lists(st.integers(0, 50), min_size=1, max_size=3),
+    prompt=st.sampled_from(["", "a picture of", "there is a man"]),
+    beams=st.sampled_from([1, 1, 2, 3, 5]),
+    longest=st.integers(1, 24),
+    shortest=st.integers(0, 8),
+    length_penalty=st.sampled_from([-1.0, 0.0, 0.7, 1.0, 2.0]),
+    repetition_penalty=st.sampled_from([1.0, 1.0, 0.8, 1.7]),
+    early_stopping=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_greedy_and_beam_tokens_are_those_of_transformers_generate(
+    runtime: str,
+    seed: int,
+    scenes: list[int],
+    prompt: str,
+    beams: int,
+    longest: int,
+    shortest: int,
+    length_penalty: float,
+    repetition_penalty: float,
+    early_stopping: bool,
+) -> None:
+    pictures = [draw(compose(scene, "training"), scene) for scene in scenes]
+    decoding = Decoding(
+        prompt=prompt,
+        beams=beams,
+        max_new_tokens=longest,
+        min_new_tokens=min(shortest, longest),
+        length_penalty=length_penalty,
+        repetition_penalty=repetition_penalty,
+        early_stopping=early_stopping,
+    )
+    expected, actual = (
+        captioner.decode(captioner.encode(captioner.preprocess(pictures)), decoding)
+        for captioner in (reference(seed), exported(runtime, seed))
+    )
+    assert actual == expected
+
+
+PROMPTS = st.one_of(
+    st.sampled_from(
+        ["", "   ", "[SEP]", "a [PAD] of [SEP] a", "[unused1] [MASK] [CLS]", "日本語 naïve", "a picture of " * 30]
+    ),
+    st.text(max_size=40),
+)
+
+
+@given(
+    prompt=PROMPTS,
+    beams=st.sampled_from([1, 1, 2, 64]),
+    longest=st.integers(1, 12),
+    shortest=st.integers(0, 12),
+    length_penalty=st.sampled_from([-1.0, 0.0, 10.0]),
+    repetition_penalty=st.sampled_from([0.01, 1.0, 100.0]),
+    temperature=st.sampled_from([0.0, 0.0, 0.01, 1.0, 100.0]),
+    top_k=st.sampled_from([0, 1, VOCABULARY * 2, 1_000_000]),
+    top_p=st.sampled_from([1e-300, 0.5, 1.0]),
+    early_stopping=st.booleans(),
+    seed=st.sampled_from([0, 2**32, 2**63 - 1]),
+)
+@settings(max_examples=20, deadline=None)
+def test_whatever_decoding_is_accepted_runs_alike_in_every_runtime(**given: Any) -> None:
+    given["shortest"] = min(given["shortest"], given["longest"])
+    lengths = {"max_new_tokens": given.pop("longest"), "min_new_tokens": given.pop("shortest")}
+    if given["temperature"] > 0:
+        given["beams"] = 1
+    else:
+        del given["top_k"], given["top_p"]
+    decoding = Decoding(**lengths, **given)
+    pictures = [draw(compose(scene, "training"), scene) for scene in range(2)]
+    found = [
+        decoded(captioner, pictures, decoding)
+        for captioner in (reference(0), *(exported(name, 0) for name in RUNTIMES))
+    ]
+    if decoding.temperature == 0 or isinstance(found[0], str):
+        assert found[0] == found[1] == found[2]
+    else:
+        assert all(len(tokens) == len(pictures) for tokens in found)
+
+
+def decoded(captioner: Captioner, pictures: list[Image.Image], decoding: Decoding) -> list[list[int]] | str:
+    """The tokens, or the sentence that says why there are none."""
+    try:
+        return captioner.decode(captioner.encode(captioner.preprocess(pictures)), decoding)
+    except InputError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_logits_are_those_of_the_exported_model(runtime: str) -> None:
+    pictures = [draw(compose(scene, "training"), scene) for scene in range(3)]
+    words = [[7, 8, 9, 10] * 8, [11], [12, 13, 14]]
+    expected, actual = (
+        captioner.next_token_logits(captioner.encode(captioner.preprocess(pictures)), words)
+        for captioner in (reference(0), exported(runtime, 0))
+    )
+    for own, other, given_words in zip(actual, expected, words, strict=True):
+        assert own.shape == other.shape == (1 + len(given_words), other.shape[1])
+        np.testing.assert_allclose(own, other, atol=2e-3)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_pictures_that_were_encoded_before_others_can_still_be_decoded(runtime: str) -> None:
+    captioner = exported(runtime, 0)
+    pictures = [captioner.preprocess([draw(compose(scene, "training"), scene)]) for scene in range(3)]
+    at_once = [captioner.decode(captioner.encode(pixels), Decoding()) for pixels in pictures]
+    states = [captioner.encode(pixels) for pixels in pictures]
+    assert [captioner.decode(own, Decoding()) for own in states] == at_once
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_sampling_repeats_with_its_seed_and_varies_without(runtime: str) -> None:
+    captioner = exported(runtime, 0)
+    states = captioner.encode(captioner.preprocess([draw(compose(1, "training"), 1)]))
+    drawn = [captioner.decode(states, Decoding(temperature=1.5, top_p=0.95, seed=seed)) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p"), [(1.0, 0, 1.0), (0.5, 0, 1.0), (1.0, 5, 1.0), (1.5, 0, 0.8), (2.0, 12, 0.7)]
+)
+def test_samples_are_distributed_as_transformers_would_draw_them(temperature: float, top_k: int, top_p: float) -> None:
+    logits = np.random.default_rng(3).normal(scale=2.0, size=24).astype(np.float32)
+    warpers = LogitsProcessorList([TemperatureLogitsWarper(temperature)])
+    if top_k:
+        warpers.append(TopKLogitsWarper(top_k))
+    if top_p < 1:
+        warpers.append(TopPLogitsWarper(top_p))
+    expected = warpers(torch.zeros(1, 1, dtype=torch.long), torch.from_numpy(logits)[None])[0].softmax(-1).numpy()
+    decoding = Decoding(temperature=temperature, top_k=top_k, top_p=top_p)
+    draws = 40_000
+    drawn = sample(np.tile(logits, (draws, 1)), decoding, np.random.default_rng(0))
+    counts = np.bincount(drawn, minlength=len(logits))
+    possible = expected > 0
+    assert counts[~possible].sum() == 0
+    shares = expected[possible].astype(np.float64)
+    assert chisquare(counts[possible], draws * shares / shares.sum()).pvalue > 0.001

@@ -1,0 +1,184 @@
+import codecs
+import json
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from stages.captioner.checkpoint import (
+    MANIFEST,
+    WEIGHTS,
+    checkpoint_bytes,
+    read_manifest,
+    replacing,
+    seal,
+    verify_files,
+)
+from stages.captioner.command_line import InputError
+
+
+@pytest.fixture
+def copy(baseline: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(baseline, tmp_path / "copy"))
+
+
+def test_a_whole_checkpoint_is_accepted(baseline: Path) -> None:
+    manifest = read_manifest(baseline)
+    verify_files(baseline, manifest)
+    assert manifest.origin == {"folder": "data/local/tiny"}
+    assert manifest.trained
+    assert manifest.files.keys() >= {WEIGHTS, "config.json", "preprocessor_config.json", "tokenizer.json"}
+
+
+def test_one_flipped_bit_is_found(copy: Path) -> None:
+    content = bytearray((copy / WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (copy / WEIGHTS).write_bytes(content)
+    with pytest.raises(InputError, match=f"{WEIGHTS} is damaged"):
+        verify_files(copy, read_manifest(copy))
+
+
+def test_a_missing_file_is_named(copy: Path) -> None:
+    (copy / "config.json").unlink()
+    with pytest.raises(InputError, match=r"lacks config\.json"):
+        verify_files(copy, read_manifest(copy))
+
+
+def test_a_surplus_file_is_named(copy: Path) -> None:
+    (copy / "extra.bin").touch()
+    with pytest.raises(InputError, match=r"holds extra\.bin"):
+        verify_files(copy, read_manifest(copy))
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"schema_version": 99}', "[1]"])
+def test_a_manifest_of_another_kind_is_refused(copy: Path, text: str) -> None:
+    (copy / MANIFEST).write_text(text)
+    with pytest.raises(InputError, match="not a manifest that this version can read"):
+        read_manifest(copy)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "/etc/passwd", "a/../../x", "a/./b", "", ".", "a//b", "..\\x", "C:\\x", "C:x", "\\\\host\\share\\x"],
+)
+def test_a_manifest_that_names_files_elsewhere_is_refused(copy: Path, name: str) -> None:
+    manifest = json.loads((copy / MANIFEST).read_text())
+    manifest["files"][name] = manifest["files"][WEIGHTS]
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="is not the name of a file in the checkpoint"):
+        read_manifest(copy)
+
+
+def test_a_manifest_that_an_editor_saved_is_read(copy: Path) -> None:
+    content = (copy / MANIFEST).read_bytes().replace(b"\n", b"\r\n")
+    before = read_manifest(copy)
+    (copy / MANIFEST).write_bytes(codecs.BOM_UTF8 + content)
+    assert read_manifest(copy) == before
+
+
+STREWN = (
+    ".DS_Store",
+    "._config.json",
+    "__MACOSX/._x",
+    "Thumbs.db",
+    "desktop.ini",
+    ".directory",
+    ".nfs000000000001",
+    ".ipynb_checkpoints/config-checkpoint.json",
+    ".config.json.swp",
+    "config.json~",
+)
+
+
+def strew(folder: Path) -> None:
+    for name in STREWN:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"whatever")
+
+
+def test_what_systems_strew_is_named_once_and_passed_over(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = checkpoint_bytes(copy)
+    strew(copy)
+    verify_files(copy, read_manifest(copy))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"passed over in {copy}: ")
+    assert line.endswith(f" and {len(STREWN) - 3} more")
+    assert checkpoint_bytes(copy) == before
+    (copy / "half.unfinished").touch()
+    with pytest.raises(InputError, match=r"holds half\.unfinished,"):
+        verify_files(copy, read_manifest(copy))
+
+
+def test_what_systems_strew_is_not_sealed(copy: Path) -> None:
+    manifest = read_manifest(copy)
+    strew(copy)
+    seal(copy, manifest)
+    assert read_manifest(copy) == manifest
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid") or os.getuid() != 0, reason="needs root")
+def test_files_that_may_not_be_read_or_written_are_one_sentence(copy: Path) -> None:
+    manifest = read_manifest(copy)
+    try:
+        os.seteuid(12345)
+        for attempt in (lambda: read_manifest(copy), lambda: verify_files(copy, manifest)):
+            with pytest.raises(InputError, match=r"can't be read \(Permission denied\)"):
+                attempt()
+        with pytest.raises(InputError, match=r"can't be written \(Permission denied\)"), replacing(copy / "new"):
+            pass
+    finally:
+        os.seteuid(0)
+
+
+def test_no_checkpoint_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="dvc repro"):
+        read_manifest(tmp_path / "absent")
+    with pytest.raises(InputError, match=f"has no {MANIFEST}"):
+        read_manifest(tmp_path)
+
+
+def test_replacing_leaves_the_old_directory_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(RuntimeError), replacing(target) as unfinished:
+        (unfinished / "new").touch()
+        raise RuntimeError
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["out", "out/old"]
+    with replacing(target) as unfinished:
+        (unfinished / "new").touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["out", "out/new"]
+
+
+def test_replacing_follows_a_link_and_replaces_what_is_protected(tmp_path: Path) -> None:
+    stored, elsewhere, link = tmp_path / "stored", tmp_path / "elsewhere" / "real", tmp_path / "out"
+    stored.write_text("DVC's")
+    stored.chmod(0o444)
+    (elsewhere / "below").mkdir(parents=True)
+    (elsewhere / "symbolic").symlink_to(stored)
+    (elsewhere / "below" / "hard").hardlink_to(stored)
+    (elsewhere / "below").chmod(0o555)
+    elsewhere.chmod(0o555)
+    link.symlink_to(elsewhere)
+    for target in (link, elsewhere, link):
+        with replacing(target) as unfinished:
+            (unfinished / "new").touch()
+        assert [path.name for path in link.iterdir()] == ["new"]
+        assert link.is_symlink()
+    assert (stored.read_text(), stat.S_IMODE(stored.stat().st_mode)) == ("DVC's", 0o444)
+    assert sorted(path.name for path in elsewhere.parent.iterdir()) == ["real"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o002])
+def test_modes_follow_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with replacing(tmp_path / "out") as unfinished:
+            (unfinished / "below").mkdir(mode=0o700)
+            (unfinished / "below" / "file").touch(mode=0o600)
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / "out" / name).stat().st_mode) for name in (".", "below", "below/file")]
+    assert modes == [0o777 & ~umask, 0o777 & ~umask, 0o666 & ~umask]

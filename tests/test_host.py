@@ -1,0 +1,93 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stages.captioner.command_line import InputError
+from stages.host import record_model, record_pictures
+from stages.measure.metrics import read_metrics
+from stages.params import FolderSource, HubSource, Scenes
+from tests.conftest import save_tiny_model
+from tests.test_dataset import coco, write_coco
+
+FOLDER = FolderSource(folder="data/local/mine")
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model's folder below data/local of an empty project, which is the current folder."""
+    monkeypatch.chdir(tmp_path)
+    return save_tiny_model(tmp_path / "data/local/mine")
+
+
+def digest(source: FolderSource | HubSource = FOLDER) -> str:
+    record_model(source, Path("record.json"))
+    return str(read_metrics(Path("record.json")))
+
+
+def test_what_transformers_reads_of_a_model_counts_and_nothing_else(model: Path) -> None:
+    before = digest()
+    assert digest() == before
+    (model.parent / "another").mkdir()
+    (model.parent / "another" / "config.json").write_text("{}")
+    (model / "README.md").write_text("mine")
+    (model / "checkpoint-100").mkdir()
+    assert digest() == before
+    content = bytearray((model / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (model / "model.safetensors").write_bytes(content)
+    assert digest() != before
+
+
+def test_a_link_is_followed_and_changes_behind_it_count(model: Path, tmp_path: Path) -> None:
+    before = digest()
+    elsewhere = tmp_path / "elsewhere"
+    model.rename(elsewhere)
+    model.symlink_to(elsewhere)
+    assert digest() == before
+    (elsewhere / "config.json").write_text("{}")
+    assert digest() != before
+
+
+def test_a_model_of_the_hub_has_no_files_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "'files': 0" in digest(HubSource(hub="a/b", revision="0" * 40))
+    record_pictures(Scenes(kind="scenes", evaluation=2, calibration=1), Path("record.json"))
+    assert read_metrics(Path("record.json"))["files"] == 0
+
+
+def test_what_is_not_here_counts_as_unchanged_if_it_was_recorded(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = digest()
+    shutil.rmtree(model)
+    assert digest() == before
+    assert "data/local/mine is not here" in capsys.readouterr().out.replace("\n", " ")
+    with pytest.raises(InputError, match=r"no data/local/other, .* `dvc pull`"):
+        digest(FolderSource(folder="data/local/other"))
+    Path("record.json").unlink()
+    with pytest.raises(InputError, match="no data/local/mine"):
+        digest()
+
+
+def test_of_captioned_pictures_those_that_are_taken_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_coco(tmp_path)
+
+    def pictures() -> str:
+        record_pictures(coco(2, 1), Path("record.json"))
+        return str(read_metrics(Path("record.json")))
+
+    before, folder = pictures(), Path("data/local/coco")
+    (folder / "instances_val2014.json").write_text("[]")
+    (folder / "val2014/not-captioned.jpg").write_bytes(b"in the folder only")
+    assert pictures() == before
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert pictures() == before
+    (tmp_path / "elsewhere/val2014/COCO_4.jpg").write_bytes(b"the first, and damaged: another is taken instead")
+    damaged = pictures()
+    assert damaged != before
+    captions = folder / "captions_val2014.json"
+    captions.write_text(captions.read_text().replace("Picture 4", "Photograph 4"))
+    assert pictures() != damaged
