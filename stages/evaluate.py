@@ -147,9 +147,8 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
         params.benchmark.throughput_batch,
         baseline,
     )
-    int8_layers = read_manifest(MODELS / variant).passes.get("quantize", {}).get("int8_layers_db")
-    if int8_layers:
-        metrics["worst_int8_layer_db"] = min(int8_layers.values())
+    if worst := read_manifest(MODELS / variant).worst_int8_layer:
+        metrics["worst_int8_layer_db"] = worst[1]
     write_metrics(metrics, REPORTS / "quality" / f"{variant}.json")
     table.to_csv(REPORTS / "quality" / f"{variant}.csv", index=False)
 

@@ -142,14 +142,13 @@ def model_card(name: str, manifest: Manifest) -> str:
 
 def int8_in_words(manifest: Manifest) -> str:
     """Which layers stay in float because int8 would spoil them, and which one of the others int8 suits least."""
-    record = manifest.passes.get("quantize", {})
-    errors: dict[str, float] = record.get("int8_layers_db", {})
-    if not errors:
+    if manifest.worst_int8_layer is None:
         return ""
-    worst = min(errors, key=errors.__getitem__)
-    in_float = ", ".join(f"{name} ({error} dB)" for name, error in record["layers_in_float"].items())
+    worst, least = manifest.worst_int8_layer
+    kept = manifest.passes["quantize"]["layers_in_float"]
+    in_float = ", ".join(f"{name} ({error} dB)" for name, error in kept.items())
     return (
-        f"int8 leaves the output of {worst} least room: it is {errors[worst]} dB above its error on the calibration "
+        f"int8 leaves the output of {worst} least room: it is {least} dB above its error on the calibration "
         f"pictures. In float, as int8 would spoil them: {in_float or 'none'}."
     )
 

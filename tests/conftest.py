@@ -61,7 +61,12 @@ def tiny_model(seed: int = 0, **text: int) -> BlipForConditionalGeneration:
 
 def save_tiny_model(folder: Path, seed: int = 0) -> Path:
     """Writes a tiny model in transformers' own format."""
-    tiny_model(seed).save_pretrained(folder)
+    return save_model(tiny_model(seed), folder)
+
+
+def save_model(model: BlipForConditionalGeneration, folder: Path) -> Path:
+    """Writes a model that has the demo's vocabulary in transformers' own format."""
+    model.save_pretrained(folder)
     for name in PROCESSOR:
         shutil.copyfile(DEMO / name, folder / name)
     return folder

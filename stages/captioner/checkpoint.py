@@ -80,6 +80,12 @@ class Manifest(BaseModel):
         """Whether the captions mean anything."""
         return "untrained" not in self.origin
 
+    @property
+    def worst_int8_layer(self) -> tuple[str, float] | None:
+        """The int8 layer whose output is least far above int8's error, and by how many decibels; None without int8."""
+        errors: dict[str, float] = self.passes.get("quantize", {}).get("int8_layers_db", {})
+        return min(errors.items(), key=lambda item: item[1], default=None)
+
 
 @contextmanager
 def replacing(directory: Path) -> Iterator[Path]:

@@ -28,7 +28,7 @@ def linear_as_convolution(states: torch.Tensor, weight: torch.Tensor, bias: torc
 
 
 class FloatLinear(torch.nn.Linear):
-    """A linear layer that stays in float where others become int8: another operator, which quantization passes over."""
+    """A linear layer that stays in float where others become int8: another operator, by which quantizers are told."""
 
     def __init__(self, layer: torch.nn.Linear, product: Product) -> None:
         super().__init__(layer.in_features, layer.out_features, device="meta")
@@ -45,11 +45,6 @@ def keep_in_float(model: torch.nn.Module, layers: Iterable[str], product: Produc
         layer = model.get_submodule(name)
         assert isinstance(layer, torch.nn.Linear)
         model.set_submodule(name, FloatLinear(layer, product))
-
-
-def in_encoder_graph(layer: str) -> bool:
-    """Whether a linear layer, by its name in the model, belongs to the encoder graph."""
-    return layer.startswith("vision_model.") or layer.endswith(("crossattention.self.key", "crossattention.self.value"))
 
 
 class EncoderGraph(torch.nn.Module):

@@ -74,7 +74,7 @@ def export(
         for graph in (encoder, decoder):
             _write(graph, quantize, directory / graph.name)
     logging.disable(logging.NOTSET)
-    return {"quantize": {"scheme": quantize.scheme, "weight_bits": 7}} if quantize else {}
+    return {"quantize": {"scheme": quantize.scheme, "weight_bits": BITS.weights}} if quantize else {}
 
 
 def _gemm(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

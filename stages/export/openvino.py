@@ -21,6 +21,7 @@ from transformers import BlipForConditionalGeneration
 
 from stages.captioner.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs
 from stages.captioner.runtimes.openvino import DECODER, ENCODER
+from stages.captioner.runtimes.pytorch_int8 import runs_once_per_picture
 from stages.export.graphs import (
     DecoderGraph,
     EncoderGraph,
@@ -28,7 +29,6 @@ from stages.export.graphs import (
     decoder_example,
     encoder_example,
     heads_and_width,
-    in_encoder_graph,
     keep_in_float,
     linear_as_convolution,
 )
@@ -47,7 +47,7 @@ PRODUCTS: dict[str, tuple[Product, Product, str]] = {
 
 def has_int8_activations(layer: str) -> bool:
     """Whether int8 rounds what a linear layer takes in: in the decoder, only its weights."""
-    return in_encoder_graph(layer)
+    return runs_once_per_picture(layer)
 
 
 def export(

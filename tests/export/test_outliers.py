@@ -1,7 +1,6 @@
 """Int8 on weights that make it hard, through whole checkpoints."""
 
 import contextlib
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,23 +18,22 @@ from stages.params import FolderSource, Quantize, Recipe, read_params
 from stages.pictures.drawing import draw
 from stages.pictures.examples import read_examples
 from stages.pictures.scenes import compose
-from tests.conftest import DEMO, PROCESSOR, PROJECT, tiny_model
+from tests.conftest import DEMO, PROJECT, save_model, tiny_model
+from tests.export.conftest import DYNAMIC, STATIC
 from tests.outliers import KINDS, make_hard
 
 SPOILED = "vision_model.encoder.layers.0.mlp.fc2"
 RECIPES = {
-    "quantized": Recipe(quantize=Quantize(scheme="dynamic-int8")),
-    "onnx_int8": Recipe(runtime="onnxruntime", quantize=Quantize(scheme="dynamic-int8")),
-    "openvino_int8": Recipe(runtime="openvino", quantize=Quantize(scheme="static-int8")),
-    "openvino_dynamic_int8": Recipe(runtime="openvino", quantize=Quantize(scheme="dynamic-int8")),
+    "quantized": Recipe(quantize=DYNAMIC),
+    "onnx_int8": Recipe(runtime="onnxruntime", quantize=DYNAMIC),
+    "openvino_int8": Recipe(runtime="openvino", quantize=STATIC),
+    "openvino_dynamic_int8": Recipe(runtime="openvino", quantize=DYNAMIC),
 }
 
 
 def download_model(model: BlipForConditionalGeneration, workspace: Path) -> Path:
     """A baseline checkpoint of a model with the demo's words and pictures."""
-    model.save_pretrained(workspace / "data/local/hard")
-    for name in PROCESSOR:
-        shutil.copyfile(DEMO / name, workspace / "data/local/hard" / name)
+    save_model(model, workspace / "data/local/hard")
     with contextlib.chdir(workspace):
         download(FolderSource(folder="data/local/hard"), Path("models/baseline"))
     return workspace / "models/baseline"
@@ -70,10 +68,10 @@ def test_a_layer_that_int8_would_spoil_stays_in_float_and_is_named(
     recipe = RECIPES[name]
     assert recipe.quantize
     protected = recipe.model_copy(update={"quantize": Quantize(scheme=recipe.quantize.scheme, float_below_db=20)})
-    errors = {}
+    errors, exact = {}, next_logits(spoiled, calibration)
     for path, own in (("plain", recipe), ("protected", protected)):
         manifest = optimize(spoiled, own, calibration, tmp_path / path)
-        exact, actual = next_logits(spoiled, calibration), next_logits(tmp_path / path, calibration)
+        actual = next_logits(tmp_path / path, calibration)
         errors[path] = float(np.std(actual - exact) / np.std(exact))
     record = manifest.passes["quantize"]
     assert list(record["layers_in_float"]) == [SPOILED]

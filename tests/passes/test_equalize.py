@@ -56,9 +56,7 @@ def test_in_float_a_model_computes_what_it_did(
 def test_outliers_cost_nothing_any_more(pixels: list[np.ndarray], kind: Kind, strength: float, seed: int) -> None:
     easy = tiny_model(1)
     make_hard(easy, ("constants",), 0.0, seed)  # the same neurons are gone, so both compute the same
-    hard = copy.deepcopy(tiny_model(1))
-    if kind != "constants":
-        hard = copy.deepcopy(easy)
+    hard = tiny_model(1) if kind == "constants" else copy.deepcopy(easy)
     make_hard(hard, (kind,), strength, seed)
     spoiled = errors_db(hard, pixels)
     equalized(easy, pixels)

@@ -60,11 +60,14 @@ def restore(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
     torch.backends.quantized.engine = default
 
 
+def runs_once_per_picture(layer: str) -> bool:
+    """Whether a linear layer, by its name in the model, runs once for a picture's patches and not for each token."""
+    return layer.startswith("vision_model.") or layer.endswith(("crossattention.self.key", "crossattention.self.value"))
+
+
 def _fastest_engine(layer: str, default: str) -> str:
     """The engine whose kernel a layer is packed for: oneDNN is faster on the hundreds of rows that a picture gives, the
     default (FBGEMM on x86) on the one row of a decoding step.
     """
-    many_rows = layer.startswith("vision_model.") or layer.endswith(
-        ("crossattention.self.key", "crossattention.self.value")
-    )
-    return "onednn" if many_rows and "onednn" in torch.backends.quantized.supported_engines else default
+    available = "onednn" in torch.backends.quantized.supported_engines
+    return "onednn" if available and runs_once_per_picture(layer) else default
