@@ -43,12 +43,13 @@ def equalized(model: BlipForConditionalGeneration, pixels: list[np.ndarray]) -> 
 def test_in_float_a_model_computes_what_it_did(
     pixels: list[np.ndarray], own: tuple[Kind, ...], strength: float, seed: int
 ) -> None:
-    model = tiny_model(seed % 7)
+    # In float64: sharp attention makes float32's rounding, which no rewrite can keep, hundreds of times as large.
+    exact_pixels = [picture.astype(np.float64) for picture in pixels]
+    model = tiny_model(seed % 7).double()
     make_hard(model, own, strength, seed)
-    before = logits(model, pixels)
-    equalized(model, pixels)
-    # Rounding of float32 at the outliers' size, through a few layers, is all that may differ.
-    assert (logits(model, pixels) - before).abs().max() < 1e-6 * max(strength, 100) * before.std()
+    before = logits(model, exact_pixels)
+    equalized(model, exact_pixels)
+    assert (logits(model, exact_pixels) - before).abs().max() < 1e-10 * before.std()
 
 
 @settings(deadline=None, max_examples=10)
