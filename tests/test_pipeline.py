@@ -46,7 +46,9 @@ def local_imports(module: str) -> set[str]:
                 source = ".".join([*package, *filter(None, [node.module])])
                 if source.startswith("stages"):
                     waiting += [source, *(f"{source}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.JoinedStr) and (chosen := re.match(r"f'(stages\.\w+)?\.\{", ast.unparse(node))):
+            elif isinstance(node, ast.Call) and (
+                chosen := re.match(r"importlib\.import_module\(f'(stages\.\w+)?\.\{", ast.unparse(node))
+            ):
                 folder = PROJECT / Path(*chosen[1].split(".")) if chosen[1] else file.parent
                 package = ".".join(folder.relative_to(PROJECT).parts)
                 waiting += [f"{package}.{each.stem}" for each in folder.glob("*.py")]
