@@ -89,12 +89,13 @@ class Machine(_Strict):
     checkpoints: dict[Name, Figures] = Field(min_length=1)
 
 
-def file_name(machine: Fingerprint) -> str:
+def file_name(own: Machine) -> str:
     """The name of a machine's file: its CPU's, and a digest of all that makes it another machine."""
-    software = {"operating_system", "python", "libraries"}
-    hardware = json.dumps(machine.model_dump(exclude=software, exclude_none=True), sort_keys=True)
-    cpu = re.sub(r"[^a-z0-9]+", "-", f"{machine.cpu} {machine.cpu_family_model_stepping}".lower()).strip("-")
-    return f"{cpu}-{hashlib.sha256(hardware.encode()).hexdigest()[:8]}.json"
+    software_and_usable = {"operating_system", "python", "libraries", "usable_cores"}
+    hardware = own.machine.model_dump(exclude=software_and_usable) | {"timed_threads": own.threads}
+    digest = hashlib.sha256(json.dumps(hardware, sort_keys=True).encode()).hexdigest()
+    cpu = f"{own.machine.cpu} {own.machine.cpu_family_model_stepping}".lower()
+    return f"{re.sub(r'[^a-z0-9]+', '-', cpu).strip('-')}-{digest[:8]}.json"
 
 
 def gather(checkout: Path) -> Machine:
@@ -169,7 +170,7 @@ def read_machines(folder: Path) -> dict[str, Machine]:
             machines[path.name] = Machine.model_validate_json(read_text(path))
         except ValidationError as error:
             raise InputError(f"{path} is not a machine's figures ({explain(error)}): correct it") from None
-        if path.name != (name := file_name(machines[path.name].machine)):
+        if path.name != (name := file_name(machines[path.name])):
             raise InputError(f"{path} is named as another machine's: rename it to {name}")
     return machines
 
@@ -212,11 +213,11 @@ def main(
     """Writes this machine's file into reports/machines/ if it was timed, and README.md's table of all machines."""
     machines = read_machines(MACHINES)
     added = [gather(checkout)] if checkout else []
-    machines |= {file_name(own.machine): own for own in added}
+    machines |= {file_name(own): own for own in added}
     checkpoints = [BASELINE.name, *read_params().variants]
     page = with_table(read_text(README), table(dict(sorted(machines.items())), checkpoints))
     for own in added:
-        write_metrics(own.model_dump(mode="json", exclude_none=True), MACHINES / file_name(own.machine))
+        write_metrics(own.model_dump(mode="json", exclude_none=True), MACHINES / file_name(own))
     unfinished = README.with_name(f"{README.name}.unfinished")
     unfinished.write_text(page, encoding="utf-8")
     unfinished.rename(README)

@@ -18,7 +18,6 @@ from stages.measure.metrics import read_metrics, write_metrics
 from stages.page.machines import (
     MACHINES,
     Figures,
-    Fingerprint,
     Machine,
     file_name,
     gather,
@@ -102,7 +101,7 @@ def test_what_is_unknown_implausible_or_tells_of_a_user_is_refused(content: dict
     Machine.model_validate(RECORD)
     with pytest.raises(ValidationError):
         Machine.model_validate(content)
-    (tmp_path / file_name(Fingerprint.model_validate(HARDWARE))).write_text(json.dumps(content))
+    (tmp_path / file_name(Machine.model_validate(RECORD))).write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"is not a machine's figures \(.*: correct it") as error:
         read_machines(tmp_path)
     assert len(str(error.value)) <= 500
@@ -126,13 +125,15 @@ def test_figures_are_positive_and_within_their_intervals(
 
 
 def test_a_file_under_another_machines_name_is_refused(tmp_path: Path) -> None:
-    own = file_name(Fingerprint.model_validate(HARDWARE))
+    own = file_name(Machine.model_validate(RECORD))
     assert own.startswith("intel-r-xeon-r-cpu-e5-2673-v4-2-30ghz-6-79-1-")
-    same = Fingerprint.model_validate(HARDWARE | {"libraries": {"torch": "3"}, "python": "3.13.0"})
-    assert file_name(same) == own  # newer versions take the place of older ones
-    other = HARDWARE | {"instruction_sets": ["avx2"]}
-    (tmp_path / own).write_text(json.dumps(changed(machine=other)))
-    with pytest.raises(InputError, match=f"rename it to {file_name(Fingerprint.model_validate(other))}"):
+    same = HARDWARE | {"libraries": {"torch": "3"}, "python": "3.13.0"}
+    assert (
+        file_name(Machine.model_validate(changed(machine=same))) == own
+    )  # newer versions take the place of older ones
+    other = changed(machine=HARDWARE | {"instruction_sets": ["avx2"]})
+    (tmp_path / own).write_text(json.dumps(other))
+    with pytest.raises(InputError, match=f"rename it to {file_name(Machine.model_validate(other))}"):
         read_machines(tmp_path)
 
 
