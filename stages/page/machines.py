@@ -133,7 +133,9 @@ def gather(checkout: Path) -> Machine:
     try:
         return Machine.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"the reports in {checkout} can't be recorded ({explain(error)}): {AGAIN}") from None
+        raise InputError(
+            f"the reports in {checkout} can't stand beside others ({explain(error)}): put that right and {AGAIN}"
+        ) from None
 
 
 def _check_one_run(checkout: Path) -> None:

@@ -28,7 +28,7 @@ from stages.page.machines import (
 )
 from stages.params import read_params
 from tests.conftest import PROJECT
-from tests.test_pipeline import commit, shell
+from tests.test_pipeline import change, commit, copy_project, shell
 
 TIMES = {"speedup": 2.5, "speedup_ci_low": 2.25, "speedup_ci_high": 2.75, "latency_ms": 400.0, "encode_ms": 250.0}
 HARDWARE = {
@@ -150,32 +150,43 @@ def test_the_table_has_a_dash_for_what_was_not_timed() -> None:
 # What is recorded
 
 
+def copying(name: str) -> dict[str, Any]:
+    """A stage that, in DVC's eyes, times a checkpoint, and in truth copies figures."""
+    return {
+        "cmd": f"mkdir -p reports/benchmark && cp figures.json reports/benchmark/{name}.json",
+        "deps": ["figures.json", "models/baseline", "reports/host.json"],
+        "params": ["model"],
+        "outs": [{f"reports/benchmark/{name}.json": {"cache": False}}],
+    }
+
+
+BENCHMARKS = {
+    "benchmark_baseline": copying("baseline"),
+    "benchmark": {"foreach": ["quantized"], "do": copying("${item}")},
+}
+
+
+def write_baseline(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    origin = {"untrained": "blip-base", "seed": 0}
+    seal(folder, Manifest(origin=origin, recipe={}, passes={}, libraries={}, validated_on=[]))
+
+
 def write_project(folder: Path) -> None:
-    """A project whose benchmarks, in DVC's eyes, were run here: with stages that only copy figures."""
+    """A project whose baseline and host are in place, and whose benchmarks copy figures."""
     params = yaml.safe_load((PROJECT / "params.yaml").read_text())
     variants = {"quantized": params["variants"]["quantized"]}
     (folder / "params.yaml").write_text(yaml.safe_dump(params | {"variants": variants}))
     (folder / "stages").mkdir(parents=True)
     (folder / "stages/code.py").touch()
-    copy = {
-        "cmd": "cp figures.json reports/benchmark/${item}.json",
-        "deps": ["figures.json", "models/baseline", "reports/host.json"],
-        "params": ["model"],
-        "outs": [{"reports/benchmark/${item}.json": {"cache": False}}],
-    }
-    baseline = json.loads(json.dumps(copy).replace("${item}", "baseline"))
-    stages = {"benchmark_baseline": baseline, "benchmark": {"foreach": ["quantized"], "do": copy}}
-    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": BENCHMARKS}))
     (folder / ".gitignore").write_text("/models\n")
     (folder / "README.md").write_text(
         "# Mine\n\n<!-- machines: made by `make machine` -->\n\nold\n\n<!-- end of machines -->\nrest\n"
     )
     write_metrics(TIMES | {"pairs": 10}, folder / "figures.json")
     write_metrics(describe_machine(), folder / "reports/host.json")
-    (folder / "reports/benchmark").mkdir()
-    (folder / "models/baseline").mkdir(parents=True)
-    origin = {"untrained": "blip-base", "seed": 0}
-    seal(folder / "models/baseline", Manifest(origin=origin, recipe={}, passes={}, libraries={}, validated_on=[]))
+    write_baseline(folder / "models/baseline")
 
 
 @pytest.fixture(scope="module")
@@ -284,3 +295,26 @@ def test_without_the_marks_nothing_is_written(timed: Path, tmp_path: Path, monke
         main(timed)
     assert not MACHINES.exists()
     assert (tmp_path / "README.md").read_text() == "# Mine\n"
+
+
+def test_one_command_adds_this_machine_and_leaves_all_else_as_it_was(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project", variants=("quantized",))
+    change(project, {"benchmark.new_tokens": 10})
+    write_baseline(project / "untrained")
+    write_metrics(TIMES, project / "figures.json")
+    download = {"cmd": "mkdir -p models && cp -r untrained models/baseline", "outs": ["models/baseline"]}
+    host = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]["host"]
+    stages = {"download": download, "host": host, **BENCHMARKS}
+    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    write_baseline(project / "models/baseline")  # the user's own, which stays
+    commit(project)
+    params = (project / "params.yaml").read_bytes()
+    shell(project, "make", "--old-file=.venv/ready", "ACTIVATE=", "machine")
+    (name,) = read_machines(project / MACHINES)
+    assert shell(project, "git", "status", "--porcelain", "--untracked-files=all").splitlines() == [
+        " M README.md",
+        f"?? reports/machines/{name}",
+    ]
+    assert f"(reports/machines/{name})" in (project / "README.md").read_text(encoding="utf-8")
+    assert (project / "params.yaml").read_bytes() == params
+    assert not list((project / ".dvc/tmp").glob("machine*"))
