@@ -3,7 +3,6 @@
 import ast
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -46,12 +45,11 @@ def local_imports(module: str) -> set[str]:
                 source = ".".join([*package, *filter(None, [node.module])])
                 if source.startswith("stages"):
                     waiting += [source, *(f"{source}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Call) and (
-                chosen := re.match(r"importlib\.import_module\(f'(stages\.\w+)?\.\{", ast.unparse(node))
-            ):
-                folder = PROJECT / Path(*chosen[1].split(".")) if chosen[1] else file.parent
-                package = ".".join(folder.relative_to(PROJECT).parts)
-                waiting += [f"{package}.{each.stem}" for each in folder.glob("*.py")]
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":
+                chosen = ast.unparse(node.args[0])[2:]  # f"stages.export.{…}", or f".{…}" of the package it is in
+                package = chosen.partition(".{")[0]
+                folder = PROJECT / Path(*package.split(".")) if package else file.parent
+                waiting += [".".join(each.relative_to(PROJECT).with_suffix("").parts) for each in folder.glob("*.py")]
             elif isinstance(node, ast.Constant) and node.value == "stages.measure.worker":
                 waiting.append(str(node.value))
     return {path for path in found if (PROJECT / path).read_text(encoding="utf-8").strip()}
