@@ -26,7 +26,6 @@ from stages.page.machines import (
     table,
     with_table,
 )
-from stages.params import read_params
 from tests.conftest import PROJECT
 from tests.test_pipeline import change, commit, copy_project, shell
 
@@ -60,7 +59,7 @@ def test_every_machines_file_is_valid_and_the_readmes_table_is_made_of_them() ->
     page = (PROJECT / "README.md").read_text(encoding="utf-8")
     machines = read_machines(PROJECT / MACHINES)
     assert machines
-    made = table(machines, ["baseline", *read_params(PROJECT / "params.yaml").variants])
+    made = table(machines)
     assert with_table(page, made) == page, "make it anew with `python -m stages.page.machines`"
     for name, machine in machines.items():
         assert made.count(f"]({(MACHINES / name).as_posix()})") == 1
@@ -137,14 +136,16 @@ def test_a_file_under_another_machines_name_is_refused(tmp_path: Path) -> None:
         read_machines(tmp_path)
 
 
-def test_the_table_has_a_dash_for_what_was_not_timed() -> None:
-    machine = Machine.model_validate(changed(checkpoints={"fast": {**TIMES, "latency_ms": None, "encode_ms": None}}))
-    *_, row = table({"x.json": machine}, ["baseline", "fast"]).splitlines()
-    assert row == (
-        "| [Intel(R) Xeon(R) CPU E5-2673 v4 @ 2.30GHz 6/79/1](reports/machines/x.json) | avx2, avx512_vnni | 2 | – "
-        "| **2.50** (2.25–2.75) | 0123456, 2026-11-25 |"
+def test_the_table_has_a_column_per_checkpoint_and_a_dash_for_what_was_not_timed() -> None:
+    faster = {"speedup": 3.0, "speedup_ci_low": 2.9, "speedup_ci_high": 3.1}
+    machine = Machine.model_validate(changed(checkpoints={"a": faster}))
+    headings, _, *rows = table({"x.json": machine, "y.json": Machine.model_validate(RECORD)}).splitlines()
+    assert headings.endswith("| threads | baseline | fast | a | code |")
+    assert rows[0] == (
+        "| [Intel(R) Xeon(R) CPU E5-2673 v4 @ 2.30GHz 6/79/1](reports/machines/x.json) | avx2, avx512_vnni | 2 "
+        "| – | – | **3.00** (2.90–3.10) | 0123456, 2026-11-25 |"
     )
-    assert "| **2.50** (2.25–2.75), 0.40 s |" in table({"x.json": Machine.model_validate(RECORD)}, ["fast"])
+    assert "| **1.00** (0.90–1.10), 0.40 s | **2.50** (2.25–2.75), 0.40 s | – |" in rows[1]
 
 
 # What is recorded
