@@ -14,11 +14,12 @@ from rich.progress import track
 
 from stages.captioner.checkpoint import replacing
 from stages.captioner.command_line import InputError, run
-from stages.params import Coco, Dataset, Noise, Scenes, read_params
+from stages.params import Coco, Dataset, Folder, Noise, Scenes, read_params
 from stages.pictures import photographs
 from stages.pictures.coco import choose_examples
 from stages.pictures.drawing import draw
 from stages.pictures.examples import CALIBRATION, CAPTIONS, EVALUATION, CocoAnnotation, CocoCaptions, CocoImage, Example
+from stages.pictures.folder import choose_pictures
 from stages.pictures.scenes import Split, compose, describe
 
 NOISE_SIDE = 384
@@ -41,6 +42,8 @@ def _examples(dataset: Dataset) -> tuple[list[Example], list[Example]]:
         return pictures[: dataset.evaluation], pictures[dataset.evaluation :]
     if isinstance(dataset, Coco):
         return choose_examples(dataset)
+    if isinstance(dataset, Folder):
+        return choose_pictures(dataset)
     return _photographs(photographs.EVALUATION), _photographs(photographs.CALIBRATION)
 
 

@@ -15,8 +15,8 @@ from stages.captioner.checkpoint import sha256
 from stages.captioner.command_line import InputError, run
 from stages.measure.machine import describe_machine
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics
-from stages.params import Coco, Dataset, FolderSource, Source, read_params
-from stages.pictures.coco import candidates, locate
+from stages.params import Coco, Dataset, Folder, FolderSource, Source, read_params
+from stages.pictures import coco, folder
 
 MODEL_FILES, PICTURES = Path("data/inputs/model.json"), Path("data/inputs/pictures.json")
 # What transformers reads of a model's folder; what training leaves there beside it changes nothing.
@@ -60,17 +60,31 @@ def _describe(files: list[Path]) -> dict[str, str | int]:
 
 
 def record_pictures(dataset: Dataset, record: Path) -> None:
-    """Records the pictures and captions of a dataset in files. Raises as `record_files`."""
-    named = [dataset.annotations, dataset.images] if isinstance(dataset, Coco) else []
-    record_files(named, _pictures(dataset) if isinstance(dataset, Coco) else [], record)
+    """Records a dataset's pictures and captions in files, as far as they may be taken. Raises as `record_files`."""
+    if isinstance(dataset, Coco):
+        record_files([dataset.annotations, dataset.images], _captioned(dataset), record)
+    elif isinstance(dataset, Folder):
+        record_files([dataset.images], _uncaptioned(dataset), record)
+    else:
+        record_files([], [], record)
 
 
-def _pictures(dataset: Coco) -> Iterator[Path]:
-    """The captions file, and the pictures that are taken: twice as many, as those that don't open are replaced."""
+# Generators, as nothing can be looked up where the files are not here.
+
+
+def _captioned(dataset: Coco) -> Iterator[Path]:
     yield Path(dataset.annotations)
-    taken = 2 * (dataset.evaluation + dataset.calibration)
-    names = {picture.file_name for own in candidates(dataset) for picture in own[:taken]}
-    yield from filter(None, (locate(name, Path(dataset.images)) for name in names))
+    names = {picture.file_name for own in coco.candidates(dataset) for picture in own[: _considered(dataset)]}
+    yield from filter(None, (coco.locate(name, Path(dataset.images)) for name in names))
+
+
+def _uncaptioned(dataset: Folder) -> Iterator[Path]:
+    yield from folder.candidates(dataset)[: _considered(dataset)]
+
+
+def _considered(dataset: Coco | Folder) -> int:
+    """Twice as many pictures as are taken, as those that don't open are replaced."""
+    return 2 * (dataset.evaluation + dataset.calibration)
 
 
 def main() -> None:

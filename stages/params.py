@@ -115,6 +115,15 @@ class Coco(_Frozen):
     calibration: int = Field(ge=1, description="how many of the pictures after those calibrate")
 
 
+class Folder(_Frozen):
+    """A folder of pictures without captions, for those that a captioner is to be used on."""
+
+    kind: Literal["folder"]
+    images: LocalPath
+    evaluation: int = Field(ge=2, description="how many pictures to evaluate on")
+    calibration: int = Field(ge=1, description="how many others calibrate")
+
+
 class Noise(_Frozen):
     """Random pictures without captions, for models whose captions mean nothing."""
 
@@ -124,7 +133,7 @@ class Noise(_Frozen):
     seed: int = 0
 
 
-Dataset = Annotated[Scenes | Photographs | Coco | Noise, Discriminator("kind")]
+Dataset = Annotated[Scenes | Photographs | Coco | Folder | Noise, Discriminator("kind")]
 
 
 class Model(_Frozen):

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Console
 from rich.table import Table
 
-from stages.captioner.checkpoint import BASELINE
+from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import printable, run
 from stages.measure.metrics import REPORTS, read_captions, read_metrics, write_metrics
 from stages.page.charts import draw_examples, draw_speed
@@ -52,8 +52,10 @@ def choose_examples(captions: dict[str, list[str]], count: int) -> list[int]:
     return sorted(chosen + agreeing[: count - len(chosen)])
 
 
-def write_report(model: str, metrics: Metrics, captions: dict[str, list[str]], evaluation: Path, output: Path) -> None:
-    """Writes metrics.json, report.md and its two pictures."""
+def write_report(
+    model: str, metrics: Metrics, captions: dict[str, list[str]], evaluation: Path, output: Path, *, trained: bool
+) -> None:
+    """Writes metrics.json, report.md and its two pictures; `trained` says whether captions mean anything."""
     write_metrics(metrics, output / "metrics.json")
     examples = read_examples(evaluation)
     shown = choose_examples(captions, EXAMPLES)
@@ -76,7 +78,8 @@ def write_report(model: str, metrics: Metrics, captions: dict[str, list[str]], e
         references={index: examples[index][1] for index in shown},
         baseline=BASELINE.name,
         fastest=max(metrics, key=lambda name: float(metrics[name]["benchmark"]["speedup"])),
-        trained="cider" in metrics[BASELINE.name]["quality"],
+        trained=trained,
+        captioned="cider" in metrics[BASELINE.name]["quality"],
         spoiled_db=SPOILED_DB,
     )
     (output / "report.md").write_text(page, encoding="utf-8")
@@ -100,7 +103,8 @@ def main() -> None:
     params = read_params()
     checkpoints = [BASELINE.name, *params.variants]
     metrics, captions = gather(checkpoints, REPORTS), gather_captions(checkpoints, REPORTS)
-    write_report(params.model, metrics, captions, EVALUATION, REPORTS)
+    trained = read_manifest(BASELINE).trained
+    write_report(params.model, metrics, captions, EVALUATION, REPORTS, trained=trained)
     print_table(params.model, metrics, captions)
 
 

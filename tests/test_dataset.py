@@ -1,5 +1,8 @@
 import contextlib
 import json
+import os
+import re
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,9 +14,10 @@ from PIL import Image
 
 from stages.captioner.command_line import InputError
 from stages.dataset import make_dataset
-from stages.params import Coco, Dataset, Noise, Photographs, Scenes
+from stages.params import Coco, Dataset, Folder, Noise, Photographs, Scenes
 from stages.pictures.annotations import read_annotations
 from stages.pictures.examples import read_examples
+from stages.pictures.folder import candidates
 from stages.pictures.scenes import compose, describe
 
 
@@ -284,7 +288,8 @@ def test_the_same_picture_under_two_names_is_used_once(
         Image.open(folder / "0.png").save(folder / "again.png", "bmp")
     save_captions(tmp_path, pairs("0.png", "1.png", "again.png", "2.png", "3.png"))
     assert [list(own) for own in make(folders)] == [["0.png", "1.png"], ["2.png", "3.png"]]
-    assert "left out 1 pictures: again.png is the same as 0.png" in capsys.readouterr().out
+    where = "data/local/coco/val2014"
+    assert f"left out 1 pictures: {where}/again.png is the same as {where}/0.png" in capsys.readouterr().out
 
 
 def test_equal_words_of_two_people_count_twice(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -370,3 +375,85 @@ def test_no_file_makes_the_reader_fail_otherwise(content: Any) -> None:
         path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
         with contextlib.suppress(InputError):
             assert all(picture.captions for picture in read_annotations(path))
+
+
+# Pictures without captions
+
+
+def photos(evaluation: int = 2, calibration: int = 2) -> Folder:
+    return Folder(kind="folder", images="data/local/photos", evaluation=evaluation, calibration=calibration)
+
+
+def save_photos(tmp_path: Path, *names: str) -> Path:
+    """Pictures that all differ, in the folder that `photos` names."""
+    folder = tmp_path / "data/local/photos"
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number % 256, number // 256, 0)).save(folder / name, "png")
+    return folder
+
+
+def make_photos(folders: tuple[Path, Path], dataset: Folder) -> tuple[list[bytes], list[bytes]]:
+    """The contents of the pictures that were written for evaluation, and for calibration; none has a caption."""
+    make_dataset(dataset, *folders)
+    evaluation, calibration = ([path.read_bytes() for path, own in read_examples(folder)] for folder in folders)
+    assert not any(own for folder in folders for _, own in read_examples(folder))
+    return evaluation, calibration
+
+
+def test_pictures_without_captions_are_a_sample_that_stays_when_others_come(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    save_photos(tmp_path, *(f"{year}/IMG_{number:04}.jpg" for year in range(2010, 2020) for number in range(40)))
+    order = candidates(photos(200, 100))
+    evaluation, calibration = make_photos(folders, photos(200, 100))
+    assert evaluation == [path.read_bytes() for path in order[:200]]
+    assert calibration == [path.read_bytes() for path in order[200:300]]
+    assert {path.parent.name for path in order[:200]} == {str(year) for year in range(2010, 2020)}
+    save_photos(tmp_path, *(f"2020/IMG_{number:04}.jpg" for number in range(5)))
+    assert [path for path in candidates(photos()) if path.parent.name != "2020"] == order
+
+
+def test_no_more_pictures_are_opened_than_are_taken(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_photos(tmp_path, *(f"{number}.jpg" for number in range(30)))
+    order = candidates(photos())
+    for path in [order[1], *order[6:]]:  # those behind the last that is taken would be named if they were opened
+        path.write_bytes(b"damaged")
+    shutil.copy(order[0], order[3])
+    expected = [path.read_bytes() for path in (order[0], order[2], order[4], order[5])]
+    evaluation, calibration = make_photos(folders, photos())
+    assert evaluation + calibration == expected
+    line = capsys.readouterr().out.strip()
+    assert line.startswith("left out 2 pictures: ")
+    assert f"{order[1]} is not a picture" in line and f"{order[3]} is the same as {order[0]}" in line
+    with pytest.raises(InputError, match=r"hold 4 different pictures that open, but params\.yaml asks for 5 \(3 to"):
+        make_dataset(photos(3, 2), *folders)
+    with pytest.raises(InputError, match="hold 30 pictures by their names, but"):
+        make_dataset(photos(20, 20), *folders)
+    assert evaluation + calibration == expected
+
+
+def test_pictures_with_any_name_are_written_under_one_that_any_disk_can_hold(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    names = ["a/x.jpg", "b/x.jpg", "B/X.JPG", "odd \n«é»%20#?':\\.jpg", "写真" * 40 + ".jpg", os.fsdecode(b"\xff.jpg")]
+    folder = save_photos(tmp_path, *names, ".hidden.jpg", ".thumbnails/x.jpg")
+    (folder / "notes.txt").write_text("no picture")
+    (tmp_path / "elsewhere").mkdir()
+    Image.new("RGB", (8, 8), "white").save(tmp_path / "elsewhere/linked.jpg")
+    (folder / "album").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (folder / "round").symlink_to(folder, target_is_directory=True)
+    evaluation, calibration = make_photos(folders, photos(4, 3))
+    paths = [*map(folder.joinpath, names), folder / "album/linked.jpg"]
+    assert sorted(evaluation + calibration) == sorted(path.read_bytes() for path in paths)
+    written = [path.name for own in folders for path, _ in read_examples(own)]
+    assert all(re.fullmatch(r"\d{5}-[\w.-]+\.(jpg|JPG)", name) and len(os.fsencode(name)) < 255 for name in written)
+    assert [name[:5] for name in written] == ["00000", "00001", "00002", "00003", "00000", "00001", "00002"]
+    assert {name[6:] for name in written} >= {"a_x.jpg", "b_x.jpg", "B_X.JPG", "_.jpg", "album_linked.jpg"}
+
+
+def test_a_folder_that_is_not_there_is_one_sentence(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(InputError, match=r"no folder data/local/photos: correct the dataset's entry"):
+        make_dataset(photos(), *folders)

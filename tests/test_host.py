@@ -7,8 +7,9 @@ from stages.captioner.command_line import InputError
 from stages.host import record_model, record_pictures
 from stages.measure.metrics import read_metrics
 from stages.params import FolderSource, HubSource, Scenes
+from stages.pictures.folder import candidates
 from tests.conftest import save_tiny_model
-from tests.test_dataset import coco, write_coco
+from tests.test_dataset import coco, photos, save_photos, write_coco
 
 FOLDER = FolderSource(folder="data/local/mine")
 
@@ -91,3 +92,31 @@ def test_of_captioned_pictures_those_that_are_taken_count(tmp_path: Path, monkey
     captions = folder / "captions_val2014.json"
     captions.write_text(captions.read_text().replace("Picture 4", "Photograph 4"))
     assert pictures() != damaged
+
+
+def test_of_pictures_without_captions_those_that_may_be_taken_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = save_photos(tmp_path, *(f"album/{number}.jpg" for number in range(20)))
+    order = candidates(photos(2, 1))
+
+    def pictures() -> str:
+        record_pictures(photos(2, 1), Path("record.json"))
+        return str(read_metrics(Path("record.json")))
+
+    before = pictures()
+    assert "'files': 6" in before and "'named': ['data/local/photos']" in before
+    (folder / "notes.txt").write_text("no picture")
+    (tmp_path / "data/local/other").mkdir()
+    order[6].write_bytes(b"behind those that may be taken")
+    assert pictures() == before
+    (folder / "album").rename(tmp_path / "elsewhere")
+    (folder / "album").symlink_to(tmp_path / "elsewhere")
+    assert pictures() == before
+    (tmp_path / "elsewhere" / order[5].name).write_bytes(b"one that may take another's place")
+    assert pictures() != before
+    shutil.rmtree(folder)
+    assert "'files': 6" in pictures()
+    with pytest.raises(InputError, match=r"no data/local/other2, .* `dvc pull`"):
+        record_pictures(photos().model_copy(update={"images": "data/local/other2"}), Path("record.json"))

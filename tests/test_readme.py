@@ -1,5 +1,6 @@
 """What README.md tells a user to do, done word for word."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import yaml
 from PIL import Image
 
 from tests.conftest import PROJECT, save_tiny_model
-from tests.test_dataset import write_coco
+from tests.test_dataset import save_photos, write_coco
 from tests.test_pipeline import change, commit, copy_project, repro, shell
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -33,9 +34,12 @@ def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder
             "models.mine.dataset.evaluation": 3,
             "models.mine.dataset.calibration": 2,
             "models.mine.sessions": 2,
+            "models.mine-on-photos.dataset.evaluation": 3,
+            "models.mine-on-photos.dataset.calibration": 2,
+            "models.mine-on-photos.sessions": 2,
         },
     )
-    (commands,) = code_blocks("Add a variant, a model, pictures", "sh")
+    commands, commands_for_photos = code_blocks("Add a variant, a model, pictures", "sh")
     for command in commands.splitlines():
         shell(project, "bash", "-c", command)
     assert (project / "reports/quality/pruned_quantized.json").is_file()
@@ -67,3 +71,14 @@ def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder
     ran, output = repro(clone)
     assert ran == ["host"]
     assert "data/local/my-blip is not here" in output
+
+    # Pictures that nobody captioned, in the project that has the model already.
+    save_photos(project, *(f"{year}/IMG_0001.jpg" for year in range(2010, 2020)))
+    for command in commands_for_photos.splitlines():
+        shell(project, "bash", "-c", command)
+    quality = json.loads((project / "reports/quality/pruned_quantized.json").read_text())
+    assert {"same_caption", "same_next_token", "kl"} < quality.keys() and "cider" not in quality
+    conclusion = (project / "reports/report.md").read_text(encoding="utf-8").partition("## What this means")[2]
+    assert "The pictures have no captions" in conclusion and "untrained" not in conclusion
+    (project / "data/local/photos/notes.txt").write_text("no picture")
+    assert "dataset" not in shell(project, "dvc", "repro", "dataset").replace("'dataset' didn't change", "")

@@ -35,7 +35,9 @@ def test_examples_show_agreement_and_difference(own: dict[str, list[str]], count
         assert bool(differing & set(chosen)) == bool(differing)
 
 
-def write_a_report(tmp_path: Path, model: str, own: dict[str, list[str]], worst_db: float = 35.0) -> str:
+def write_a_report(
+    tmp_path: Path, model: str, own: dict[str, list[str]], *, trained: bool = True, worst_db: float = 35.0
+) -> str:
     """The page of a report with made-up figures of pictures without captions, in `tmp_path / "eval"`."""
     names = ("speedup", "latency_ms", "encode_ms", "prefill_ms", "token_ms", "throughput_images_per_s")
     times = {f"{name}{end}": 2.0 for name in names for end in ("", "_ci_low", "_ci_high")}
@@ -65,20 +67,32 @@ def write_a_report(tmp_path: Path, model: str, own: dict[str, list[str]], worst_
     (tmp_path / "host.json").write_text(json.dumps(machine))
     peaks = {"gops": {"float32": 184.0, "int8": 860.0}, "read_gb_per_s": {"4": 80, "256": 61}}
     (tmp_path / "peaks.json").write_text(json.dumps(peaks))
-    write_report(model, metrics, own, tmp_path / "eval", tmp_path)
+    write_report(model, metrics, own, tmp_path / "eval", tmp_path, trained=trained)
     return (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 def test_untrained_weights_are_reported_without_caption_scores(tmp_path: Path) -> None:
     make_dataset(Noise(kind="noise", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
     own = {"baseline": ["word1 | word2", ""], "quantized": ["word1", ""]}
-    page = write_a_report(tmp_path, "blip-base-untrained", own)
+    page = write_a_report(tmp_path, "blip-base-untrained", own, trained=False)
     assert "A CPU" in page
     assert "CIDEr" not in page
     assert "| 2.0 (2.0–2.0), 4.4x | 1.0, 5.5x | 100, 33 % | 10.0 | 62 % |" in page
-    assert "The weights are untrained or the pictures uncaptioned" in page
+    assert "The weights are untrained, so times are real while captions mean nothing" in page
     assert "word1 \\| word2" in page
     assert Image.open(tmp_path / "examples.png").width > 500
+
+
+def test_agreement_on_uncaptioned_pictures_tells_what_trained_weights_lost(tmp_path: Path) -> None:
+    make_dataset(Noise(kind="noise", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
+    page = write_a_report(tmp_path, "mine", {"quantized": ["a cat", "a dog"], "baseline": ["a cat", "a dog"]})
+    assert "untrained" not in page and "CIDEr" not in page
+    assert "| checkpoint | same in a batch | same caption | same next token | KL, nats |" in page
+    assert "tells if an optimization broke something" in page
+    agreement = "the baseline's own caption for 50.0 % (50.0–50.0) and the same next token for 50.0 % (50.0–50.0)"
+    assert agreement in page.partition("## What this means")[2]
+    page = write_a_report(tmp_path, "mine", {"baseline": ["a cat", "a dog"], "quantized": ["a cat", "a dog"]})
+    assert "how far each checkpoint keeps to them stands in the table above" in page
 
 
 ODD = [

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from .checkpoint import read_manifest
 from .command_line import InputError, explain, printable
-from .images import SUFFIXES, open_image
+from .images import open_image, pictures_below
 from .runtimes.captioner import caption, open_captioner
 from .runtimes.decoding import Decoding
 
@@ -29,13 +29,12 @@ READER_GONE = 141
 def find_pictures(paths: list[Path]) -> list[Path]:
     """The given files, and the pictures in the given folders and below, by name, each once.
 
-    In folders, hidden files and folders are passed over, and links to folders are not followed, lest they lead round.
     Raises InputError if a path is absent or a folder can't be listed.
     """
     found: list[Path] = []
     for path in paths:
         if os.path.isdir(path):
-            found += sorted(_pictures_below(path))
+            found += pictures_below(path)
         elif os.path.lexists(path):
             found.append(path)
         else:
@@ -45,18 +44,6 @@ def find_pictures(paths: list[Path]) -> list[Path]:
             f"there are no pictures in {', '.join(map(printable, paths))}: name files, or folders that hold some"
         )
     return list(dict.fromkeys(found))
-
-
-def _pictures_below(folder: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise InputError(f"{printable(error.filename)} can't be listed ({error.strerror}): change its permissions")
-
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            path = Path(parent, name)
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and os.path.isfile(path):
-                yield path
 
 
 def caption_files(

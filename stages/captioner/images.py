@@ -1,7 +1,8 @@
-"""Opens a picture file as a person sees it: upright, on white, in sRGB colors, its first frame."""
+"""Finds picture files, and opens one as a person sees it: upright, on white, in sRGB colors, its first frame."""
 
 import io
 import math
+import os
 import stat
 import warnings
 from pathlib import Path
@@ -37,6 +38,31 @@ TRANSPOSITIONS = {
 }
 
 Image.MAX_IMAGE_PIXELS = LARGEST // 2  # Pillow warns above it and refuses above its double
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """The files in a folder and below that are named as pictures are, by name.
+
+    What is hidden is passed over. Links are followed, and a folder to which several ways lead is searched once. Raises
+    InputError if a folder can't be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{printable(error.filename)} can't be listed ({error.strerror}): change its permissions")
+
+    found: list[Path] = []
+    searched: set[tuple[int, int]] = set()
+    for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        status = os.stat(parent)
+        identity = (status.st_dev, status.st_ino)
+        if identity in searched:  # a link led round
+            folders.clear()
+            continue
+        searched.add(identity)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = [Path(parent, name) for name in files if not name.startswith(".")]
+        found += [path for path in paths if path.suffix.lower() in SUFFIXES and os.path.isfile(path)]
+    return sorted(found)
 
 
 def open_image(path: Path) -> Image.Image:

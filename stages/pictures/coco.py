@@ -1,15 +1,14 @@
 """Which pictures of a folder with a captions file are taken, in the file's order and splits, none of them twice."""
 
-import hashlib
 import os
 from collections.abc import Iterator
-from itertools import chain, count, islice
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
-from stages.captioner.command_line import LONGEST_MESSAGE, InputError, printable, shorten
-from stages.captioner.images import open_image
+from stages.captioner.command_line import InputError, printable
 from stages.params import Coco
 from stages.pictures.annotations import CaptionedPicture, read_annotations
+from stages.pictures.choice import PictureFile, take_usable
 from stages.pictures.examples import Example
 
 
@@ -19,19 +18,15 @@ def choose_examples(dataset: Coco) -> tuple[list[Example], list[Example]]:
     Raises InputError if there are too few of them, or if one that should be there is not.
     """
     for_evaluation, for_calibration = candidates(dataset)
-    taken: dict[str, str] = {}
-    left_out: list[str] = []
-    sources = [_usable(own, dataset, taken, left_out) for own in (for_evaluation, for_calibration)]
+    sources = [_located(own, dataset) for own in (for_evaluation, for_calibration)]
     if for_evaluation == for_calibration:  # no splits, so the second goes on where the first ends
         sources[1] = sources[0]
-    evaluation, calibration = (
-        list(islice(sources[0], dataset.evaluation)),
-        list(islice(sources[1], dataset.calibration)),
+    evaluation, calibration = take_usable(
+        (sources[0], dataset.evaluation),
+        (sources[1], dataset.calibration),
     )
-    if left_out:
-        print(shorten(f"left out {len(left_out)} pictures: {'; '.join(left_out)}", LONGEST_MESSAGE))
     _check_enough(dataset, len(evaluation), len(calibration), len(evaluation) + len(calibration))
-    return evaluation, calibration
+    return _named(evaluation, Path(dataset.images)), _named(calibration, Path(dataset.images))
 
 
 def candidates(dataset: Coco) -> tuple[list[CaptionedPicture], list[CaptionedPicture]]:
@@ -70,14 +65,9 @@ def _check_enough(dataset: Coco, evaluation: int, calibration: int, total: int) 
         )
 
 
-def _usable(
-    pictures: list[CaptionedPicture], dataset: Coco, taken: dict[str, str], left_out: list[str]
-) -> Iterator[Example]:
-    """The pictures that open and look like none before; notes why the others don't serve.
-
-    `taken` holds the names of pictures by the digests of their pixels, `left_out` the reasons.
-    """
-    folder, names = Path(dataset.images), set[str]()
+def _located(pictures: list[CaptionedPicture], dataset: Coco) -> Iterator[PictureFile]:
+    """Where the pictures lie, and their captions. Raises InputError at one that is nowhere."""
+    folder = Path(dataset.images)
     for picture in pictures:
         path = locate(picture.file_name, folder)
         if path is None:
@@ -85,17 +75,7 @@ def _usable(
                 f"there is no picture {printable(folder / picture.file_name)}: complete the folder, "
                 "or lower the dataset's limits in params.yaml"
             )
-        try:
-            image = open_image(path)
-        except InputError as error:
-            left_out.append(str(error))
-            continue
-        digest = hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
-        if digest in taken:
-            left_out.append(f"{printable(picture.file_name)} is the same as {printable(taken[digest])}")
-            continue
-        taken[digest] = _distinct(_path_below(path, folder) or PurePosixPath(path.name), names)
-        yield Example(taken[digest], path, picture.captions)
+        yield path, picture.captions
 
 
 def locate(file_name: str, folder: Path) -> Path | None:
@@ -113,6 +93,15 @@ def _path_below(path: Path, folder: Path) -> PurePosixPath | None:
     """A path as seen from a folder, without following links; None if it leads elsewhere."""
     absolute, above = Path(os.path.abspath(path)), os.path.abspath(folder)
     return PurePosixPath(absolute.relative_to(above).as_posix()) if absolute.is_relative_to(above) else None
+
+
+def _named(pictures: list[PictureFile], folder: Path) -> list[Example]:
+    """Examples under the names of their files, as seen from the folder."""
+    names = set[str]()
+    return [
+        Example(_distinct(_path_below(path, folder) or PurePosixPath(path.name), names), path, captions)
+        for path, captions in pictures
+    ]
 
 
 def _distinct(path: PurePosixPath, names: set[str]) -> str:

@@ -118,12 +118,17 @@ def test_hidden_files_other_files_and_folders_named_like_pictures_are_passed_ove
     (folder / "directory.jpg").mkdir()
     os.mkfifo(folder / "pipe.jpg")
     (folder / "round").symlink_to(folder, target_is_directory=True)
+    (tmp_path / "elsewhere/album").mkdir(parents=True)
+    shutil.copy(picture_files[0], tmp_path / "elsewhere/d.jpg")
+    (tmp_path / "elsewhere/album/up").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (folder / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (folder / "linked-too").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (folder / "gone.jpg").symlink_to("nowhere.jpg")
     for name in ("._a.jpg", ".thumbnails/a.jpg", "a.txt", "B.AVIF", "a.JFIF", "directory.jpg/c.heic"):
         shutil.copy(picture_files[0], folder / name)
     (folder / "linked.tga").symlink_to(picture_files[0])
-    names = ["B.AVIF", "a.JFIF", "directory.jpg/c.heic", "linked.tga"]
-    assert find_pictures([folder]) == [folder / name for name in names]
+    names = ["B.AVIF", "a.JFIF", "directory.jpg/c.heic", "linked.tga", "linked/d.jpg"]
+    assert find_pictures([folder]) == sorted(folder / name for name in names)
     assert find_pictures([folder / ".thumbnails"]) == [folder / ".thumbnails/a.jpg"]
     assert find_pictures([folder / "._a.jpg"]) == [folder / "._a.jpg"]
 

@@ -1,0 +1,62 @@
+"""Which pictures of a folder without captions are taken: a sample of all, none of them twice."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from stages.captioner.command_line import InputError
+from stages.captioner.images import pictures_below
+from stages.params import Folder
+from stages.pictures.choice import PictureFile, take_usable
+from stages.pictures.examples import Example
+
+# What every disk can hold of a file's name, in characters of up to four bytes.
+LONGEST_NAME = 60
+
+
+def choose_pictures(dataset: Folder) -> tuple[list[Example], list[Example]]:
+    """Examples to evaluate on and to calibrate with, without captions: the first good ones of `candidates`.
+
+    Raises InputError if there are too few that are good and differ from each other.
+    """
+    source = iter([(path, list[str]()) for path in candidates(dataset)])
+    evaluation, calibration = take_usable((source, dataset.evaluation), (source, dataset.calibration))
+    _check_enough(dataset, len(evaluation) + len(calibration), "different pictures that open")
+    return _named(evaluation, Path(dataset.images)), _named(calibration, Path(dataset.images))
+
+
+def candidates(dataset: Folder) -> list[Path]:
+    """The folder's pictures in the order in which they are taken if they are good: that of their names' SHA-256.
+
+    The first by name could all be of one holiday. Hashes mix them, always in the same way, and a picture that comes or
+    goes moves no other's place. Raises InputError if the folder is absent, can't be listed or holds too few.
+    """
+    folder = Path(dataset.images)
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}: correct the dataset's entry in params.yaml")
+    pictures = pictures_below(folder)
+    _check_enough(dataset, len(pictures), "pictures by their names")
+    return sorted(pictures, key=lambda path: hashlib.sha256(os.fsencode(path.relative_to(folder).as_posix())).digest())
+
+
+def _check_enough(dataset: Folder, found: int, kind: str) -> None:
+    wanted = dataset.evaluation + dataset.calibration
+    if found < wanted:
+        raise InputError(
+            f"{dataset.images} and the folders below it hold {found} {kind}, but params.yaml asks for {wanted} "
+            f"({dataset.evaluation} to evaluate, {dataset.calibration} to calibrate): lower these, or add some"
+        )
+
+
+def _named(pictures: list[PictureFile], folder: Path) -> list[Example]:
+    """Examples under their number, which the report shows, and as much of their path as any disk and program takes."""
+    return [
+        Example(f"{number:05}-{_harmless(path.relative_to(folder))}", path, captions)
+        for number, (path, captions) in enumerate(pictures)
+    ]
+
+
+def _harmless(path: Path) -> str:
+    """A path in one name of letters, digits, dots, _ and -; its end, where it is long."""
+    return re.sub(r"[^\w.-]+", "_", path.as_posix())[-LONGEST_NAME:]

@@ -1,0 +1,321 @@
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from stages.captioner.checkpoint import Manifest, seal
+from stages.captioner.command_line import InputError
+from stages.measure.machine import describe_machine
+from stages.measure.metrics import read_metrics, write_metrics
+from stages.page.machines import (
+    MACHINES,
+    Figures,
+    Machine,
+    file_name,
+    gather,
+    main,
+    read_machines,
+    table,
+    with_table,
+)
+from tests.conftest import PROJECT
+from tests.test_pipeline import change, commit, copy_project, shell
+
+TIMES = {"speedup": 2.5, "speedup_ci_low": 2.25, "speedup_ci_high": 2.75, "latency_ms": 400.0, "encode_ms": 250.0}
+HARDWARE = {
+    "cpu": "Intel(R) Xeon(R) CPU E5-2673 v4 @ 2.30GHz",
+    "cpu_family_model_stepping": "6/79/1",
+    "instruction_sets": ["avx2", "avx512_vnni"],
+    "cores": 2,
+    "threads": 4,
+    "usable_cores": 2,
+    "memory_gb": 16,
+    "operating_system": "Linux 6.8.0",
+    "python": "3.12.1",
+    "libraries": {"torch": "2.13.0+cpu"},
+}
+RECORD = {
+    "commit": "0123456789" * 4,
+    "date": "2026-11-25",
+    "threads": 2,
+    "new_tokens": 10,
+    "machine": HARDWARE,
+    "checkpoints": {"baseline": TIMES | {"speedup": 1.0, "speedup_ci_low": 0.9, "speedup_ci_high": 1.1}, "fast": TIMES},
+}
+
+
+# What lies in this project
+
+
+def test_every_machines_file_is_valid_and_the_readmes_table_is_made_of_them() -> None:
+    page = (PROJECT / "README.md").read_text(encoding="utf-8")
+    machines = read_machines(PROJECT / MACHINES)
+    assert machines
+    made = table(machines)
+    assert with_table(page, made) == page, "make it anew with `python -m stages.page.machines`"
+    for name, machine in machines.items():
+        assert made.count(f"]({(MACHINES / name).as_posix()})") == 1
+        assert any(own.speedup > 1 for own in machine.checkpoints.values())
+
+
+# What a file may hold
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    return json.loads(json.dumps(RECORD)) | changes
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        changed(user="me"),
+        changed(machine=HARDWARE | {"host": "mine"}),
+        changed(checkpoints={"fast": TIMES | {"speed": 2.0}}),
+        changed(checkpoints={}),
+        changed(checkpoints={"../fast": TIMES}),
+        changed(commit="main"),
+        changed(new_tokens=20),
+        changed(checkpoints={"fast": TIMES | {"speedup": 2.8}}),
+        changed(checkpoints={"fast": TIMES | {"token_ms": -0.01}}),
+        changed(checkpoints={"fast": TIMES | {"encode_ms": 400.0}}),
+        changed(machine=HARDWARE | {"memory_gb": 0}),
+        *(
+            changed(machine=HARDWARE | {key: text})
+            for key in ("cpu", "operating_system", "python")
+            for text in ("/home/me/x", "~/x", "C:\\me", "me@host:/x", "| a | b |", "a\nb", "")
+        ),
+        changed(machine=HARDWARE | {"operating_system": "Linux 6.8.0-of-me"}),
+        changed(machine=HARDWARE | {"libraries": {"torch": "2.13 @ file:///home/me"}}),
+    ],
+)
+def test_what_is_unknown_implausible_or_tells_of_a_user_is_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    Machine.model_validate(RECORD)
+    with pytest.raises(ValidationError):
+        Machine.model_validate(content)
+    (tmp_path / file_name(Machine.model_validate(RECORD))).write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"is not a machine's figures \(.*: correct it") as error:
+        read_machines(tmp_path)
+    assert len(str(error.value)) <= 500
+
+
+numbers = st.floats(-1, 10) | st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 1e300])
+
+
+@given(numbers, numbers, numbers, numbers | st.none())
+def test_figures_are_positive_and_within_their_intervals(
+    low: float, middle: float, high: float, memory: float | None
+) -> None:
+    given = {"speedup": middle, "speedup_ci_low": low, "speedup_ci_high": high, "peak_memory_mb": memory}
+    valid = 0 < low <= middle <= high < 1e7 and (memory is None or 0 < memory < 1e7)
+    try:
+        Figures.model_validate(given)
+    except ValidationError:
+        assert not valid
+    else:
+        assert valid
+
+
+def test_a_file_under_another_machines_name_is_refused(tmp_path: Path) -> None:
+    own = file_name(Machine.model_validate(RECORD))
+    assert own.startswith("intel-r-xeon-r-cpu-e5-2673-v4-2-30ghz-6-79-1-")
+    same = HARDWARE | {"libraries": {"torch": "3"}, "python": "3.13.0"}
+    assert (
+        file_name(Machine.model_validate(changed(machine=same))) == own
+    )  # newer versions take the place of older ones
+    other = changed(machine=HARDWARE | {"instruction_sets": ["avx2"]})
+    (tmp_path / own).write_text(json.dumps(other))
+    with pytest.raises(InputError, match=f"rename it to {file_name(Machine.model_validate(other))}"):
+        read_machines(tmp_path)
+
+
+def test_the_table_has_a_column_per_checkpoint_and_a_dash_for_what_was_not_timed() -> None:
+    faster = {"speedup": 3.0, "speedup_ci_low": 2.9, "speedup_ci_high": 3.1}
+    machine = Machine.model_validate(changed(checkpoints={"a": faster}))
+    headings, _, *rows = table({"x.json": machine, "y.json": Machine.model_validate(RECORD)}).splitlines()
+    assert headings.endswith("| threads | baseline | fast | a | code |")
+    assert rows[0] == (
+        "| [Intel(R) Xeon(R) CPU E5-2673 v4 @ 2.30GHz 6/79/1](reports/machines/x.json) | avx2, avx512_vnni | 2 "
+        "| – | – | **3.00** (2.90–3.10) | 0123456, 2026-11-25 |"
+    )
+    assert "| **1.00** (0.90–1.10), 0.40 s | **2.50** (2.25–2.75), 0.40 s | – |" in rows[1]
+
+
+# What is recorded
+
+
+def copying(name: str) -> dict[str, Any]:
+    """A stage that, in DVC's eyes, times a checkpoint, and in truth copies figures."""
+    return {
+        "cmd": f"mkdir -p reports/benchmark && cp figures.json reports/benchmark/{name}.json",
+        "deps": ["figures.json", "models/baseline", "reports/host.json"],
+        "params": ["model"],
+        "outs": [{f"reports/benchmark/{name}.json": {"cache": False}}],
+    }
+
+
+BENCHMARKS = {
+    "benchmark_baseline": copying("baseline"),
+    "benchmark": {"foreach": ["quantized"], "do": copying("${item}")},
+}
+
+
+def write_baseline(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    origin = {"untrained": "blip-base", "seed": 0}
+    seal(folder, Manifest(origin=origin, recipe={}, passes={}, libraries={}, validated_on=[]))
+
+
+def write_project(folder: Path) -> None:
+    """A project whose baseline and host are in place, and whose benchmarks copy figures."""
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    variants = {"quantized": params["variants"]["quantized"]}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params | {"variants": variants}))
+    (folder / "stages").mkdir(parents=True)
+    (folder / "stages/code.py").touch()
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": BENCHMARKS}))
+    (folder / ".gitignore").write_text("/models\n")
+    (folder / "README.md").write_text(
+        "# Mine\n\n<!-- machines: made by `make machine` -->\n\nold\n\n<!-- end of machines -->\nrest\n"
+    )
+    write_metrics(TIMES | {"pairs": 10}, folder / "figures.json")
+    write_metrics(describe_machine(), folder / "reports/host.json")
+    write_baseline(folder / "models/baseline")
+
+
+@pytest.fixture(scope="module")
+def timed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project as `dvc exp run -S model=blip-base-untrained` leaves it. Not to be changed."""
+    folder = tmp_path_factory.mktemp("timed")
+    write_project(folder)
+    shell(folder, "git", "init", "-q")
+    shell(folder, "dvc", "init", "-q")
+    commit(folder)
+    params = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(params.replace("model: demo", "model: blip-base-untrained"))
+    shell(folder, "dvc", "repro", "-q")
+    return folder
+
+
+def test_a_machine_is_recorded_and_the_table_made(timed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    main(timed)
+    ((name, machine),) = read_machines(MACHINES).items()
+    assert machine.commit == shell(timed, "git", "rev-parse", "HEAD").strip()
+    assert machine.checkpoints.keys() == {"baseline", "quantized"}
+    assert machine.checkpoints["quantized"] == Figures.model_validate(TIMES)
+    page = Path("README.md").read_text()
+    assert (
+        page.startswith("# Mine\n\n<!--")
+        and page.endswith("|\n\n<!-- end of machines -->\nrest\n")
+        and "old" not in page
+    )
+    assert page.count(f"(reports/machines/{name})") == 1 and "**2.50** (2.25–2.75), 0.40 s" in page
+    main(None)
+    assert Path("README.md").read_text() == page
+    assert not [path for path in tmp_path.rglob("*.unfinished")]
+
+
+def change_times(project: Path) -> None:
+    write_metrics(TIMES | {"speedup": 2.7}, project / "reports/benchmark/quantized.json")
+
+
+def change_host(project: Path) -> None:
+    path = project / "reports/host.json"
+    write_metrics(read_metrics(path) | {"cpu": "Another CPU"}, path)
+
+
+def rerun(project: Path) -> None:
+    shell(project, "dvc", "repro", "-q")
+
+
+def change_code(project: Path) -> None:
+    (project / "stages/code.py").write_text("faster")
+
+
+def change_settings(project: Path) -> None:
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    (project / "params.yaml").write_text(yaml.safe_dump(params | {"evaluation": {"bootstrap_samples": 123}}))
+
+
+def change_model(project: Path) -> None:
+    path = project / "models/baseline/checkpoint.json"
+    path.write_text(path.read_text().replace('"untrained": "blip-base"', '"folder": "data/demo"'))
+
+
+def on_another_machine(project: Path) -> None:
+    change_host(project)
+    rerun(project)
+
+
+def of_another_model(project: Path) -> None:
+    change_model(project)
+    rerun(project)
+
+
+def as_nothing(project: Path) -> None:
+    shutil.rmtree(project / ".dvc")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (change_times, "do not belong together, as benchmark@quantized would have to run again"),
+        (change_host, "do not belong together, as benchmark"),
+        (change_model, "do not belong together, as benchmark"),
+        (on_another_machine, "another machine or other versions, for cpu was Another CPU and is"),
+        (of_another_model, "of another model than blip-base-untrained"),
+        (change_code, "holds changes that its commit"),
+        (change_settings, "holds changes that its commit"),
+        (as_nothing, "DVC can't tell the state"),
+    ],
+)
+def test_another_machines_or_models_figures_are_never_recorded(
+    timed: Path, tmp_path: Path, spoil: Callable[[Path], None], message: str
+) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(timed, project)
+    spoil(project)
+    with pytest.raises(InputError, match=message):
+        gather(project)
+
+
+def test_without_the_marks_nothing_is_written(timed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("# Mine\n")
+    with pytest.raises(InputError, match="lacks the marks"):
+        main(timed)
+    assert not MACHINES.exists()
+    assert (tmp_path / "README.md").read_text() == "# Mine\n"
+
+
+def test_one_command_adds_this_machine_and_leaves_all_else_as_it_was(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project", variants=("quantized",))
+    change(project, {"benchmark.new_tokens": 10})
+    write_baseline(project / "untrained")
+    write_metrics(TIMES, project / "figures.json")
+    download = {"cmd": "mkdir -p models && cp -r untrained models/baseline", "outs": ["models/baseline"]}
+    host = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]["host"]
+    stages = {"download": download, "host": host, **BENCHMARKS}
+    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    write_baseline(project / "models/baseline")  # the user's own, which stays
+    commit(project)
+    params = (project / "params.yaml").read_bytes()
+    shell(project, "make", "--old-file=.venv/ready", "ACTIVATE=", "machine")
+    (name,) = read_machines(project / MACHINES)
+    assert shell(project, "git", "status", "--porcelain", "--untracked-files=all").splitlines() == [
+        " M README.md",
+        f"?? reports/machines/{name}",
+    ]
+    assert f"(reports/machines/{name})" in (project / "README.md").read_text(encoding="utf-8")
+    assert (project / "params.yaml").read_bytes() == params
+    assert not list((project / ".dvc/tmp").glob("machine*"))
