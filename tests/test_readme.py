@@ -32,7 +32,7 @@ def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder
         {
             "models.mine.dataset.evaluation": 3,
             "models.mine.dataset.calibration": 2,
-            "models.mine.sessions": 2,
+            "models.mine.benchmark_seconds": 0,
         },
     )
     (commands,) = code_blocks("Add a variant, a model, pictures", "sh")
