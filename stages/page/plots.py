@@ -20,17 +20,16 @@ def speed_rows(metrics: Metrics, machine: str) -> Rows:
     """
     rows = []
     for name, figures in metrics.items():
-        score = "cider" if "cider" in figures["quality"] else "same_caption"
-        same = {"same_caption": 1.0} if name == BASELINE.name else {}  # by definition
-        row = {"checkpoint": name, "machine": machine}
-        for column, own, key in (
-            ("speedup", figures["benchmark"], "speedup"),
-            ("quality", same | figures["quality"], score),
-        ):
-            ends = {"": "", "_ci_low": "_low", "_ci_high": "_high"}
-            row |= {f"{column}{end}": own[f"{key}{bound}"] for bound, end in ends.items() if f"{key}{bound}" in own}
-        rows.append(row)
+        quality = {"same_caption": 1.0, **figures["quality"]}  # the baseline's own is the same by definition
+        score = "cider" if "cider" in quality else "same_caption"
+        bounds = _bounds(figures["benchmark"], "speedup", "speedup") | _bounds(quality, score, "quality")
+        rows.append({"checkpoint": name, "machine": machine} | bounds)
     return rows
+
+
+def _bounds(figures: dict[str, Any], key: str, column: str) -> dict[str, Any]:
+    ends = {"": "", "_ci_low": "_low", "_ci_high": "_high"}
+    return {f"{column}{end}": figures[f"{key}{bound}"] for bound, end in ends.items() if f"{key}{bound}" in figures}
 
 
 def part_rows(metrics: Metrics, machine: str) -> Rows:
