@@ -20,18 +20,18 @@ from stages.pictures.examples import EVALUATION, read_examples
 EXAMPLES = 4
 # What Markdown takes for markup within a line; of underscores, those that are not inside a word.
 MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
-# What a person decides by: its name for `dvc metrics`, and where it comes from.
+# What a person decides by: its name for `dvc metrics`, where it comes from, and the digits that are no mere noise.
 DECIDING = {
-    "speedup": ("benchmark", "speedup"),
-    "latency_ms": ("benchmark", "latency_ms"),
-    "token_ms": ("benchmark", "token_ms"),
-    "start_s": ("benchmark", "load_s"),
-    "memory_mb": ("benchmark", "peak_memory_mb"),
-    "checkpoint_mb": ("benchmark", "checkpoint_mb"),
-    "cider": ("quality", "cider"),
-    "cider_change": ("quality", "cider_change"),
-    "same_caption": ("quality", "same_caption"),
-    "kl": ("quality", "kl"),
+    "speedup": ("benchmark", "speedup", 2),
+    "latency_ms": ("benchmark", "latency_ms", 1),
+    "token_ms": ("benchmark", "token_ms", 2),
+    "start_s": ("benchmark", "load_s", 1),
+    "memory_mb": ("benchmark", "peak_memory_mb", 0),
+    "checkpoint_mb": ("benchmark", "checkpoint_mb", 1),
+    "cider": ("quality", "cider", 3),
+    "cider_change": ("quality", "cider_change", 3),
+    "same_caption": ("quality", "same_caption", 3),
+    "kl": ("quality", "kl", 4),
 }
 
 
@@ -56,7 +56,11 @@ def write_views(metrics: Metrics, machine: dict[str, Any], output: Path) -> None
     """Writes what DVC shows: metrics/<checkpoint>.json, and the rows of its plots below plots/."""
     name = name_machine(machine)
     for checkpoint, figures in metrics.items():
-        deciding = {short: figures[part][key] for short, (part, key) in DECIDING.items() if key in figures[part]}
+        deciding = {
+            short: round(figures[part][key], digits)
+            for short, (part, key, digits) in DECIDING.items()
+            if key in figures[part]
+        }
         # Times of two machines are no difference between two revisions: with this, `dvc metrics diff` says so.
         write_metrics(deciding | {"machine": name}, output / "metrics" / f"{checkpoint}.json")
     write_metrics(speed_rows(metrics, name), output / "plots" / "speed.json")
