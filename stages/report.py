@@ -31,7 +31,7 @@ DECIDING = {
     "cider": ("quality", "cider", 3),
     "cider_change": ("quality", "cider_change", 3),
     "same_caption": ("quality", "same_caption", 3),
-    "kl": ("quality", "kl", 4),
+    "kl": ("quality", "kl", 5),
 }
 
 
