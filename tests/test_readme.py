@@ -40,9 +40,11 @@ def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder
         shell(project, "bash", "-c", command)
     assert (project / "reports/quality/pruned_quantized.json").is_file()
     *_, experiments = code_blocks("What DVC shows", "sh")[0].splitlines()
+    experiments, _, aligned = experiments.rpartition(" | ")
+    assert aligned.startswith("column ")  # which not every machine has
     heading, *rows = shell(project, "bash", "-c", experiments).splitlines()
-    assert heading.split() == ["Experiment", "rev", "baseline", "pruned_quantized"]
-    assert len(rows) >= 2 and max(map(len, rows)) <= 120
+    assert heading.split(",") == ["Experiment", "rev", "baseline", "pruned_quantized"]
+    assert len(rows) >= 2
     commit(project)
 
     # Apart from the workspace, all inputs are there: nothing is missing, nothing has changed, only a setting has.
