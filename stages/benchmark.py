@@ -5,7 +5,6 @@
 
 import itertools
 import json
-import math
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,14 +20,13 @@ from stages.captioner.command_line import run
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics
 from stages.measure.roofline import Peaks, Precision, arithmetic, shortest_seconds
-from stages.measure.statistics import Estimate, Line, estimate_over_sessions, fit_line
+from stages.measure.statistics import Estimate, estimate_over_sessions, fit_line, typical
 from stages.measure.timing import Answer, Request, Worker, caption_request, parts_request, started, take_turns
 from stages.params import Benchmark, Model, read_params
 from stages.pictures.examples import EVALUATION, read_examples
 
 # Student's t is wide for two sessions, and little narrower for each one beyond three.
 LEAST_SESSIONS = 3
-HIDDEN = Line(math.nan, math.nan)
 LENGTHS = 4  # how many numbers of tokens the line for the time per token goes through
 Pair = tuple[Answer, Answer]
 Row = tuple[str, int | None, float, float]
@@ -116,9 +114,9 @@ def _time_start(checkpoint: Path, threads: int, request: Request, stack: ExitSta
 def summarize(samples: pd.DataFrame, throughput_batch: int, speedup_within: float) -> dict[str, float | int | str]:
     """The figures of a table that `benchmark` made: those of each session, over sessions, with 95 % intervals.
 
-    A session's figure is the median of its pairs, and its speed-up that of their ratios; for `prefill` (the first
-    token) and `token` (each further one), it is that of a line through decoding's times. An interval is absent for
-    what one session timed, and a figure is where noise hides it in one of its sessions.
+    A session's figure is what is typical of its pairs, and its speed-up what is typical of their ratios; for `prefill`
+    (the first token) and `token` (each further one), it is that of a line through decoding's times. An interval is
+    absent for what one session timed, and a figure is where noise hides it in one of its sessions.
     """
     speedup, captions = _speedup(samples), samples[samples["measurement"] == "caption"]
     figures: dict[str, float | int | str] = {
@@ -129,14 +127,14 @@ def summarize(samples: pd.DataFrame, throughput_batch: int, speedup_within: floa
         **speedup.entries("speedup", 3),
         "latency_p90_ms": round(float(captions["checkpoint"].quantile(0.9)) * 1e3, 3),
     }
-    latencies = _medians(samples, "caption")
+    latencies = _sessions(samples, "caption")
     figures |= _entries("latency_ms", latencies["checkpoint"] * 1e3)
     figures["baseline_latency_ms"] = _entries("latency", latencies["baseline"] * 1e3)["latency"]
-    parts = {part: _medians(samples, part) for part in ("preprocess", "encode")} | _fits(samples)
+    parts = {part: _sessions(samples, part) for part in ("preprocess", "encode")} | _fits(samples)
     for part, sessions in parts.items():
         figures |= _entries(f"{part}_ms", sessions["checkpoint"] * 1e3)
         figures |= _entries(f"{part}_speedup", sessions["speedup"])
-    batches, starts, memory = (_medians(samples, name) for name in ("batch", "start", "memory"))
+    batches, starts, memory = (_sessions(samples, name) for name in ("batch", "start", "memory"))
     figures |= _entries("throughput_images_per_s", throughput_batch / batches["checkpoint"])
     figures |= _entries("throughput_speedup", batches["speedup"])
     figures |= _entries("load_s", starts["checkpoint"], 2) | _entries("load_speedup", starts["speedup"], 2)
@@ -146,18 +144,18 @@ def summarize(samples: pd.DataFrame, throughput_batch: int, speedup_within: floa
     return figures
 
 
-def _medians(samples: pd.DataFrame, measurement: str) -> pd.DataFrame:
-    """One row per session with the medians baseline, checkpoint and, of the pairs' ratios, speedup."""
+def _sessions(samples: pd.DataFrame, measurement: str) -> pd.DataFrame:
+    """One row per session with what is typical: baseline, checkpoint and, of the pairs' ratios, speedup."""
     rows = samples[samples["measurement"] == measurement]
     rows = rows.assign(speedup=rows["baseline"] / rows["checkpoint"])
-    return rows.groupby("session")[["baseline", "checkpoint", "speedup"]].median()
+    return rows.groupby("session")[["baseline", "checkpoint", "speedup"]].agg(typical)
 
 
 def _fits(samples: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The same for `prefill` and `token`, from the lines through each session's times; NaN where there is none."""
     rows = samples[samples["measurement"] == "decode"]
     lines = {
-        side: [fit_line(list(own["tokens"]), list(own[side])) or HIDDEN for _, own in rows.groupby("session")]
+        side: [fit_line(list(own["tokens"]), list(own[side])) for _, own in rows.groupby("session")]
         for side in ("baseline", "checkpoint")
     }
     figures = {}
@@ -168,7 +166,7 @@ def _fits(samples: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _speedup(samples: pd.DataFrame) -> Estimate:
-    return estimate_over_sessions(list(_medians(samples, "caption")["speedup"]))
+    return estimate_over_sessions(list(_sessions(samples, "caption")["speedup"]))
 
 
 def _entries(name: str, sessions: pd.Series, digits: int = 3) -> dict[str, float]:
@@ -184,7 +182,7 @@ def compare_with_roofline(
 ) -> dict[str, float]:
     """The least time that the machine's peaks allow for so many tokens, and its share of the measured time.
 
-    The share is absent where the time per token is, and where it would be above 1: then the machine was slower while
+    The share is absent where a part's time is, and where it would be above 1: then the machine was slower while
     its peaks were taken.
     """
     manifest = read_manifest(checkpoint)
@@ -193,7 +191,7 @@ def compare_with_roofline(
     half = linear == "int8" and manifest.runtime == "openvino" and "bfloat16" in peaks.gops
     shortest = shortest_seconds(work, peaks, new_tokens, linear, "bfloat16" if half else "float32") * 1e3
     compared = {"roofline_ms": round(shortest, 3)}
-    if "token_ms" not in figures:
+    if not {"prefill_ms", "token_ms"} <= figures.keys():
         return compared
     encode, prefill, token = (float(figures[f"{part}_ms"]) for part in ("encode", "prefill", "token"))
     share = round(shortest / (encode + prefill + (new_tokens - 1) * token), 3)

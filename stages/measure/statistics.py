@@ -1,12 +1,13 @@
 """Confidence intervals: of scores by SciPy's bootstrap (B. Efron, R. Tibshirani: An Introduction to the Bootstrap,
 1993), of times by Student's t over sessions; and lines through times."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
-from scipy.stats import bootstrap, theilslopes
+from scipy.stats import bootstrap, quantile_test, theilslopes, trim_mean
 
 SEED = 0
 # Sessions end once their interval is narrow, which is likeliest when it is so by chance: then fewer such intervals hold
@@ -71,23 +72,31 @@ def estimate_over_images(images: int, statistic: Callable[[np.ndarray], np.ndarr
     return Estimate(float(statistic(indices)), *result.confidence_interval)
 
 
+def typical(samples: Sequence[float]) -> float:
+    """The geometric mean of positive samples without the fifth at either end: less noisy than their median, and as
+    little moved by a slow moment."""
+    return float(np.exp(trim_mean(np.log(samples), 0.2)))
+
+
 class Line(NamedTuple):
-    """Seconds for the first token, and for each further one."""
+    """Seconds for the first token, and for each further one; NaN where noise hides it."""
 
     first: float
     further: float
 
 
-def fit_line(tokens: Sequence[int], seconds: Sequence[float]) -> Line | None:
+def fit_line(tokens: Sequence[int], seconds: Sequence[float]) -> Line:
     """A robust line through the seconds that captions of so many tokens took.
 
-    None where noise hides either figure: where the slope's 95 % interval, or the first token under any slope in it,
-    reaches zero. Source: P. K. Sen: Estimates of the Regression Coefficient Based on Kendall's Tau, JASA 1968.
+    Noise hides the slope where its 95 % interval reaches zero, and with it the first token, which is also hidden where
+    the interval of what remains of the seconds without further tokens does.
+    Source: P. K. Sen: Estimates of the Regression Coefficient Based on Kendall's Tau, JASA 1968.
     """
     if len(set(tokens)) < 2:
-        return None
-    slope, _, low, high = theilslopes(seconds, tokens)
-    middle, beyond_first = np.median(seconds), np.median(tokens) - 1
-    if low > 0 and middle > high * beyond_first:
-        return Line(float(middle - slope * beyond_first), float(slope))
-    return None  # also where there is no interval
+        return Line(math.nan, math.nan)
+    slope, _, low, _ = theilslopes(seconds, tokens)
+    if not low > 0:  # also where there is no interval
+        return Line(math.nan, math.nan)
+    firsts = np.asarray(seconds) - slope * (np.asarray(tokens) - 1)
+    least = quantile_test(firsts, alternative="greater").confidence_interval(0.95).low
+    return Line(float(np.median(firsts)) if least > 0 else math.nan, float(slope))

@@ -9,6 +9,7 @@ from stages.measure.statistics import (
     estimate_over_images,
     estimate_over_sessions,
     fit_line,
+    typical,
 )
 
 samples = st.lists(st.floats(0.1, 100), min_size=4, max_size=30)
@@ -53,17 +54,17 @@ def test_equal_sessions_leave_no_doubt() -> None:
 
 
 # The spread of sessions against the width at which timing ends: from one that three sessions reach to one that none do.
-@pytest.mark.parametrize("spread", [0.005, 0.01, 0.02, 0.03, 0.05, 0.1])
-@pytest.mark.parametrize("most", [3, 5, 8])
+@pytest.mark.parametrize("spread", [0.005, 0.03, 0.06])
+@pytest.mark.parametrize("most", [3, 8])
 def test_intervals_at_which_timing_ends_hold_the_truth_93_to_97_times_in_100(spread: float, most: int) -> None:
     """Sessions of one luck each, pairs with noise of their own, and a drift of the machine that hits both halves."""
-    runs, pairs, truth, within = 3000, 11, 2.5, 0.05
+    runs, pairs, truth, within = 1500, 11, 2.5, 0.05
     dice = np.random.default_rng(0)
     drift = np.cumsum(dice.normal(0, 0.1, (runs, most, pairs)), axis=-1)
     noise = dice.normal(0, 0.04, (2, runs, most, pairs))
     luck = dice.normal(0, spread / np.sqrt(2), (2, runs, most, 1))
     baseline, checkpoint = np.exp(np.log([truth, 1])[:, None, None, None] + luck + noise + drift)
-    figures = np.median(baseline / checkpoint, axis=-1)
+    figures = np.apply_along_axis(typical, -1, baseline / checkpoint)
     hits = 0
     for run in figures:
         for sessions in range(3, most + 1):
@@ -74,9 +75,18 @@ def test_intervals_at_which_timing_ends_hold_the_truth_93_to_97_times_in_100(spr
     assert 0.93 - 0.01 <= hits / runs <= 0.97 + 0.01  # with what chance does in so few runs
 
 
+@given(st.lists(positive, min_size=1, max_size=30))
+def test_what_is_typical_lies_among_the_samples(values: list[float]) -> None:
+    assert min(values) * 0.999 <= typical(values) <= max(values) * 1.001
+    assert typical([1 / value for value in values]) == pytest.approx(1 / typical(values))
+
+
+def test_slow_moments_hardly_move_what_is_typical() -> None:
+    assert typical([1.0] * 8 + [50.0, 70.0]) == 1
+
+
 def test_a_line_gives_back_what_made_it() -> None:
-    line = fit_line([1, 7, 14, 20], [0.01 + 0.002 * (tokens - 1) for tokens in (1, 7, 14, 20)])
-    assert line is not None
+    line = fit_line([1, 7, 14, 20] * 2, [0.01 + 0.002 * (tokens - 1) for tokens in (1, 7, 14, 20)] * 2)
     assert line == pytest.approx((0.01, 0.002))
 
 
@@ -84,24 +94,31 @@ def test_one_slow_moment_does_not_turn_a_line() -> None:
     tokens = [1, 7, 14, 20] * 3
     seconds = [0.01 + 0.002 * (each - 1) for each in tokens]
     seconds[0] += 0.5
-    line = fit_line(tokens, seconds)
-    assert line is not None
-    assert line.further == pytest.approx(0.002, rel=0.1)
+    assert fit_line(tokens, seconds) == pytest.approx((0.01, 0.002), rel=0.1)
+
+
+def test_times_of_a_noisy_machine_give_a_line() -> None:
+    tokens = [1, 7, 14, 20] * 2
+    seconds = [0.0117, 0.0520, 0.0929, 0.1290, 0.0149, 0.0567, 0.1193, 0.1498]  # the demo's baseline on a Zen 3
+    assert fit_line(tokens, seconds) == pytest.approx((0.013, 0.0066), rel=0.15)
 
 
 def test_where_noise_hides_a_line_there_is_none() -> None:
     dice = np.random.default_rng(0)
-    assert fit_line([1, 1, 1], [0.1, 0.2, 0.3]) is None
-    assert fit_line([1, 2, 3, 4], [0.4, 0.3, 0.2, 0.1]) is None  # longer captions took less
+    assert np.isnan(fit_line([1, 1, 1], [0.1, 0.2, 0.3])).all()
+    assert np.isnan(fit_line([1, 2, 3, 4], [0.4, 0.3, 0.2, 0.1])).all()  # longer captions took less
     tokens = [1, 7, 14, 20] * 2
-    found = [fit_line(tokens, list(dice.uniform(1, 2, len(tokens)))) for _ in range(200)]  # whatever their length
-    assert found.count(None) >= 190
+    lines = [fit_line(tokens, list(dice.uniform(1, 2, len(tokens)))) for _ in range(200)]  # whatever their length
+    assert sum(np.isnan(line.further) for line in lines) >= 190
+    nothing = [fit_line(tokens, list(0.002 * np.subtract(tokens, 1) + dice.normal(0, 0.001, 8))) for _ in range(200)]
+    assert sum(np.isnan(line.first) for line in nothing) >= 180  # there was no first token to find
+    assert sum(np.isnan(line.further) for line in nothing) == 0
 
 
 @given(st.lists(st.tuples(st.integers(1, 20), positive), min_size=1, max_size=12))
 def test_no_line_is_negative(points: list[tuple[int, float]]) -> None:
     line = fit_line([tokens for tokens, _ in points], [seconds for _, seconds in points])
-    assert line is None or min(line) > 0
+    assert all(np.isnan(figure) or figure > 0 for figure in line)
 
 
 def test_a_figure_over_images_is_resampled_by_image() -> None:
