@@ -70,6 +70,7 @@ def made_up(names: Iterable[str]) -> Metrics:
     quality = {
         f"{name}{end}": 0.5 for name in ("same_caption", "same_next_token", "kl") for end in ("", "_ci_low", "_ci_high")
     }
+    quality["worst_int8_layer_db"] = 35.0
     return {
         name: {"benchmark": {**times}, "quality": {"images": 2, **alone, **({} if name == "baseline" else quality)}}
         for name in names
@@ -204,6 +205,15 @@ def test_captions_and_references_come_out_as_text(tmp_path: Path, caption: str, 
     assert f"# model {text}: how fast" in page
     assert f"| baseline | {text} |" in page
     assert f"| a reference | {text} |" in page
+
+
+def test_a_layer_that_int8_spoils_is_a_warning_whatever_the_sample_says(tmp_path: Path) -> None:
+    make_dataset(Noise(kind="noise", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
+    own = {"baseline": ["a dog", "a cat"], "quantized": ["a dog", "a cat"]}
+    assert "Warning" not in write_a_report(tmp_path, "mine", own)
+    metrics = made_up(own)
+    metrics["quantized"]["quality"]["worst_int8_layer_db"] = 7.5
+    assert "**Warning: quantized's captions will suffer" in write_a_report(tmp_path, "mine", own, metrics)
 
 
 @settings(deadline=None)
