@@ -20,7 +20,7 @@ from stages.captioner.command_line import run
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics
 from stages.measure.roofline import Peaks, Precision, arithmetic, shortest_seconds
-from stages.measure.statistics import Estimate, estimate_over_sessions, fit_line, typical
+from stages.measure.statistics import Estimate, estimate_over_sessions, fit_slope, typical
 from stages.measure.timing import Answer, Request, Worker, caption_request, parts_request, started, take_turns
 from stages.params import Benchmark, Model, read_params
 from stages.pictures.examples import EVALUATION, read_examples
@@ -114,9 +114,9 @@ def _time_start(checkpoint: Path, threads: int, request: Request, stack: ExitSta
 def summarize(samples: pd.DataFrame, throughput_batch: int, speedup_within: float) -> dict[str, float | int | str]:
     """The figures of a table that `benchmark` made: those of each session, over sessions, with 95 % intervals.
 
-    A session's figure is what is typical of its pairs, and its speed-up what is typical of their ratios; for `prefill`
-    (the first token) and `token` (each further one), it is that of a line through decoding's times. An interval is
-    absent for what one session timed, and a figure is where noise hides it in one of its sessions.
+    A session's figure is what is typical of its pairs, and its speed-up what is typical of their ratios. `prefill` is
+    decoding one token; `token`, each further one, is the slope of decoding's times over its lengths, and absent where
+    noise hides that in a session. An interval is absent for what one session timed.
     """
     speedup, captions = _speedup(samples), samples[samples["measurement"] == "caption"]
     figures: dict[str, float | int | str] = {
@@ -130,7 +130,8 @@ def summarize(samples: pd.DataFrame, throughput_batch: int, speedup_within: floa
     latencies = _sessions(samples, "caption")
     figures |= _entries("latency_ms", latencies["checkpoint"] * 1e3)
     figures["baseline_latency_ms"] = _entries("latency", latencies["baseline"] * 1e3)["latency"]
-    parts = {part: _sessions(samples, part) for part in ("preprocess", "encode")} | _fits(samples)
+    parts = {part: _sessions(samples, part) for part in ("preprocess", "encode")}
+    parts |= {"prefill": _sessions(samples[samples["tokens"] == 1], "decode"), "token": _slopes(samples)}
     for part, sessions in parts.items():
         figures |= _entries(f"{part}_ms", sessions["checkpoint"] * 1e3)
         figures |= _entries(f"{part}_speedup", sessions["speedup"])
@@ -151,18 +152,15 @@ def _sessions(samples: pd.DataFrame, measurement: str) -> pd.DataFrame:
     return rows.groupby("session")[["baseline", "checkpoint", "speedup"]].agg(typical)
 
 
-def _fits(samples: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The same for `prefill` and `token`, from the lines through each session's times; NaN where there is none."""
+def _slopes(samples: pd.DataFrame) -> pd.DataFrame:
+    """The same for each further token, by the slopes of each session's decoding; NaN where noise hides one."""
     rows = samples[samples["measurement"] == "decode"]
-    lines = {
-        side: [fit_line(list(own["tokens"]), list(own[side])) for _, own in rows.groupby("session")]
+    slopes = {
+        side: [fit_slope(list(own["tokens"]), list(own[side])) for _, own in rows.groupby("session")]
         for side in ("baseline", "checkpoint")
     }
-    figures = {}
-    for part, index in (("prefill", 0), ("token", 1)):
-        sessions = pd.DataFrame({side: [line[index] for line in fitted] for side, fitted in lines.items()})
-        figures[part] = sessions.assign(speedup=sessions["baseline"] / sessions["checkpoint"])
-    return figures
+    sessions = pd.DataFrame(slopes)
+    return sessions.assign(speedup=sessions["baseline"] / sessions["checkpoint"])
 
 
 def _speedup(samples: pd.DataFrame) -> Estimate:
@@ -182,7 +180,7 @@ def compare_with_roofline(
 ) -> dict[str, float]:
     """The least time that the machine's peaks allow for so many tokens, and its share of the measured time.
 
-    The share is absent where a part's time is, and where it would be above 1: then the machine was slower while
+    The share is absent where the time per token is, and where it would be above 1: then the machine was slower while
     its peaks were taken.
     """
     manifest = read_manifest(checkpoint)
@@ -191,7 +189,7 @@ def compare_with_roofline(
     half = linear == "int8" and manifest.runtime == "openvino" and "bfloat16" in peaks.gops
     shortest = shortest_seconds(work, peaks, new_tokens, linear, "bfloat16" if half else "float32") * 1e3
     compared = {"roofline_ms": round(shortest, 3)}
-    if not {"prefill_ms", "token_ms"} <= figures.keys():
+    if "token_ms" not in figures:
         return compared
     encode, prefill, token = (float(figures[f"{part}_ms"]) for part in ("encode", "prefill", "token"))
     share = round(shortest / (encode + prefill + (new_tokens - 1) * token), 3)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
-from scipy.stats import bootstrap, quantile_test, theilslopes, trim_mean
+from scipy.stats import bootstrap, theilslopes, trim_mean
 
 SEED = 0
 # Sessions end once their interval is narrow, which is likeliest when it is so by chance: then fewer such intervals hold
@@ -78,25 +78,13 @@ def typical(samples: Sequence[float]) -> float:
     return float(np.exp(trim_mean(np.log(samples), 0.2)))
 
 
-class Line(NamedTuple):
-    """Seconds for the first token, and for each further one; NaN where noise hides it."""
+def fit_slope(tokens: Sequence[int], seconds: Sequence[float]) -> float:
+    """Seconds for each further token: the slope of a robust line through what captions of so many tokens took.
 
-    first: float
-    further: float
-
-
-def fit_line(tokens: Sequence[int], seconds: Sequence[float]) -> Line:
-    """A robust line through the seconds that captions of so many tokens took.
-
-    Noise hides the slope where its 95 % interval reaches zero, and with it the first token, which is also hidden where
-    the interval of what remains of the seconds without further tokens does.
+    NaN where noise hides it, that is, where its 95 % interval reaches zero.
     Source: P. K. Sen: Estimates of the Regression Coefficient Based on Kendall's Tau, JASA 1968.
     """
     if len(set(tokens)) < 2:
-        return Line(math.nan, math.nan)
+        return math.nan
     slope, _, low, _ = theilslopes(seconds, tokens)
-    if not low > 0:  # also where there is no interval
-        return Line(math.nan, math.nan)
-    firsts = np.asarray(seconds) - slope * (np.asarray(tokens) - 1)
-    least = quantile_test(firsts, alternative="greater").confidence_interval(0.95).low
-    return Line(float(np.median(firsts)) if least > 0 else math.nan, float(slope))
+    return float(slope) if low > 0 else math.nan
