@@ -3,12 +3,14 @@
 `benchmark_baseline` times the baseline against itself: what it finds is noise, and its interval must contain 1.
 """
 
+import itertools
 import json
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import typer
 from rich.progress import track
@@ -18,64 +20,84 @@ from stages.captioner.command_line import run
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics
 from stages.measure.roofline import Peaks, Precision, arithmetic, shortest_seconds
-from stages.measure.statistics import Estimate, estimate_median
+from stages.measure.statistics import Estimate, estimate_over_sessions, fit_slope, typical
 from stages.measure.timing import Answer, Request, Worker, caption_request, parts_request, started, take_turns
-from stages.params import Benchmark, read_params
+from stages.params import Benchmark, Model, read_params
 from stages.pictures.examples import EVALUATION, read_examples
 
-PARTS = ("preprocess", "encode", "prefill", "token")
+# Student's t is wide for two sessions, and little narrower for each one beyond three.
+LEAST_SESSIONS = 3
+LENGTHS = 4  # how many numbers of tokens the line for the time per token goes through
 Pair = tuple[Answer, Answer]
+Row = tuple[str, int | None, float, float]
 
 
 def benchmark(
-    checkpoint: Path, baseline: Path, images: list[Path], decoding: Decoding, settings: Benchmark, sessions: int
+    checkpoint: Path, baseline: Path, images: list[Path], decoding: Decoding, settings: Benchmark, model: Model
 ) -> pd.DataFrame:
-    """Times a checkpoint and the baseline in turns, in several sessions with fresh processes.
+    """Times a checkpoint and the baseline in turns, in sessions with fresh processes, until the speed-up is known well
+    enough for this model or the time is over.
 
     Two runs of the same program differ a little for as long as they last, by how their memory happens to lie; only
     fresh processes average that out.
 
-    Returns one row per pair with the columns session, measurement, baseline and checkpoint: `start` (process start to
-    first caption), `caption` (one picture), its parts `preprocess`, `encode`, `prefill` and `token`, and `batch`
-    (several pictures at once) in seconds, `memory` (peak at one picture) in bytes.
+    Returns one row per pair with the columns session, measurement, tokens, baseline and checkpoint: `start` (process
+    start to first caption), `caption` (one picture), its parts `preprocess`, `encode` and `decode` (so many new
+    tokens), and `batch` (several pictures at once) in seconds, `memory` (peak at one picture) in bytes.
     """
-    tables = [
-        # Captions are what the comparison is about, so only half of the sessions time more than them.
-        _run_session(number, checkpoint, baseline, images, decoding, settings, captions_only=number >= sessions / 2)
-        for number in track(range(sessions), description=f"timing {checkpoint.name}")
-    ]
-    return pd.concat(tables, ignore_index=True)
+    start = time.perf_counter()
+    tables: list[pd.DataFrame] = []
+    for number in track(itertools.count(), description=f"timing {checkpoint.name}"):
+        tables.append(_run_session(number, checkpoint, baseline, images, decoding, settings))
+        samples = pd.concat(tables, ignore_index=True)
+        if enough(samples, model, time.perf_counter() - start):
+            break
+    return samples
+
+
+def enough(samples: pd.DataFrame, model: Model, seconds: float) -> bool:
+    """Whether the samples, which took so many seconds, tell the speed-up as well as they are to."""
+    if samples["session"].nunique() < LEAST_SESSIONS:
+        return False
+    return seconds >= model.benchmark_seconds or _speedup(samples).width() <= model.speedup_within
 
 
 def _run_session(
-    number: int,
-    checkpoint: Path,
-    baseline: Path,
-    images: list[Path],
-    decoding: Decoding,
-    settings: Benchmark,
-    *,
-    captions_only: bool,
+    number: int, checkpoint: Path, baseline: Path, images: list[Path], decoding: Decoding, settings: Benchmark
 ) -> pd.DataFrame:
+    """Captions come first. Their parts are timed in as many sessions as an interval needs, batches in one."""
     singles = [caption_request([image], decoding) for image in images]
-    parts = [parts_request(image, decoding, settings.new_tokens) for image in images]
+    lengths = token_counts(decoding, settings.new_tokens)
+    parts = [parts_request(image, decoding, lengths) for image in images]
     batch = caption_request([images[index % len(images)] for index in range(settings.throughput_batch)], decoding)
     with ExitStack() as stack:
         turn = 1 if number % 2 == 0 else -1  # who starts first changes from session to session
         opened = [_time_start(path, settings.threads, singles[0], stack) for path in (baseline, checkpoint)[::turn]]
         (first, first_start), (second, second_start) = opened[::turn]
 
-        def timed(requests: list[Request], rounds: int = settings.rounds) -> list[Pair]:
-            return list(take_turns((first, second), requests, rounds, settings.seconds))
+        def timed(requests: list[Request], rounds: int, seconds: float) -> list[Pair]:
+            return list(take_turns((first, second), requests, rounds, seconds))
 
-        rows = [("start", first_start, second_start)]
-        rows += [("caption", a["seconds"], b["seconds"]) for a, b in timed(singles)]
+        rows: list[Row] = [("start", None, first_start, second_start)]
+        rows += [
+            ("caption", None, a["seconds"], b["seconds"]) for a, b in timed(singles, settings.rounds, settings.seconds)
+        ]
         memory = [worker.ask({"do": "memory"})["peak_memory_bytes"] for worker in (first, second)]
-        rows.append(("memory", memory[0], memory[1]))
-        if not captions_only:
-            rows += [(part, a[part], b[part]) for a, b in timed(parts, 1) for part in PARTS]
-            rows += [("batch", a["seconds"], b["seconds"]) for a, b in timed([batch], 1)]
-    return pd.DataFrame(rows, columns=["measurement", "baseline", "checkpoint"]).assign(session=number)
+        rows.append(("memory", None, memory[0], memory[1]))
+        if number < LEAST_SESSIONS:
+            for a, b in timed(parts, 2, settings.seconds / 4):
+                rows += [(part, None, a[part], b[part]) for part in ("preprocess", "encode")]
+                rows += [("decode", *row) for row in zip(lengths, a["decode"], b["decode"], strict=True)]
+        if number == 0:
+            rows += [("batch", None, a["seconds"], b["seconds"]) for a, b in timed([batch], 1, settings.seconds / 4)]
+    table = pd.DataFrame(rows, columns=["measurement", "tokens", "baseline", "checkpoint"])
+    return table.astype({"tokens": "Int64"}).assign(session=number)
+
+
+def token_counts(decoding: Decoding, new_tokens: int) -> list[int]:
+    """The numbers of new tokens to time: from 1 to as many as captions may have, or to twice `new_tokens` if less."""
+    longest = min(decoding.max_new_tokens, 2 * new_tokens)
+    return sorted({round(float(tokens)) for tokens in np.linspace(1, longest, LENGTHS)})
 
 
 def _time_start(checkpoint: Path, threads: int, request: Request, stack: ExitStack) -> tuple[Worker, float]:
@@ -89,56 +111,89 @@ def _time_start(checkpoint: Path, threads: int, request: Request, stack: ExitSta
     return worker, time.perf_counter() - start
 
 
-def summarize(samples: pd.DataFrame, settings: Benchmark) -> dict[str, float | int]:
-    """The figures of a table that `benchmark` made: medians, and speed-ups (medians of the pairs' ratios) with their
-    95 % intervals.
+def summarize(samples: pd.DataFrame, throughput_batch: int, speedup_within: float) -> dict[str, float | int | str]:
+    """The figures of a table that `benchmark` made: those of each session, over sessions, with 95 % intervals.
+
+    A session's figure is what is typical of its pairs, and its speed-up what is typical of their ratios. `prefill` is
+    decoding one token; `token`, each further one, is the slope of decoding's times over its lengths, and absent where
+    noise hides that in a session. An interval is absent for what one session timed.
     """
-    by_measurement = {str(name): rows for name, rows in samples.groupby("measurement", sort=False)}
-    figures: dict[str, float | int] = {"pairs": len(by_measurement["caption"])}
-    for measurement, name in (("caption", "latency"), *((part, part) for part in PARTS)):
-        rows = by_measurement[measurement]
-        own = _median(rows["checkpoint"] * 1e3, rows, settings)
-        figures |= own.entries(f"{name}_ms", 3)
-        figures |= _speedup(rows, settings).entries("speedup" if name == "latency" else f"{name}_speedup", 3)
-    latencies = by_measurement["caption"]
-    figures["latency_p90_ms"] = round(float(latencies["checkpoint"].quantile(0.9)) * 1e3, 3)
-    figures["baseline_latency_ms"] = round(float(latencies["baseline"].median()) * 1e3, 3)
-    batch = by_measurement["batch"]
-    rates = _median(settings.throughput_batch / batch["checkpoint"], batch, settings)
-    figures |= rates.entries("throughput_images_per_s", 3)
-    figures |= _speedup(batch, settings).entries("throughput_speedup", 3)
-    start = by_measurement["start"]
-    figures["load_s"] = round(float(start["checkpoint"].median()), 2)
-    figures["load_speedup"] = round(float((start["baseline"] / start["checkpoint"]).median()), 2)
-    memory = by_measurement["memory"][["baseline", "checkpoint"]].median()
-    figures["peak_memory_mb"] = round(memory["checkpoint"] / 1e6, 1)
-    figures["peak_memory_share"] = round(memory["checkpoint"] / memory["baseline"], 3)
+    speedup, captions = _speedup(samples), samples[samples["measurement"] == "caption"]
+    figures: dict[str, float | int | str] = {
+        "pairs": len(captions),
+        "sessions": captions["session"].nunique(),
+        "speedup_width": round(speedup.width(), 3),
+        "ended": "interval reached" if speedup.width() <= speedup_within else "time over",
+        **speedup.entries("speedup", 3),
+        "latency_p90_ms": round(float(captions["checkpoint"].quantile(0.9)) * 1e3, 3),
+    }
+    latencies = _sessions(samples, "caption")
+    figures |= _entries("latency_ms", latencies["checkpoint"] * 1e3)
+    figures["baseline_latency_ms"] = _entries("latency", latencies["baseline"] * 1e3)["latency"]
+    parts = {part: _sessions(samples, part) for part in ("preprocess", "encode")}
+    parts |= {"prefill": _sessions(samples[samples["tokens"] == 1], "decode"), "token": _slopes(samples)}
+    for part, sessions in parts.items():
+        figures |= _entries(f"{part}_ms", sessions["checkpoint"] * 1e3)
+        figures |= _entries(f"{part}_speedup", sessions["speedup"])
+    batches, starts, memory = (_sessions(samples, name) for name in ("batch", "start", "memory"))
+    figures |= _entries("throughput_images_per_s", throughput_batch / batches["checkpoint"])
+    figures |= _entries("throughput_speedup", batches["speedup"])
+    figures |= _entries("load_s", starts["checkpoint"], 2) | _entries("load_speedup", starts["speedup"], 2)
+    peak = memory.median()
+    figures["peak_memory_mb"] = round(peak["checkpoint"] / 1e6, 1)
+    figures["peak_memory_share"] = round(peak["checkpoint"] / peak["baseline"], 3)
     return figures
 
 
+def _sessions(samples: pd.DataFrame, measurement: str) -> pd.DataFrame:
+    """One row per session with what is typical: baseline, checkpoint and, of the pairs' ratios, speedup."""
+    rows = samples[samples["measurement"] == measurement]
+    rows = rows.assign(speedup=rows["baseline"] / rows["checkpoint"])
+    return rows.groupby("session")[["baseline", "checkpoint", "speedup"]].agg(typical)
+
+
+def _slopes(samples: pd.DataFrame) -> pd.DataFrame:
+    """The same for each further token, by the slopes of each session's decoding; NaN where noise hides one."""
+    rows = samples[samples["measurement"] == "decode"]
+    slopes = {
+        side: [fit_slope(list(own["tokens"]), list(own[side])) for _, own in rows.groupby("session")]
+        for side in ("baseline", "checkpoint")
+    }
+    sessions = pd.DataFrame(slopes)
+    return sessions.assign(speedup=sessions["baseline"] / sessions["checkpoint"])
+
+
+def _speedup(samples: pd.DataFrame) -> Estimate:
+    return estimate_over_sessions(list(_sessions(samples, "caption")["speedup"]))
+
+
+def _entries(name: str, sessions: pd.Series, digits: int = 3) -> dict[str, float]:
+    if sessions.isna().any():
+        return {}
+    if len(sessions) == 1:
+        return {name: round(float(sessions.iloc[0]), digits)}
+    return estimate_over_sessions(list(sessions)).entries(name, digits)
+
+
 def compare_with_roofline(
-    figures: dict[str, float | int], checkpoint: Path, peaks: Peaks, new_tokens: int
-) -> dict[str, float | int]:
+    figures: dict[str, float | int | str], checkpoint: Path, peaks: Peaks, new_tokens: int
+) -> dict[str, float]:
     """The least time that the machine's peaks allow for so many tokens, and its share of the measured time.
 
-    The share is absent where it would be above 1: then the machine was slower while its peaks were taken.
+    The share is absent where the time per token is, and where it would be above 1: then the machine was slower while
+    its peaks were taken.
     """
     manifest = read_manifest(checkpoint)
     work = arithmetic(json.loads((checkpoint / "config.json").read_text(encoding="utf-8")))
     linear: Precision = "int8" if "quantize" in manifest.recipe else "float32"
     half = linear == "int8" and manifest.runtime == "openvino" and "bfloat16" in peaks.gops
     shortest = shortest_seconds(work, peaks, new_tokens, linear, "bfloat16" if half else "float32") * 1e3
-    measured = figures["encode_ms"] + figures["prefill_ms"] + (new_tokens - 1) * figures["token_ms"]
-    share = round(shortest / measured, 3)
-    return {"roofline_ms": round(shortest, 3)} | ({"roofline_share": share} if share <= 1 else {})
-
-
-def _speedup(rows: pd.DataFrame, settings: Benchmark) -> Estimate:
-    return _median(rows["baseline"] / rows["checkpoint"], rows, settings)
-
-
-def _median(values: pd.Series, rows: pd.DataFrame, settings: Benchmark) -> Estimate:
-    return estimate_median(list(values), list(rows["session"]), settings.bootstrap_samples)
+    compared = {"roofline_ms": round(shortest, 3)}
+    if "token_ms" not in figures:
+        return compared
+    encode, prefill, token = (float(figures[f"{part}_ms"]) for part in ("encode", "prefill", "token"))
+    share = round(shortest / (encode + prefill + (new_tokens - 1) * token), 3)
+    return compared | ({"roofline_share": share} if share <= 1 else {})
 
 
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml, or baseline")]) -> None:
@@ -149,8 +204,10 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     if not read_manifest(BASELINE).trained:  # untrained captions end where they like
         decoding = decoding.exactly(settings.new_tokens)
     images = [path for path, _ in read_examples(EVALUATION)][: settings.images]
-    samples = benchmark(checkpoint, BASELINE, images, decoding, settings, params.chosen_model().sessions)
-    figures = summarize(samples, settings) | {"checkpoint_mb": round(checkpoint_bytes(checkpoint) / 1e6, 2)}
+    model = params.chosen_model()
+    samples = benchmark(checkpoint, BASELINE, images, decoding, settings, model)
+    figures = summarize(samples, settings.throughput_batch, model.speedup_within)
+    figures["checkpoint_mb"] = round(checkpoint_bytes(checkpoint) / 1e6, 2)
     peaks = Peaks(**read_metrics(REPORTS / "peaks.json"))
     figures |= compare_with_roofline(figures, checkpoint, peaks, settings.new_tokens)
     write_metrics(figures, REPORTS / "benchmark" / f"{variant}.json")

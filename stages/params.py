@@ -141,9 +141,8 @@ class Model(_Frozen):
 
     source: Source
     dataset: Dataset
-    sessions: int = Field(
-        ge=2, multiple_of=2, description="how often both timed processes start afresh, each first in half"
-    )
+    speedup_within: float = Field(gt=0, description="timing ends once the speed-up is known to this share of itself")
+    benchmark_seconds: float = Field(ge=0, description="or once it has taken so long, whichever comes first")
 
 
 class Prune(_Frozen):
@@ -192,11 +191,10 @@ class Benchmark(_Frozen):
 
     threads: Threads = Field(description="threads of each worker; auto: the physical cores that it may use")
     images: int = Field(ge=1, description="how many pictures take turns")
-    rounds: int = Field(ge=1, description="fewest pairs of captions per session; of parts and batches it is one")
-    seconds: float = Field(ge=0, description="shortest time per measurement and session")
+    rounds: int = Field(ge=1, description="fewest pairs of captions per session")
+    seconds: float = Field(ge=0, description="shortest time of captions per session; of all else it is a quarter")
     new_tokens: int = Field(ge=2, description="caption length where lengths must be equal")
     throughput_batch: int = Field(ge=2)
-    bootstrap_samples: int = Field(ge=100)
 
 
 class DemoTraining(_Frozen):

@@ -1,4 +1,4 @@
-"""DVC stage `report`: gathers what evaluation and benchmark found into metrics.json, report.md and a terminal table."""
+"""DVC stage `report`: gathers what evaluation and benchmark found, for DVC's own views, in report.md and a table."""
 
 import html
 import re
@@ -13,6 +13,7 @@ from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import printable, run
 from stages.measure.metrics import REPORTS, read_captions, read_metrics, write_metrics
 from stages.page.charts import draw_examples, draw_speed
+from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
 from stages.params import read_params
 from stages.pictures.examples import EVALUATION, read_examples
 
@@ -21,7 +22,19 @@ EXAMPLES = 4
 SPOILED_DB = 20.0
 # What Markdown takes for markup within a line; of underscores, those that are not inside a word.
 MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
-Metrics = dict[str, dict[str, dict[str, Any]]]
+# What a person decides by: its name for `dvc metrics`, where it comes from, and the digits that are no mere noise.
+DECIDING = {
+    "speedup": ("benchmark", "speedup", 2),
+    "latency_ms": ("benchmark", "latency_ms", 1),
+    "token_ms": ("benchmark", "token_ms", 2),
+    "start_s": ("benchmark", "load_s", 1),
+    "memory_mb": ("benchmark", "peak_memory_mb", 0),
+    "checkpoint_mb": ("benchmark", "checkpoint_mb", 1),
+    "cider": ("quality", "cider", 3),
+    "cider_change": ("quality", "cider_change", 3),
+    "same_caption": ("quality", "same_caption", 3),
+    "kl": ("quality", "kl", 5),
+}
 
 
 def gather(checkpoints: list[str], reports: Path) -> Metrics:
@@ -30,6 +43,31 @@ def gather(checkpoints: list[str], reports: Path) -> Metrics:
         checkpoint: {part: read_metrics(reports / part / f"{checkpoint}.json") for part in ("benchmark", "quality")}
         for checkpoint in checkpoints
     }
+
+
+def name_machine(machine: dict[str, Any]) -> str:
+    """A machine in few letters, of what host.json says: two words of the CPU's name, its family, model and stepping,
+    its newest instruction set and how many of its cores are used."""
+    words = re.sub(r"\((R|TM)\)", "", machine["cpu"], flags=re.IGNORECASE).split()[:2]
+    family = machine["cpu_family_model_stepping"]
+    newest = machine["instruction_sets"][-1:]
+    return " ".join([*words, *([family] if "?" not in family else []), *newest, f"x{machine['usable_cores']}"])
+
+
+def write_views(metrics: Metrics, machine: dict[str, Any], output: Path) -> None:
+    """Writes what DVC shows: metrics/<checkpoint>.json, and the rows of its plots below plots/."""
+    name = name_machine(machine)
+    for checkpoint, figures in metrics.items():
+        deciding = {
+            short: round(figures[part][key], digits)
+            for short, (part, key, digits) in DECIDING.items()
+            if key in figures[part]
+        }
+        # Times of two machines are no difference between two revisions: with this, `dvc metrics diff` says so.
+        write_metrics(deciding | {"machine": name}, output / "metrics" / f"{checkpoint}.json")
+    write_metrics(speed_rows(metrics, name), output / "plots" / "speed.json")
+    write_metrics(part_rows(metrics, name), output / "plots" / "parts.json")
+    write_metrics(difference_rows(metrics), output / "plots" / "differences.json")
 
 
 def gather_captions(checkpoints: list[str], reports: Path) -> dict[str, list[str]]:
@@ -55,8 +93,7 @@ def choose_examples(captions: dict[str, list[str]], count: int) -> list[int]:
 def write_report(
     model: str, metrics: Metrics, captions: dict[str, list[str]], evaluation: Path, output: Path, *, trained: bool
 ) -> None:
-    """Writes metrics.json, report.md and its two pictures; `trained` says whether captions mean anything."""
-    write_metrics(metrics, output / "metrics.json")
+    """Writes report.md and its two pictures; `trained` says whether captions mean anything."""
     examples = read_examples(evaluation)
     shown = choose_examples(captions, EXAMPLES)
     draw_examples(
@@ -103,6 +140,7 @@ def main() -> None:
     params = read_params()
     checkpoints = [BASELINE.name, *params.variants]
     metrics, captions = gather(checkpoints, REPORTS), gather_captions(checkpoints, REPORTS)
+    write_views(metrics, read_metrics(REPORTS / "host.json"), REPORTS)
     trained = read_manifest(BASELINE).trained
     write_report(params.model, metrics, captions, EVALUATION, REPORTS, trained=trained)
     print_table(params.model, metrics, captions)

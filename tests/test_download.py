@@ -45,7 +45,7 @@ def choose(workspace: Path, source: dict[str, Any]) -> None:
     """Makes `source` the chosen model's source in the workspace's params.yaml."""
     path = workspace / "params.yaml"
     params = yaml.safe_load(path.read_text())
-    params["models"]["mine"] = {"source": source, "dataset": {"kind": "photographs"}, "sessions": 2}
+    params["models"]["mine"] = params["models"]["blip-base"] | {"source": source}
     path.write_text(yaml.safe_dump(params | {"model": "mine"}))
 
 

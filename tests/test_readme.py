@@ -33,16 +33,22 @@ def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder
         {
             "models.mine.dataset.evaluation": 3,
             "models.mine.dataset.calibration": 2,
-            "models.mine.sessions": 2,
+            "models.mine.benchmark_seconds": 0,
             "models.mine-on-photos.dataset.evaluation": 3,
             "models.mine-on-photos.dataset.calibration": 2,
-            "models.mine-on-photos.sessions": 2,
+            "models.mine-on-photos.benchmark_seconds": 0,
         },
     )
     commands, commands_for_photos = code_blocks("Add a variant, a model, pictures", "sh")
     for command in commands.splitlines():
         shell(project, "bash", "-c", command)
     assert (project / "reports/quality/pruned_quantized.json").is_file()
+    *_, experiments = code_blocks("What DVC shows", "sh")[0].splitlines()
+    experiments, _, aligned = experiments.rpartition(" | ")
+    assert aligned.startswith("column ")  # which not every machine has
+    heading, *rows = shell(project, "bash", "-c", experiments).splitlines()
+    assert heading.split(",") == ["Experiment", "rev", "baseline", "pruned_quantized"]
+    assert len(rows) >= 2
     commit(project)
 
     # Apart from the workspace, all inputs are there: nothing is missing, nothing has changed, only a setting has.

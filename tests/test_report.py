@@ -1,7 +1,9 @@
 import json
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,8 +13,17 @@ from PIL import Image
 
 from stages.dataset import make_dataset
 from stages.page.charts import draw_examples, draw_speed
+from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
 from stages.params import Noise
-from stages.report import as_text, choose_examples, gather_captions, print_table, write_report
+from stages.report import (
+    as_text,
+    choose_examples,
+    gather_captions,
+    name_machine,
+    print_table,
+    write_report,
+    write_views,
+)
 
 captions = st.integers(1, 12).flatmap(
     lambda pictures: st.fixed_dictionaries(
@@ -35,39 +46,45 @@ def test_examples_show_agreement_and_difference(own: dict[str, list[str]], count
         assert bool(differing & set(chosen)) == bool(differing)
 
 
-def write_a_report(
-    tmp_path: Path, model: str, own: dict[str, list[str]], *, trained: bool = True, worst_db: float = 35.0
-) -> str:
-    """The page of a report with made-up figures of pictures without captions, in `tmp_path / "eval"`."""
-    names = ("speedup", "latency_ms", "encode_ms", "prefill_ms", "token_ms", "throughput_images_per_s")
-    times = {f"{name}{end}": 2.0 for name in names for end in ("", "_ci_low", "_ci_high")}
+MACHINE = {
+    "cpu": "A CPU",
+    "cpu_family_model_stepping": "1/2/3",
+    "cores": 2,
+    "usable_cores": 2,
+    "memory_gb": 24,
+    "operating_system": "Linux",
+    "instruction_sets": ["avx2"],
+    "python": "3.11",
+    "libraries": {"torch": "2"},
+}
+
+
+def made_up(names: Iterable[str]) -> Metrics:
+    """Made-up figures of checkpoints, on pictures without captions."""
+    figures = ("speedup", "latency_ms", "encode_ms", "prefill_ms", "token_ms", "throughput_images_per_s")
+    times: dict[str, Any] = {f"{name}{end}": 2.0 for name in figures for end in ("", "_ci_low", "_ci_high")}
+    times |= {"speedup_width": 0.07, "sessions": 3, "ended": "interval reached", "throughput_speedup": 4.4}
     times |= {"load_s": 1.0, "load_speedup": 5.5, "peak_memory_mb": 100.0, "peak_memory_share": 0.33}
-    times |= {"throughput_speedup": 4.4, "checkpoint_mb": 10.0, "roofline_share": 0.625}
+    times |= {"checkpoint_mb": 10.0, "roofline_share": 0.625}
     alone = {f"same_caption_in_batch{end}": 0.75 for end in ("", "_ci_low", "_ci_high")}
     quality = {
         f"{name}{end}": 0.5 for name in ("same_caption", "same_next_token", "kl") for end in ("", "_ci_low", "_ci_high")
     }
-    metrics = {
-        name: {"benchmark": times, "quality": {"images": 2, **alone, **({} if name == "baseline" else quality)}}
-        for name in own
+    quality["worst_int8_layer_db"] = 35.0
+    return {
+        name: {"benchmark": {**times}, "quality": {"images": 2, **alone, **({} if name == "baseline" else quality)}}
+        for name in names
     }
-    for name, figures in metrics.items():
-        if name != "baseline":
-            figures["quality"]["worst_int8_layer_db"] = worst_db
-    machine = {
-        "cpu": "A CPU",
-        "cpu_family_model_stepping": "1/2/3",
-        "cores": 2,
-        "memory_gb": 24,
-        "operating_system": "Linux",
-        "instruction_sets": ["avx2"],
-        "python": "3.11",
-        "libraries": {"torch": "2"},
-    }
-    (tmp_path / "host.json").write_text(json.dumps(machine))
+
+
+def write_a_report(
+    tmp_path: Path, model: str, own: dict[str, list[str]], metrics: Metrics | None = None, *, trained: bool = True
+) -> str:
+    """The page of a report on the pictures in `tmp_path / "eval"`."""
+    (tmp_path / "host.json").write_text(json.dumps(MACHINE))
     peaks = {"gops": {"float32": 184.0, "int8": 860.0}, "read_gb_per_s": {"4": 80, "256": 61}}
     (tmp_path / "peaks.json").write_text(json.dumps(peaks))
-    write_report(model, metrics, own, tmp_path / "eval", tmp_path, trained=trained)
+    write_report(model, metrics or made_up(own), own, tmp_path / "eval", tmp_path, trained=trained)
     return (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
@@ -93,6 +110,61 @@ def test_agreement_on_uncaptioned_pictures_tells_what_trained_weights_lost(tmp_p
     assert agreement in page.partition("## What this means")[2]
     page = write_a_report(tmp_path, "mine", {"baseline": ["a cat", "a dog"], "quantized": ["a cat", "a dog"]})
     assert "how far each checkpoint keeps to them stands in the table above" in page
+
+
+def test_the_report_says_how_timing_ended_and_leaves_out_what_noise_hides(tmp_path: Path) -> None:
+    make_dataset(Noise(kind="noise", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
+    metrics = made_up(["baseline", "quantized"])
+    times = metrics["quantized"]["benchmark"]
+    times |= {"speedup_width": 0.123, "ended": "time over"}
+    for name in ("token_ms", "throughput_images_per_s_ci_low"):
+        del times[name]
+    page = write_a_report(tmp_path, "m", {"baseline": ["a", "b"], "quantized": ["a", "b"]}, metrics)
+    assert "| baseline | **2.00 (2.00–2.00)** | ±7 %, 3 sessions, interval reached | " in page
+    assert "| quantized | **2.00 (2.00–2.00)** | ±12 %, 3 sessions, time over | " in page
+    assert " | – | 2.0, 4.4x | " in page
+
+
+def test_dvc_gets_at_most_ten_figures_and_the_machine(tmp_path: Path) -> None:
+    metrics = made_up(["baseline", "quantized"])
+    metrics["quantized"]["quality"] |= {"cider": 1.2, "cider_change": -0.1}
+    write_views(metrics, MACHINE, tmp_path)
+    baseline, quantized = (json.loads((tmp_path / f"metrics/{name}.json").read_text()) for name in metrics)
+    assert quantized.pop("machine") == baseline.pop("machine") == "A CPU 1/2/3 avx2 x2"
+    assert quantized == {
+        **{"speedup": 2, "latency_ms": 2, "token_ms": 2, "start_s": 1, "memory_mb": 100, "checkpoint_mb": 10},
+        **{"cider": 1.2, "cider_change": -0.1, "same_caption": 0.5, "kl": 0.5},
+    }
+    assert baseline.keys() == {"speedup", "latency_ms", "token_ms", "start_s", "memory_mb", "checkpoint_mb"}
+
+
+def test_plots_have_what_there_is(tmp_path: Path) -> None:
+    metrics = made_up(["baseline", "quantized", "onnx_int8"])
+    metrics["onnx_int8"]["quality"] |= {"cider": 1.2, "cider_ci_low": 1.1, "cider_ci_high": 1.3}
+    del metrics["onnx_int8"]["benchmark"]["token_ms"]
+    baseline, quantized, captioned = speed_rows(metrics, "A CPU")
+    assert baseline["quality"] == 1 and "quality_low" not in baseline
+    assert (quantized["quality"], quantized["quality_low"], quantized["speedup_high"]) == (0.5, 0.5, 2)
+    assert (captioned["quality"], captioned["quality_high"], captioned["machine"]) == (1.2, 1.3, "A CPU")
+    times = {(row["checkpoint"], row["kind"]): row["value"] for row in part_rows(metrics, "A CPU")}
+    assert times["quantized", "further token, A CPU"] == 2
+    assert ("onnx_int8", "further token, A CPU") not in times
+    differences = {(row["checkpoint"], row["kind"]): row["value"] for row in difference_rows(metrics)}
+    assert differences["quantized", "other caption, %"] == 50
+    assert not {kind for name, kind in differences if name == "baseline"}
+
+
+@pytest.mark.parametrize(
+    ("cpu", "family", "sets", "name"),
+    [
+        ("AMD EPYC", "25/1/1", ["avx2"], "AMD EPYC 25/1/1 avx2 x4"),
+        ("Intel(R) Xeon(R) Platinum 8488C", "6/143/8", ["avx2", "amx_int8"], "Intel Xeon 6/143/8 amx_int8 x4"),
+        ("Apple M2", "?/?/?", [], "Apple M2 x4"),
+    ],
+)
+def test_a_machine_is_named_in_few_letters(cpu: str, family: str, sets: list[str], name: str) -> None:
+    machine = MACHINE | {"cpu": cpu, "cpu_family_model_stepping": family, "instruction_sets": sets, "usable_cores": 4}
+    assert name_machine(machine) == name
 
 
 ODD = [
@@ -153,7 +225,9 @@ def test_a_layer_that_int8_spoils_is_a_warning_whatever_the_sample_says(tmp_path
     make_dataset(Noise(kind="noise", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
     own = {"baseline": ["a dog", "a cat"], "quantized": ["a dog", "a cat"]}
     assert "Warning" not in write_a_report(tmp_path, "mine", own)
-    assert "**Warning: quantized's captions will suffer" in write_a_report(tmp_path, "mine", own, worst_db=7.5)
+    metrics = made_up(own)
+    metrics["quantized"]["quality"]["worst_int8_layer_db"] = 7.5
+    assert "**Warning: quantized's captions will suffer" in write_a_report(tmp_path, "mine", own, metrics)
 
 
 @settings(deadline=None)

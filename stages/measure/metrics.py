@@ -1,4 +1,5 @@
-"""How figures lie on disk: JSON objects of scalars, sorted, so that `dvc metrics diff` and Git show what changed."""
+"""How figures lie on disk: JSON objects of scalars, sorted, so that `dvc metrics diff` and Git show what changed, and
+lists of such objects for `dvc plots`."""
 
 import json
 from pathlib import Path
@@ -10,7 +11,7 @@ if TYPE_CHECKING:  # few stages need it, and all would wait for its import
 REPORTS = Path("reports")
 
 
-def write_metrics(figures: dict[str, Any], path: Path) -> None:
+def write_metrics(figures: dict[str, Any] | list[dict[str, Any]], path: Path) -> None:
     """Writes a JSON file whole or not at all, and makes its folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.unfinished")

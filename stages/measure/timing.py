@@ -72,9 +72,9 @@ def caption_request(images: Sequence[Path], decoding: Decoding) -> Request:
     return {"do": "caption", "images": [str(path) for path in images], "decoding": decoding.model_dump()}
 
 
-def parts_request(image: Path, decoding: Decoding, new_tokens: int) -> Request:
-    """Asks for the seconds of captioning's parts at batch 1."""
-    return {**caption_request([image], decoding), "do": "parts", "new_tokens": new_tokens}
+def parts_request(image: Path, decoding: Decoding, lengths: Sequence[int]) -> Request:
+    """Asks for the seconds of captioning's parts at batch 1, of decoding for each number of new tokens."""
+    return {**caption_request([image], decoding), "do": "parts", "lengths": list(lengths)}
 
 
 def take_turns(

@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,29 +28,28 @@ def answer(captioner: Captioner, request: dict[str, Any]) -> dict[str, Any]:
     images = [_picture(path) for path in request["images"]]
     decoding = Decoding.model_validate(request["decoding"])
     if request["do"] == "parts":
-        return time_parts(captioner, images, decoding, request["new_tokens"])
+        return time_parts(captioner, images, decoding, request["lengths"])
     start = time.perf_counter()
     captions = caption(captioner, images, decoding)
     return {"seconds": time.perf_counter() - start, "captions": captions}
 
 
-def time_parts(captioner: Captioner, images: list[Image.Image], decoding: Decoding, new_tokens: int) -> dict[str, Any]:
-    """Times the parts of captioning: preprocess, encode, the first token (prefill), and each further one (token)."""
+def time_parts(
+    captioner: Captioner, images: list[Image.Image], decoding: Decoding, lengths: list[int]
+) -> dict[str, Any]:
+    """Times the parts of captioning: `preprocess`, `encode`, and `decode` for each number of new tokens in turn."""
     start = time.perf_counter()
     pixels = captioner.preprocess(images)
     preprocessed = time.perf_counter()
     states = captioner.encode(pixels)
-    encoded = time.perf_counter()
-    captioner.decode(states, decoding.exactly(1))
-    first_token = time.perf_counter()
-    captioner.decode(states, decoding.exactly(new_tokens))
-    end = time.perf_counter()
-    prefill = first_token - encoded
+    ends = [time.perf_counter()]
+    for length in lengths:
+        captioner.decode(states, decoding.exactly(length))
+        ends.append(time.perf_counter())
     return {
         "preprocess": preprocessed - start,
-        "encode": encoded - preprocessed,
-        "prefill": prefill,
-        "token": (end - first_token - prefill) / (new_tokens - 1),
+        "encode": ends[0] - preprocessed,
+        "decode": [end - begin for begin, end in pairwise(ends)],
     }
 
 

@@ -1,23 +1,28 @@
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from stages.benchmark import PARTS, benchmark, summarize
+from stages.benchmark import benchmark, compare_with_roofline, enough, summarize, token_counts
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.captioner import caption, open_captioner
 from stages.captioner.runtimes.decoding import Decoding
+from stages.measure.roofline import Peaks
 from stages.measure.timing import caption_request, started, take_turns
-from stages.params import Benchmark
+from stages.params import Benchmark, Model
 
-SETTINGS = Benchmark(
-    threads=1,
-    images=2,
-    rounds=4,
-    seconds=0,
-    new_tokens=5,
-    throughput_batch=3,
-    bootstrap_samples=100,
+SETTINGS = Benchmark(threads=1, images=2, rounds=4, seconds=0, new_tokens=5, throughput_batch=3)
+# No time beyond the three sessions that there always are.
+MODEL = Model.model_validate(
+    {
+        "source": {"folder": "data/demo"},
+        "dataset": {"kind": "scenes", "evaluation": 2, "calibration": 1},
+        "speedup_within": 0.1,
+        "benchmark_seconds": 0,
+    }
 )
 
 
@@ -29,14 +34,17 @@ def timed(baseline: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFr
     files = [tmp_path_factory.mktemp("pictures") / f"{seed}.png" for seed in range(2)]
     for seed, file in enumerate(files):
         draw(compose(seed, "held_out"), seed).save(file)
-    return benchmark(baseline, baseline, files, Decoding(), SETTINGS, sessions=2)
+    return benchmark(baseline, baseline, files, Decoding(), SETTINGS, MODEL)
 
 
 def test_every_measurement_has_its_pairs(timed: pd.DataFrame) -> None:
     pairs = timed.groupby("measurement").size().to_dict()
-    assert pairs == {"caption": 8, **dict.fromkeys((*PARTS, "batch"), 1), "memory": 2, "start": 2}
-    positive = timed[~timed["measurement"].isin(["token", "prefill"])]
-    assert (positive[["baseline", "checkpoint"]] > 0).all(axis=None)
+    assert pairs == {
+        **{"start": 3, "caption": 3 * 4, "memory": 3, "preprocess": 3 * 2, "encode": 3 * 2, "batch": 1},
+        "decode": 3 * 2 * 4,
+    }
+    assert (timed[["baseline", "checkpoint"]] > 0).all(axis=None)
+    assert sorted(timed["tokens"].dropna().unique()) == [1, 4, 7, 10]
 
 
 def test_a_start_takes_longer_than_a_caption_and_memory_is_plausible(timed: pd.DataFrame) -> None:
@@ -45,19 +53,85 @@ def test_a_start_takes_longer_than_a_caption_and_memory_is_plausible(timed: pd.D
     assert 50e6 < medians["memory"] < 5e9
 
 
-def test_figures_come_from_pairs() -> None:
-    rows = [("caption", 2.0 * drift, 1.0 * drift) for drift in (1.0, 1.5, 3.0, 9.0)]  # the machine slows down
-    rows += [(name, 4.0, 1.0) for name in (*PARTS, "batch") for _ in range(4)]
-    rows += [("memory", 200e6, 50e6), ("start", 6.0, 2.0)]
-    samples = pd.DataFrame(rows, columns=["measurement", "baseline", "checkpoint"]).assign(session=0)
-    figures = summarize(samples, SETTINGS)
-    assert (figures["speedup"], figures["speedup_ci_low"], figures["speedup_ci_high"]) == (2, 2, 2)
-    assert figures["latency_ms"] == 2250
-    assert figures["token_speedup"] == 4
-    assert figures["throughput_images_per_s"] == 3
-    assert (figures["load_s"], figures["load_speedup"]) == (2, 3)
-    assert (figures["peak_memory_mb"], figures["peak_memory_share"]) == (50, 0.25)
-    assert figures["pairs"] == 4
+@pytest.mark.parametrize(
+    ("decoding", "counts"),
+    [
+        (Decoding(), [1, 7, 14, 20]),
+        (Decoding().exactly(10), [1, 4, 7, 10]),
+        (Decoding(max_new_tokens=500), [1, 7, 14, 20]),
+        (Decoding(max_new_tokens=2), [1, 2]),
+        (Decoding(max_new_tokens=1), [1]),
+    ],
+)
+def test_decoding_is_timed_for_lengths_that_captions_have(decoding: Decoding, counts: list[int]) -> None:
+    assert token_counts(decoding, new_tokens=10) == counts
+
+
+def samples_of(sessions: int, noise: float = 0.0, seed: int = 0, token: float = 0.002) -> pd.DataFrame:
+    """What `benchmark` would give on a machine of a known speed: a checkpoint twice as fast as the baseline."""
+    dice = np.random.default_rng(seed)
+    known = {"start": 2.0, "caption": 0.05, "memory": 50e6, "preprocess": 0.001, "encode": 0.01, "batch": 0.2}
+    rows = []
+    for session in range(sessions):
+        for name, tokens, seconds in (
+            *((name, None, seconds) for name, seconds in known.items() if name != "batch" or session == 0),
+            *(("caption", None, 0.05) for _ in range(5)),
+            *(("decode", tokens, 0.01 + token * (tokens - 1)) for tokens in (1, 7, 14, 20) for _ in range(2)),
+        ):
+            drift = dice.uniform(1, 1 + noise)  # the machine slows down, for both
+            own, other = dice.lognormal(0, noise, 2) * seconds * drift
+            rows.append((name, tokens, 2 * own, other, session))
+    table = pd.DataFrame(rows, columns=["measurement", "tokens", "baseline", "checkpoint", "session"])
+    return table.astype({"tokens": "Int64"})
+
+
+def test_figures_are_those_of_the_machine_that_made_the_samples() -> None:
+    figures = summarize(samples_of(4), throughput_batch=8, speedup_within=0.1)
+    assert (figures["pairs"], figures["sessions"], figures["ended"]) == (24, 4, "interval reached")
+    assert figures["speedup_width"] == 0
+    for name in ("speedup", "encode_speedup", "prefill_speedup", "token_speedup", "load_speedup"):
+        assert [figures[f"{name}{end}"] for end in ("", "_ci_low", "_ci_high")] == [2, 2, 2]
+    times = {name: figures[name] for name in ("latency_ms", "encode_ms", "prefill_ms", "token_ms", "load_s")}
+    assert times == {"latency_ms": 50, "encode_ms": 10, "prefill_ms": 10, "token_ms": 2, "load_s": 2}
+    assert (figures["baseline_latency_ms"], figures["latency_p90_ms"]) == (100, 50)
+    assert (figures["throughput_images_per_s"], figures["throughput_speedup"]) == (40, 2)
+    assert "throughput_speedup_ci_low" not in figures  # of one session
+    assert (figures["peak_memory_mb"], figures["peak_memory_share"]) == (50, 0.5)
+
+
+def test_sessions_go_on_while_the_interval_is_wide_and_there_is_time() -> None:
+    model = MODEL.model_copy(update={"benchmark_seconds": 60})
+    assert not enough(samples_of(2), model, seconds=100)
+    assert enough(samples_of(3), model, seconds=10)
+    assert not enough(samples_of(3, noise=0.5), model, seconds=10)
+    assert enough(samples_of(3, noise=0.5), model, seconds=60)
+
+
+def test_what_ended_the_timing_is_said() -> None:
+    wide = summarize(samples_of(3, noise=0.5), throughput_batch=8, speedup_within=0.01)
+    assert wide["ended"] == "time over"
+    assert float(wide["speedup_width"]) > 0.01
+
+
+@given(st.integers(3, 6), st.floats(0, 3), st.integers(0, 1000), st.floats(-0.0004, 0.01))
+@settings(deadline=None, max_examples=60)
+def test_whatever_the_noise_no_figure_is_negative_and_each_lies_in_its_interval(
+    sessions: int, noise: float, seed: int, token: float
+) -> None:
+    figures = summarize(samples_of(sessions, noise, seed, token), throughput_batch=8, speedup_within=0.1)
+    assert all(value >= 0 and np.isfinite(value) for value in figures.values() if not isinstance(value, str))
+    for name in [name.removesuffix("_ci_low") for name in figures if name.endswith("_ci_low")]:
+        assert figures[f"{name}_ci_low"] <= figures[name] <= figures[f"{name}_ci_high"]
+
+
+def test_a_time_per_token_that_noise_hides_is_absent_and_the_roofline_says_no_share(baseline: Path) -> None:
+    figures = summarize(samples_of(3, noise=0.1, token=0), throughput_batch=8, speedup_within=0.1)
+    assert not {name for name in figures if name.startswith("token")}
+    peaks = Peaks({"float32": 100.0, "int8": 200.0}, {"4": 80.0, "64": 20.0, "256": 20.0})
+    compared = compare_with_roofline(figures, baseline, peaks, new_tokens=10)
+    assert compared.keys() == {"roofline_ms"}
+    known = summarize(samples_of(3), throughput_batch=8, speedup_within=0.1)
+    assert 0 < compare_with_roofline(known, baseline, peaks, new_tokens=10)["roofline_share"] < 1
 
 
 def test_workers_caption_like_the_captioner_and_take_turns(baseline: Path, picture_files: list[Path]) -> None:
