@@ -3,7 +3,6 @@
 import ast
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -25,6 +24,14 @@ VARIANTS = ("openvino_int8",)  # of those in params.yaml, enough to see what run
 # Declared dependencies
 
 
+def without_types(tree: ast.Module) -> ast.Module:
+    """A module as it runs, without what it imports for type checkers only."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    return tree
+
+
 def local_imports(module: str) -> set[str]:
     """The files of `stages/` that a module imports, directly or through others, and itself."""
     found: set[str] = set()
@@ -38,7 +45,7 @@ def local_imports(module: str) -> set[str]:
             continue
         found.add(path)
         waiting.append(name.rpartition(".")[0] or "stages")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(without_types(ast.parse(file.read_text(encoding="utf-8")))):
             if isinstance(node, ast.Import):
                 waiting += [alias.name for alias in node.names if alias.name.startswith("stages")]
             elif isinstance(node, ast.ImportFrom):
@@ -46,10 +53,11 @@ def local_imports(module: str) -> set[str]:
                 source = ".".join([*package, *filter(None, [node.module])])
                 if source.startswith("stages"):
                     waiting += [source, *(f"{source}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.JoinedStr) and (chosen := re.match(r"f'(stages\.\w+)?\.\{", ast.unparse(node))):
-                folder = PROJECT / Path(*chosen[1].split(".")) if chosen[1] else file.parent
-                package = ".".join(folder.relative_to(PROJECT).parts)
-                waiting += [f"{package}.{each.stem}" for each in folder.glob("*.py")]
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":
+                chosen = ast.unparse(node.args[0])[2:]  # f"stages.export.{…}", or f".{…}" of the package it is in
+                package = chosen.partition(".{")[0]
+                folder = PROJECT / Path(*package.split(".")) if package else file.parent
+                waiting += [".".join(each.relative_to(PROJECT).with_suffix("").parts) for each in folder.glob("*.py")]
             elif isinstance(node, ast.Constant) and node.value == "stages.measure.worker":
                 waiting.append(str(node.value))
     return {path for path in found if (PROJECT / path).read_text(encoding="utf-8").strip()}

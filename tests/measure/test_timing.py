@@ -5,7 +5,7 @@ import pytest
 
 from stages.benchmark import PARTS, benchmark, summarize
 from stages.captioner.command_line import InputError
-from stages.captioner.runtimes.captioner import caption, open_captioner
+from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.timing import caption_request, started, take_turns
 from stages.params import Benchmark
@@ -63,7 +63,7 @@ def test_figures_come_from_pairs() -> None:
 def test_workers_caption_like_the_captioner_and_take_turns(baseline: Path, picture_files: list[Path]) -> None:
     from stages.captioner.images import open_image
 
-    expected = caption(open_captioner(baseline), [open_image(path) for path in picture_files], Decoding())
+    expected = open_captioner(baseline).caption([open_image(path) for path in picture_files], Decoding())
     requests = [caption_request([path], Decoding()) for path in picture_files]
     with started(baseline, 1) as first, started(baseline, 1) as second:
         answers = list(take_turns((first, second), requests, rounds=6, seconds=0))
