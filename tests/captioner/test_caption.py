@@ -108,10 +108,6 @@ def test_wrong_paths_are_one_sentence(
         assert_one_sentence(run_stage("caption", "--checkpoint", checkpoint, *paths), message)
     process = run_stage("caption", "--checkpoint", tmp_path / "absent", picture_files[0])
     assert_one_sentence(process, "there is no checkpoint", "dvc repro")
-    assert_one_sentence(
-        run_stage("caption", "--checkpoint", checkpoint, picture_files[0], cwd=tmp_path), "there is no params.yaml"
-    )
-    assert (PROJECT / "params.yaml").is_file()
 
 
 def test_hidden_files_other_files_and_folders_named_like_pictures_are_passed_over(
