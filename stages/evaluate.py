@@ -13,7 +13,7 @@ import typer
 from PIL import Image
 from rich.progress import track
 
-from stages.captioner.checkpoint import BASELINE, MODELS
+from stages.captioner.checkpoint import BASELINE, MODELS, read_manifest
 from stages.captioner.command_line import run
 from stages.captioner.images import open_image
 from stages.captioner.own_process import open_in_own_process
@@ -149,6 +149,9 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
         params.benchmark.throughput_batch,
         baseline,
     )
+    int8_layers = read_manifest(MODELS / variant).passes.get("quantize", {}).get("int8_layers_db")
+    if int8_layers:
+        metrics["worst_int8_layer_db"] = min(int8_layers.values())
     write_metrics(metrics, REPORTS / "quality" / f"{variant}.json")
     table.to_csv(REPORTS / "quality" / f"{variant}.csv", index=False)
 

@@ -1,12 +1,16 @@
 """DVC stage `optimize@<variant>`: applies a variant's recipe to the baseline and writes the optimized checkpoint."""
 
 import importlib
+import math
 import shutil
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich import print
+from transformers import BlipForConditionalGeneration
 
 from stages.captioner.checkpoint import (
     BASELINE,
@@ -26,8 +30,10 @@ from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.preprocessing import preprocess, read_preprocessing
 from stages.captioner.runtimes.pytorch import load_model
 from stages.measure.machine import library_versions
-from stages.params import Recipe, read_params
+from stages.params import Quantize, Recipe, read_params
 from stages.passes import apply_recipe
+from stages.passes.activations import capture_inputs
+from stages.passes.int8_error import layer_errors_db
 from stages.pictures.examples import CALIBRATION, read_examples
 
 # What decides the bytes and the results of a checkpoint.
@@ -59,17 +65,21 @@ def optimize(
     source = read_manifest(baseline)
     verify_files(baseline, source)
     model = load_model(baseline)
-    records = apply_recipe(model, recipe)
     images = [open_image(path) for path, _ in read_examples(calibration)]
     preprocessing = read_preprocessing(baseline)
+    pixels = [preprocess([image], preprocessing) for image in images]
+    records = apply_recipe(model, recipe, pixels)
     with replacing(output) as unfinished:
         _copy_configuration(baseline, unfinished)
-        export = importlib.import_module(f"stages.export.{recipe.runtime}").export
-        records |= export(model, recipe.quantize, [preprocess([image], preprocessing) for image in images], unfinished)
+        exporter = importlib.import_module(f"stages.export.{recipe.runtime}")
+        errors = _int8_errors(model, recipe.quantize, exporter, pixels)
+        records |= exporter.export(model, recipe.quantize, list(errors["layers_in_float"]), pixels, unfinished)
+        if recipe.quantize:
+            records["quantize"] |= errors
         manifest = Manifest(
             runtime=recipe.runtime,
             origin=source.origin,
-            recipe=recipe.model_dump(mode="json", exclude_none=True),
+            recipe=recipe.model_dump(mode="json", exclude_defaults=True),
             passes=records,
             libraries=library_versions(*LIBRARIES[recipe.runtime]),
             validated_on=instruction_sets(),
@@ -80,6 +90,23 @@ def optimize(
         with open_captioner(unfinished) as captioner:
             captioner.caption(images[:1], Decoding(max_new_tokens=2))
     return manifest
+
+
+def _int8_errors(
+    model: BlipForConditionalGeneration, quantize: Quantize | None, exporter: ModuleType, pixels: list[np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """By how many decibels each layer's output is above the error of int8 activations: of those layers that the recipe
+    leaves in float for it, and of those that become int8 all the same.
+    """
+    if quantize is None:
+        return {"layers_in_float": {}, "int8_layers_db": {}}
+    errors = layer_errors_db(model, capture_inputs(model, pixels), exporter.BITS, exporter.has_int8_activations)
+    least = -math.inf if quantize.float_below_db is None else quantize.float_below_db
+    spoiled = {name for name, error in errors.items() if error < least}
+    return {
+        "layers_in_float": {name: error for name, error in errors.items() if name in spoiled},
+        "int8_layers_db": {name: error for name, error in errors.items() if name not in spoiled},
+    }
 
 
 def _copy_configuration(baseline: Path, output: Path) -> None:
@@ -103,6 +130,7 @@ def model_card(name: str, manifest: Manifest) -> str:
             "",
             *steps,
             "",
+            *([sentence, ""] if (sentence := int8_in_words(manifest)) else []),
             f"Built with {libraries}, validated on a CPU with {', '.join(manifest.validated_on) or 'no extensions'}.",
             "Speed and quality, measured against the unchanged model, are in the project's `reports/report.md`.",
             f"{WEIGHTS[manifest.runtime]} `checkpoint.json` holds each file's size and SHA-256.",
@@ -110,6 +138,20 @@ def model_card(name: str, manifest: Manifest) -> str:
             f"    python -m stages.caption --checkpoint models/{name} photo.jpg",
             "",
         ]
+    )
+
+
+def int8_in_words(manifest: Manifest) -> str:
+    """Which layers stay in float because int8 would spoil them, and which one of the others int8 suits least."""
+    record = manifest.passes.get("quantize", {})
+    errors: dict[str, float] = record.get("int8_layers_db", {})
+    if not errors:
+        return ""
+    worst = min(errors, key=errors.__getitem__)
+    in_float = ", ".join(f"{name} ({error} dB)" for name, error in record["layers_in_float"].items())
+    return (
+        f"int8 leaves the output of {worst} least room: it is {errors[worst]} dB above its error on the calibration "
+        f"pictures. In float, as int8 would spoil them: {in_float or 'none'}."
     )
 
 
@@ -125,6 +167,7 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     for name, record in manifest.passes.items():
         figures = {key: value for key, value in record.items() if not isinstance(value, dict)}
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()))
+    print(int8_in_words(manifest))
 
 
 if __name__ == "__main__":

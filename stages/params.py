@@ -148,12 +148,16 @@ class Quantize(_Frozen):
     """Quantization to int8: of weights, and of activations on the fly or with ranges that calibration pictures give."""
 
     scheme: Literal["dynamic-int8", "static-int8"]
+    float_below_db: float | None = Field(
+        None, gt=0, le=100, description="layers stay in float whose output is by less than this above int8's error"
+    )
 
 
 class Recipe(_Frozen):
-    """What is done to the baseline to make a variant: pruned, then written for a runtime, then quantized for it."""
+    """What is done to the baseline to make a variant: pruned, equalized, written for a runtime, quantized for it."""
 
     prune: Prune | None = None
+    equalize: bool = Field(False, description="rewrite the model so that it loses less in int8")
     runtime: Literal["pytorch", "onnxruntime", "openvino"] = "pytorch"
     quantize: Quantize | None = None
 
@@ -161,6 +165,8 @@ class Recipe(_Frozen):
     def _check_combination(self) -> Self:
         if self.prune is None and self.quantize is None and self.runtime == "pytorch":
             raise ValueError("the recipe is empty: give it prune, quantize, another runtime, or several of them")
+        if self.equalize and self.quantize is None:
+            raise ValueError("equalize changes nothing in float: give the recipe quantize too, or leave it out")
         if self.quantize and self.quantize.scheme == "static-int8" and self.runtime != "openvino":
             raise ValueError(f"{self.runtime} has no static-int8 here: use dynamic-int8, or runtime openvino")
         return self

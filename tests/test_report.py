@@ -35,7 +35,7 @@ def test_examples_show_agreement_and_difference(own: dict[str, list[str]], count
         assert bool(differing & set(chosen)) == bool(differing)
 
 
-def write_a_report(tmp_path: Path, model: str, own: dict[str, list[str]]) -> str:
+def write_a_report(tmp_path: Path, model: str, own: dict[str, list[str]], worst_db: float = 35.0) -> str:
     """The page of a report with made-up figures of pictures without captions, in `tmp_path / "eval"`."""
     names = ("speedup", "latency_ms", "encode_ms", "prefill_ms", "token_ms", "throughput_images_per_s")
     times = {f"{name}{end}": 2.0 for name in names for end in ("", "_ci_low", "_ci_high")}
@@ -49,6 +49,9 @@ def write_a_report(tmp_path: Path, model: str, own: dict[str, list[str]]) -> str
         name: {"benchmark": times, "quality": {"images": 2, **alone, **({} if name == "baseline" else quality)}}
         for name in own
     }
+    for name, figures in metrics.items():
+        if name != "baseline":
+            figures["quality"]["worst_int8_layer_db"] = worst_db
     machine = {
         "cpu": "A CPU",
         "cpu_family_model_stepping": "1/2/3",
@@ -130,6 +133,13 @@ def test_captions_and_references_come_out_as_text(tmp_path: Path, caption: str, 
     assert f"# model {text}: how fast" in page
     assert f"| baseline | {text} |" in page
     assert f"| a reference | {text} |" in page
+
+
+def test_a_layer_that_int8_spoils_is_a_warning_whatever_the_sample_says(tmp_path: Path) -> None:
+    make_dataset(Noise(kind="noise", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
+    own = {"baseline": ["a dog", "a cat"], "quantized": ["a dog", "a cat"]}
+    assert "Warning" not in write_a_report(tmp_path, "mine", own)
+    assert "**Warning: quantized's captions will suffer" in write_a_report(tmp_path, "mine", own, worst_db=7.5)
 
 
 @settings(deadline=None)

@@ -4,7 +4,7 @@ What transformers computes in one module and caches in Python objects, these two
 tensors, so that any engine can run them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -25,6 +25,31 @@ Product = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 def linear_as_convolution(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """`torch.nn.functional.linear` of (pictures, length, width), as a convolution that sees one patch at a time."""
     return conv1d(states.transpose(1, 2), weight[:, :, None], bias).transpose(1, 2)
+
+
+class FloatLinear(torch.nn.Linear):
+    """A linear layer that stays in float where others become int8: another operator, which quantization passes over."""
+
+    def __init__(self, layer: torch.nn.Linear, product: Product) -> None:
+        super().__init__(layer.in_features, layer.out_features, device="meta")
+        self.weight, self.bias, self.product = layer.weight, layer.bias, product
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """States, float32 (..., inputs), to float32 (..., outputs)."""
+        return self.product(states, self.weight, self.bias)
+
+
+def keep_in_float(model: torch.nn.Module, layers: Iterable[str], product: Product) -> None:
+    """Makes linear layers, by name, such as stay in float, in place."""
+    for name in layers:
+        layer = model.get_submodule(name)
+        assert isinstance(layer, torch.nn.Linear)
+        model.set_submodule(name, FloatLinear(layer, product))
+
+
+def in_encoder_graph(layer: str) -> bool:
+    """Whether a linear layer, by its name in the model, belongs to the encoder graph."""
+    return layer.startswith("vision_model.") or layer.endswith(("crossattention.self.key", "crossattention.self.value"))
 
 
 class EncoderGraph(torch.nn.Module):
@@ -62,13 +87,17 @@ class EncoderGraph(torch.nn.Module):
     def _attend(self, attention: Any, hidden: torch.Tensor) -> torch.Tensor:
         # Three products instead of one: no engine has to cut the result apart again.
         weights, biases = attention.qkv.weight.chunk(3), attention.qkv.bias.chunk(3)
+        product = self._product_of(attention.qkv)
         query, key, value = (
-            split_heads(self.product(hidden, *part), self.heads) for part in zip(weights, biases, strict=True)
+            split_heads(product(hidden, *part), self.heads) for part in zip(weights, biases, strict=True)
         )
         return self._project(attention.projection, merge_heads(scaled_dot_product_attention(query, key, value)))
 
     def _project(self, layer: torch.nn.Linear, states: torch.Tensor) -> torch.Tensor:
-        return self.product(states, layer.weight, layer.bias)
+        return self._product_of(layer)(states, layer.weight, layer.bias)
+
+    def _product_of(self, layer: torch.nn.Linear) -> Product:
+        return layer.product if isinstance(layer, FloatLinear) else self.product
 
 
 class DecoderGraph(torch.nn.Module):
@@ -118,7 +147,8 @@ class DecoderGraph(torch.nn.Module):
         """All three side by side: one long product reads its weights faster than three short ones."""
         parts = (attention.query, attention.key, attention.value)
         weight, bias = (torch.cat([getattr(part, name) for part in parts]) for name in ("weight", "bias"))
-        return linear(hidden, weight, bias)
+        in_float = [part for part in parts if isinstance(part, FloatLinear)]
+        return (in_float[0].product if in_float else linear)(hidden, weight, bias)
 
     def _one_word_each(self, states: torch.Tensor) -> torch.Tensor:
         """(pictures, beams, width) to (pictures * beams, heads, 1, head width)."""

@@ -6,7 +6,7 @@ wrong (onnxruntime#5849).
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,16 @@ import onnx
 import onnxruntime
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from torch import addmm
 from transformers import BlipForConditionalGeneration
 
 from stages.captioner.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs
 from stages.captioner.runtimes.onnxruntime import DECODER, ENCODER, weights_file
-from stages.export.graphs import DecoderGraph, EncoderGraph, decoder_example, encoder_example
+from stages.export.graphs import DecoderGraph, EncoderGraph, decoder_example, encoder_example, keep_in_float
 from stages.params import Quantize
+from stages.passes.int8_error import Bits
 
+BITS = Bits(activations=8, weights=7)
 # The first version whose `Attention` operator is one node, which ONNX Runtime computes without storing the scores.
 OPSET = 23
 
@@ -40,11 +43,20 @@ class Int8Embedding(torch.nn.Module):
         return self.rows[tokens].float() * self.scale[tokens]
 
 
+def has_int8_activations(layer: str) -> bool:
+    """Whether int8 rounds what a linear layer takes in."""
+    return True
+
+
 def export(
-    model: BlipForConditionalGeneration, quantize: Quantize | None, calibration: Sequence[np.ndarray], directory: Path
+    model: BlipForConditionalGeneration,
+    quantize: Quantize | None,
+    in_float: Collection[str],
+    calibration: Sequence[np.ndarray],
+    directory: Path,
 ) -> dict[str, Any]:
     """Writes encoder.onnx and decoder.onnx, their weights beside them. Dynamic int8 needs no calibration. May change
-    the model.
+    the model. `in_float` names linear layers that int8 leaves alone.
 
     Returns what was quantized, for the checkpoint's manifest.
     """
@@ -53,6 +65,7 @@ def export(
     if quantize:
         words = model.text_decoder.bert.embeddings
         words.word_embeddings = Int8Embedding(words.word_embeddings.weight)
+        keep_in_float(model, in_float, _gemm)
     inputs, outputs = decoder_inputs(layers), decoder_outputs(layers)
     with tempfile.TemporaryDirectory() as folder:
         encoder, decoder = Path(folder, ENCODER), Path(folder, DECODER)
@@ -62,6 +75,11 @@ def export(
             _write(graph, quantize, directory / graph.name)
     logging.disable(logging.NOTSET)
     return {"quantize": {"scheme": quantize.scheme, "weight_bits": 7}} if quantize else {}
+
+
+def _gemm(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """A linear layer as the operator Gemm, of which quantization knows nothing."""
+    return addmm(bias, states.flatten(0, -2), weight.T).reshape(*states.shape[:-1], -1)
 
 
 def _export_graph(

@@ -7,7 +7,7 @@ Where the encoder's activations are int8, its weights use 7 of their 8 bits: a C
 8 bits in 16, which overflow, and captions differ from those of other CPUs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,30 +28,43 @@ from stages.export.graphs import (
     decoder_example,
     encoder_example,
     heads_and_width,
+    in_encoder_graph,
+    keep_in_float,
     linear_as_convolution,
 )
-from stages.export.layer_norms import fold_layer_norms
 from stages.export.openvino_rewrites import fold_zero_points, make_stateful, pass_in_bfloat16, save
 from stages.params import Quantize
+from stages.passes.int8_error import Bits
+
+BITS = Bits(activations=8, weights=7)
+# The encoder's linear layers, by scheme, as whichever operator OpenVINO is quickest at: in int8, and for one picture,
+# its convolution is a tenth quicker than its product of matrices. Layers that stay in float are of the other kind.
+PRODUCTS: dict[str, tuple[Product, Product, str]] = {
+    "static-int8": (linear_as_convolution, linear, "MatMul"),
+    "dynamic-int8": (linear, linear_as_convolution, "Convolution"),
+}
+
+
+def has_int8_activations(layer: str) -> bool:
+    """Whether int8 rounds what a linear layer takes in: in the decoder, only its weights."""
+    return in_encoder_graph(layer)
 
 
 def export(
-    model: BlipForConditionalGeneration, quantize: Quantize | None, calibration: Sequence[np.ndarray], directory: Path
+    model: BlipForConditionalGeneration,
+    quantize: Quantize | None,
+    in_float: Collection[str],
+    calibration: Sequence[np.ndarray],
+    directory: Path,
 ) -> dict[str, Any]:
     """Writes encoder.xml and decoder.xml with their weights in .bin files.
 
-    `calibration` is pixels, float32 (1, 3, side, side) each. May change the model. Returns what was quantized, for the
-    checkpoint's manifest.
+    `in_float` names linear layers of the encoder that int8 leaves alone, `calibration` is pixels, float32 (1, 3, side,
+    side) each. May change the model. Returns what was quantized, for the checkpoint's manifest.
     """
     layers = model.config.text_config.num_hidden_layers
-    record: dict[str, Any] = {"scheme": quantize.scheme} if quantize else {}
-    product: Product = linear
-    if quantize and quantize.scheme == "static-int8":
-        # In int8, and for one picture, OpenVINO's convolution is a tenth quicker than its product of matrices.
-        product = linear_as_convolution
-        record["calibration_pictures"] = len(calibration)
-        record["encoder_weight_bits"] = 7
-        record["folded_layer_norms"] = fold_layer_norms(model, calibration)
+    product, float_product, left_alone = PRODUCTS[quantize.scheme] if quantize else (linear, linear, "")
+    keep_in_float(model, in_float, float_product)
     one_picture = tuple(example[:1] for example in encoder_example(model)[0])
     encoder = _convert(EncoderGraph(model, product), one_picture, None, ["pixels"], encoder_outputs(layers))
     encoder.reshape(list(one_picture[0].shape))
@@ -60,15 +73,19 @@ def export(
     if quantize:
         nncf.set_log_level("ERROR")
         decoder = nncf.compress_weights(decoder, mode=nncf.CompressWeightsMode.INT8_SYM)
+        ignored = nncf.IgnoredScope(types=[left_alone] if in_float else [])
         if quantize.scheme == "static-int8":
-            encoder = _quantize_activations(encoder, calibration)
+            encoder = _quantize_activations(encoder, calibration, ignored)
         else:
-            encoder = nncf.compress_weights(encoder, mode=nncf.CompressWeightsMode.INT8_SYM)
+            encoder = nncf.compress_weights(encoder, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=ignored)
         encoder, decoder = pass_in_bfloat16(encoder, decoder, encoder_outputs(layers))
     make_stateful(decoder, layers, *heads_and_width(model))
     for graph, name in ((encoder, ENCODER), (decoder, DECODER)):
         save(graph, directory / name)
-    return {"quantize": record} if quantize else {}
+    if quantize is None:
+        return {}
+    static = {"calibration_pictures": len(calibration), "encoder_weight_bits": BITS.weights}
+    return {"quantize": {"scheme": quantize.scheme, **(static if quantize.scheme == "static-int8" else {})}}
 
 
 def _convert(
@@ -87,12 +104,13 @@ def _convert(
     return converted
 
 
-def _quantize_activations(encoder: Model, calibration: Sequence[np.ndarray]) -> Model:
+def _quantize_activations(encoder: Model, calibration: Sequence[np.ndarray], ignored: nncf.IgnoredScope) -> Model:
     quantized = nncf.quantize(
         encoder,
         nncf.Dataset(calibration),
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(calibration),
+        ignored_scope=ignored,
         advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
     )
     fold_zero_points(quantized)

@@ -1,6 +1,6 @@
 """Writes a model for PyTorch: its tensors, float or int8, as safetensors."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,34 @@ from stages.captioner.command_line import InputError
 from stages.captioner.runtimes import pytorch_int8
 from stages.captioner.runtimes.pytorch import load_model, weights
 from stages.params import Quantize
+from stages.passes.int8_error import Bits
+
+# FBGEMM's products of 8 bits could overflow, so PyTorch gives activations 7.
+BITS = Bits(activations=7, weights=8)
+
+
+def has_int8_activations(layer: str) -> bool:
+    """Whether int8 rounds what a linear layer takes in."""
+    return True
 
 
 def export(
-    model: BlipForConditionalGeneration, quantize: Quantize | None, calibration: Sequence[np.ndarray], directory: Path
+    model: BlipForConditionalGeneration,
+    quantize: Quantize | None,
+    in_float: Collection[str],
+    calibration: Sequence[np.ndarray],
+    directory: Path,
 ) -> dict[str, Any]:
     """Writes model.safetensors into a directory that holds config.json. Dynamic int8 needs no calibration.
+
+    `in_float` names linear layers that int8 leaves alone.
 
     Returns what was quantized, for the checkpoint's manifest. Raises InputError if the model doesn't read back the
     same.
     """
-    record = {"quantize": {"scheme": quantize.scheme, "layers": pytorch_int8.apply(model)}} if quantize else {}
+    record: dict[str, Any] = {}
+    if quantize:
+        record["quantize"] = {"scheme": quantize.scheme, "layers": pytorch_int8.apply(model, in_float)}
     save_weights(weights(model), directory)
     _check_reload(model, directory)
     return record

@@ -1,15 +1,27 @@
-"""What a recipe may do to a model. Each pass is one module with `apply(model, settings)`, which changes the model in
-place and returns what it reached, for the checkpoint's manifest.
+"""What a recipe may do to a model, whatever the runtime.
+
+Each pass is one module with `apply`, which changes the model in place and returns what it reached, for the checkpoint's
+manifest.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from transformers import BlipForConditionalGeneration
 
 from stages.params import Recipe
-from stages.passes import prune
+from stages.passes import equalize, prune
+from stages.passes.activations import capture_inputs
 
 
-def apply_recipe(model: BlipForConditionalGeneration, recipe: Recipe) -> dict[str, Any]:
-    """Applies a recipe's passes, whatever the runtime. Returns each pass's record."""
-    return {"prune": prune.apply(model, recipe.prune)} if recipe.prune else {}
+def apply_recipe(
+    model: BlipForConditionalGeneration, recipe: Recipe, calibration: Sequence[np.ndarray]
+) -> dict[str, Any]:
+    """Applies a recipe's passes and returns their records. `calibration` is pixels, float32 (1, 3, side, side) each."""
+    records: dict[str, Any] = {}
+    if recipe.prune:
+        records["prune"] = prune.apply(model, recipe.prune)
+    if recipe.equalize:
+        records["equalize"] = equalize.apply(model, capture_inputs(model, calibration))
+    return records

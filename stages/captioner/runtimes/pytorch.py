@@ -76,7 +76,7 @@ class PyTorchCaptioner:
             rows = self.model.text_decoder.generate(
                 input_ids=torch.tensor([[self.config.bos_token_id, *prompt]]).repeat(len(states), 1),
                 encoder_hidden_states=states,
-                generation_config=_generation_config(decoding, self.config),
+                generation_config=generation_config(decoding, self.config),
             )
         return [self._words_only(row) for row in rows.tolist()]
 
@@ -122,7 +122,8 @@ def _seeded(decoding: Decoding) -> Iterator[None]:
         yield
 
 
-def _generation_config(decoding: Decoding, config: BlipConfig) -> GenerationConfig:
+def generation_config(decoding: Decoding, config: BlipConfig) -> GenerationConfig:
+    """Decoding in transformers' words, for a text decoder of this configuration."""
     sampling = {"temperature": decoding.temperature, "top_k": decoding.top_k, "top_p": decoding.top_p}
     return GenerationConfig(
         max_new_tokens=decoding.max_new_tokens,

@@ -5,6 +5,8 @@ knows of it. Two verbs: `apply` makes a model int8, `restore` makes it so again 
 tensors of a checkpoint, bit for bit.
 """
 
+from collections.abc import Collection
+
 import torch
 from torch.ao.nn.quantized.dynamic import Linear as Int8Linear
 from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
@@ -12,12 +14,15 @@ from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
 WEIGHT, SCALE, ZERO_POINT = "weight_int8", "weight_scale", "weight_zero_point"
 
 
-def apply(model: torch.nn.Module) -> int:
-    """Replaces every `nn.Linear` by its int8 twin, in place. Weights get one scale per output channel.
+def apply(model: torch.nn.Module, in_float: Collection[str] = ()) -> int:
+    """Replaces every `nn.Linear` by its int8 twin, in place, but those that are named to stay in float.
+
+    Weights get one scale per output channel.
 
     Returns the number of layers replaced.
     """
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)}
+    linear = [name for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)]
+    layers = [name for name in linear if name not in in_float]
     quantize_dynamic(model, dict.fromkeys(layers, per_channel_dynamic_qconfig), inplace=True)
     restore(model, tensors(model))  # packs every layer for its own kernel, as opening a checkpoint does
     return len(layers)

@@ -44,7 +44,7 @@ def exported(runtime: str, seed: int) -> Parts:
     for name in PROCESSOR:
         shutil.copyfile(DEMO / name, folder / name)
     (folder / "config.json").write_text(model.config.to_json_string(use_diff=False))
-    RUNTIMES[runtime].export(model, None, [], folder)
+    RUNTIMES[runtime].export(model, None, in_float=[], calibration=[], directory=folder)
     manifest = Manifest(runtime=runtime, origin={}, recipe={}, passes={}, libraries={}, validated_on=[])
     seal(folder, manifest)
     return open_captioner(folder, threads=1).parts

@@ -1,0 +1,65 @@
+"""What the linear layers of a model take in on calibration pictures: the ground for every decision about int8."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from transformers import BlipForConditionalGeneration
+
+from stages.captioner.runtimes.decoding import Decoding
+from stages.captioner.runtimes.pytorch import generation_config
+
+# More pictures would find hardly wider ranges and take longer.
+PICTURES = 8
+# Enough of a picture's rows, evenly spaced, to tell how an error is spread.
+ROWS = 128
+NEW_TOKENS = 16
+
+
+class Inputs(NamedTuple):
+    """What a linear layer took in: some rows, float32 (rows, channels), and each channel's range over all of them."""
+
+    rows: torch.Tensor
+    low: torch.Tensor
+    high: torch.Tensor
+
+
+@torch.inference_mode()
+def capture_inputs(model: BlipForConditionalGeneration, calibration: Sequence[np.ndarray]) -> dict[str, Inputs]:
+    """The inputs of every linear layer by its name, while the model captions the first calibration pictures.
+
+    `calibration` is pixels, float32 (1, 3, side, side) each.
+    """
+    seen: dict[str, list[Inputs]] = {}
+    hooks = [
+        layer.register_forward_pre_hook(_watch(seen.setdefault(name, [])))
+        for name, layer in model.named_modules()
+        if isinstance(layer, torch.nn.Linear)
+    ]
+    text = model.config.text_config
+    for pixels in calibration[:PICTURES]:
+        model.text_decoder.generate(
+            input_ids=torch.tensor([[text.bos_token_id]]),
+            encoder_hidden_states=model.vision_model(pixel_values=torch.from_numpy(pixels)).last_hidden_state,
+            generation_config=generation_config(Decoding(max_new_tokens=NEW_TOKENS), text),
+        )
+    for hook in hooks:
+        hook.remove()
+    return {name: _join(parts) for name, parts in seen.items()}
+
+
+def _watch(parts: list[Inputs]) -> Callable[[Any, tuple[torch.Tensor, ...]], None]:
+    def take(_: Any, arguments: tuple[torch.Tensor, ...]) -> None:
+        rows = arguments[0].flatten(0, -2)
+        parts.append(Inputs(rows[:: -(-len(rows) // ROWS)].clone(), rows.amin(dim=0), rows.amax(dim=0)))
+
+    return take
+
+
+def _join(parts: list[Inputs]) -> Inputs:
+    return Inputs(
+        torch.cat([part.rows for part in parts]),
+        torch.stack([part.low for part in parts]).amin(dim=0),
+        torch.stack([part.high for part in parts]).amax(dim=0),
+    )
