@@ -17,6 +17,10 @@ test-avx2: .venv/ready-for-tests
 	$(ACTIVATE) ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OV_CPU_MAX_ISA=AVX2 pytest \
 		tests/export tests/measure/test_peaks.py tests/test_optimize.py tests/test_evaluate.py
 
+# What `pip install .` installs, to give away: dist/blip_on_cpu-….whl.
+wheel: .venv/ready
+	$(ACTIVATE) pip wheel --quiet --no-deps --wheel-dir dist .
+
 check: .venv/ready-for-tests
 	$(ACTIVATE) ruff check && ruff format --check && mypy
 
@@ -25,7 +29,7 @@ machine: .venv/ready
 	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && git clone --quiet . $(APART) && \
 		(cd $(APART) && dvc exp run -S model=blip-base-untrained) && python -m stages.page.machines $(APART)
 
-.venv/ready: requirements.txt requirements-runtime.txt
+.venv/ready: requirements.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: name it with make PYTHON=…')"
 	$(PYTHON) -m venv .venv
 	$(ACTIVATE) pip install --quiet --requirement requirements.txt
@@ -35,4 +39,4 @@ machine: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-avx2 check machine
+.PHONY: repro test test-avx2 wheel check machine

@@ -1,7 +1,6 @@
-"""For people: captions pictures, in files and folders, with any checkpoint."""
+"""For people: captions pictures, in files and folders, with any checkpoint. `blip-on-cpu` once installed."""
 
-from stages.captioner.caption import main
-from stages.captioner.command_line import run
+from stages.captioner.caption import command
 
 if __name__ == "__main__":
-    run(main)
+    command()

@@ -14,6 +14,7 @@ from rich.progress import track
 
 from stages.captioner.checkpoint import replacing
 from stages.captioner.command_line import InputError, run
+from stages.captioner.images import allow_large_pictures
 from stages.params import Coco, Dataset, Folder, Noise, Scenes, read_params
 from stages.pictures import photographs
 from stages.pictures.coco import choose_examples
@@ -94,6 +95,7 @@ def _copy(picture: Path, target: Path) -> None:
 
 def main() -> None:
     """Makes the dataset of the model that params.yaml chooses."""
+    allow_large_pictures()
     make_dataset(read_params().chosen_model().dataset, EVALUATION, CALIBRATION)
 
 

@@ -16,7 +16,8 @@ from rich.progress import track
 from stages.captioner.checkpoint import BASELINE, MODELS, read_manifest
 from stages.captioner.command_line import run
 from stages.captioner.images import open_image
-from stages.captioner.runtimes.captioner import Captioner, open_captioner
+from stages.captioner.own_process import open_in_own_process
+from stages.captioner.runtimes.captioner import Parts
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.metrics import REPORTS, read_captions, write_metrics
 from stages.measure.quality import estimate_bleu_4, next_token_agreement, score_per_image
@@ -34,12 +35,12 @@ Metrics = dict[str, float | int]
 class Baseline(NamedTuple):
     """The unchanged model, and the table that `evaluate` made of it."""
 
-    captioner: Captioner
+    captioner: Parts
     table: pd.DataFrame
 
 
 def evaluate(
-    captioner: Captioner,
+    captioner: Parts,
     folder: Path,
     decoding: Decoding,
     settings: Evaluation,
@@ -76,7 +77,7 @@ def evaluate(
 
 
 def _caption_each(
-    captioner: Captioner, paths: list[Path], decoding: Decoding, baseline: Baseline | None
+    captioner: Parts, paths: list[Path], decoding: Decoding, baseline: Baseline | None
 ) -> tuple[list[list[int]], list[tuple[float, float]]]:
     """Each picture's tokens and, with a baseline, how far both models' next tokens agree.
 
@@ -101,7 +102,7 @@ def _caption_each(
 
 
 def _compare_with_batches(
-    captioner: Captioner, paths: list[Path], alone: list[list[int]], decoding: Decoding, batch_size: int
+    captioner: Parts, paths: list[Path], alone: list[list[int]], decoding: Decoding, batch_size: int
 ) -> list[float]:
     """For each picture, 1 if it gets the same tokens in a batch as alone, else 0."""
     together = [
@@ -138,9 +139,10 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     params = read_params()
     baseline = None
     if MODELS / variant != BASELINE:
-        baseline = Baseline(open_captioner(BASELINE), read_captions(REPORTS / "quality" / f"{BASELINE.name}.csv"))
+        own_captions = read_captions(REPORTS / "quality" / f"{BASELINE.name}.csv")
+        baseline = Baseline(open_in_own_process(BASELINE).parts, own_captions)
     metrics, table = evaluate(
-        open_captioner(MODELS / variant),
+        open_in_own_process(MODELS / variant).parts,
         EVALUATION,
         params.decoding,
         params.evaluation,

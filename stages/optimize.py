@@ -23,9 +23,9 @@ from stages.captioner.checkpoint import (
     verify_files,
 )
 from stages.captioner.command_line import run
-from stages.captioner.images import open_image
+from stages.captioner.images import allow_large_pictures, open_image
 from stages.captioner.instruction_sets import instruction_sets
-from stages.captioner.runtimes.captioner import caption, open_captioner
+from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.preprocessing import preprocess, read_preprocessing
 from stages.captioner.runtimes.pytorch import load_model
@@ -87,7 +87,8 @@ def optimize(
         )
         (unfinished / "README.md").write_text(model_card(output.name, manifest), encoding="utf-8")
         seal(unfinished, manifest)
-        caption(open_captioner(unfinished), images[:1], Decoding(max_new_tokens=2))
+        with open_captioner(unfinished) as captioner:
+            captioner.caption(images[:1], Decoding(max_new_tokens=2))
     return manifest
 
 
@@ -159,6 +160,7 @@ def _in_words(given: dict[str, Any] | str) -> str:
 
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml")]) -> None:
     """Builds models/VARIANT from models/baseline."""
+    allow_large_pictures()
     params = read_params()
     manifest = optimize(BASELINE, params.recipe(variant), CALIBRATION, MODELS / variant, params.decoding)
     for name, record in manifest.passes.items():

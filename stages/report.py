@@ -11,6 +11,7 @@ from rich.table import Table
 
 from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import printable, run
+from stages.captioner.images import allow_large_pictures
 from stages.measure.metrics import REPORTS, read_captions, read_metrics, write_metrics
 from stages.page.charts import draw_examples, draw_speed
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
@@ -137,6 +138,7 @@ def print_table(model: str, metrics: Metrics, captions: dict[str, list[str]]) ->
 
 def main() -> None:
     """Writes the report of every variant in params.yaml."""
+    allow_large_pictures()
     params = read_params()
     checkpoints = [BASELINE.name, *params.variants]
     metrics, captions = gather(checkpoints, REPORTS), gather_captions(checkpoints, REPORTS)

@@ -399,7 +399,7 @@ def test_every_export_has_the_logits_of_an_untied_source(
         optimize(
             baseline, Recipe(runtime=runtime, quantize=scheme and Quantize(scheme=scheme)), calibration, checkpoint
         )
-    captioner, source = open_captioner(checkpoint), open_captioner(baseline)
+    captioner, source = open_captioner(checkpoint).parts, open_captioner(baseline).parts
     tokens = [[8, 9, 10]] * len(pictures)
     expected = np.stack(source.next_token_logits(source.encode(source.preprocess(pictures)), tokens))
     actual = np.stack(captioner.next_token_logits(captioner.encode(captioner.preprocess(pictures)), tokens))

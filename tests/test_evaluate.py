@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stages.captioner.images import open_image
-from stages.captioner.runtimes.captioner import caption, open_captioner
+from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.dataset import make_dataset
 from stages.evaluate import Baseline, evaluate
@@ -30,10 +30,10 @@ def test_captions_are_scored_as_pictures_are_captioned_one_by_one(
     evaluation, calibration = folders
     optimize(baseline, Recipe(quantize=Quantize(scheme="dynamic-int8")), calibration, tmp_path / "quantized")
     captioner = open_captioner(tmp_path / "quantized")
-    metrics, table = evaluate(captioner, evaluation, Decoding(), Evaluation(bootstrap_samples=100), BATCH)
+    metrics, table = evaluate(captioner.parts, evaluation, Decoding(), Evaluation(bootstrap_samples=100), BATCH)
     images = [open_image(path) for path, _ in read_examples(evaluation)]
-    alone = [caption(captioner, [image], Decoding())[0] for image in images]
-    batches = [caption(captioner, images[first : first + BATCH], Decoding()) for first in range(0, PICTURES, BATCH)]
+    alone = [captioner.caption([image], Decoding())[0] for image in images]
+    batches = [captioner.caption(images[first : first + BATCH], Decoding()) for first in range(0, PICTURES, BATCH)]
     together = [text for texts in batches for text in texts]
     assert list(table["caption"]) == alone
     assert alone != together, "this model does not show the difference"
@@ -47,21 +47,21 @@ def test_a_variant_is_compared_with_the_baseline_under_the_baseline_s_own_words(
     evaluation, calibration = folders
     optimize(baseline, Recipe(quantize=Quantize(scheme="dynamic-int8")), calibration, tmp_path / "quantized")
     settings = Evaluation(bootstrap_samples=100)
-    unchanged = open_captioner(baseline)
+    unchanged = open_captioner(baseline).parts
     _, own_table = evaluate(unchanged, evaluation, Decoding(), settings, BATCH)
     reference = Baseline(unchanged, own_table)
     same, _ = evaluate(unchanged, evaluation, Decoding(), settings, BATCH, reference)
     assert same["same_caption"] == same["same_next_token"] == 1
     assert abs(same["kl"]) < 1e-5, "float logits of a picture differ in a batch by rounding alone"
     captioner = open_captioner(tmp_path / "quantized")
-    metrics, table = evaluate(captioner, evaluation, Decoding(), settings, BATCH, reference)
-    _, without = evaluate(captioner, evaluation, Decoding(), settings, BATCH)
+    metrics, table = evaluate(captioner.parts, evaluation, Decoding(), settings, BATCH, reference)
+    _, without = evaluate(captioner.parts, evaluation, Decoding(), settings, BATCH)
     assert list(table["tokens"]) == list(without["tokens"])
     assert 0 < metrics["kl"] == pytest.approx(table["kl"].mean(), abs=1e-6)
     words = [[int(token) for token in row.split()] for row in own_table["tokens"]]
     for (path, _), given, divergence in zip(read_examples(evaluation), words, table["kl"], strict=True):
-        pixels = captioner.preprocess([open_image(path)])
-        (logits,) = captioner.next_token_logits(captioner.encode(pixels), [given])
+        pixels = captioner.parts.preprocess([open_image(path)])
+        (logits,) = captioner.parts.next_token_logits(captioner.parts.encode(pixels), [given])
         (expected,) = unchanged.next_token_logits(unchanged.encode(pixels), [given])
         assert divergence == pytest.approx(_divergence(expected, logits), abs=1e-5)
 

@@ -35,7 +35,7 @@ def logits(
 def test_a_reloaded_checkpoint_gives_bit_identical_logits(
     recipe: Recipe, baseline: Path, tmp_path: Path, calibration: Path, pictures: list[Image.Image]
 ) -> None:
-    captioner = open_captioner(baseline)
+    captioner = open_captioner(baseline).parts
     in_memory = copy.deepcopy(captioner.model)
     apply_recipe(in_memory, recipe, calibration=[])
     if recipe.quantize:
@@ -92,7 +92,7 @@ def test_a_plain_float_checkpoint_opens_in_transformers_itself(
 ) -> None:
     optimize(baseline, PRUNED, calibration, tmp_path / "variant")
     theirs = BlipForConditionalGeneration.from_pretrained(tmp_path / "variant").eval()
-    captioner = open_captioner(baseline)
+    captioner = open_captioner(baseline).parts
     ours = logits(load_model(tmp_path / "variant"), pictures, captioner)
     assert torch.equal(ours, logits(theirs, pictures, captioner))
 

@@ -25,6 +25,14 @@ VARIANTS = ("openvino_int8",)  # of those in params.yaml, enough to see what run
 # Declared dependencies
 
 
+def without_types(tree: ast.Module) -> ast.Module:
+    """A module as it runs, without what it imports for type checkers only."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    return tree
+
+
 def local_imports(module: str) -> set[str]:
     """The files of `stages/` that a module imports, directly or through others, and itself."""
     found: set[str] = set()
@@ -38,7 +46,7 @@ def local_imports(module: str) -> set[str]:
             continue
         found.add(path)
         waiting.append(name.rpartition(".")[0] or "stages")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(without_types(ast.parse(file.read_text(encoding="utf-8")))):
             if isinstance(node, ast.Import):
                 waiting += [alias.name for alias in node.names if alias.name.startswith("stages")]
             elif isinstance(node, ast.ImportFrom):

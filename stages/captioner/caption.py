@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import track
 
 from .checkpoint import read_manifest
-from .command_line import InputError, explain, printable
+from .command_line import InputError, explain, printable, run
 from .images import open_image, pictures_below
-from .runtimes.captioner import caption, open_captioner
+from .own_process import open_in_own_process
 from .runtimes.decoding import Decoding
 
 # Few enough pictures for their progress to be no news.
@@ -53,11 +53,11 @@ def caption_files(
 
     Raises InputError if the checkpoint can't be used.
     """
-    captioner = open_captioner(checkpoint, threads)
+    captioner = open_in_own_process(checkpoint, threads)
     for first in range(0, len(pictures), batch_size):
         opened = [(path, _try_to_open(path)) for path in pictures[first : first + batch_size]]
         images = [image for _, image in opened if isinstance(image, Image.Image)]
-        captions = iter(caption(captioner, images, decoding) if images else [])
+        captions = iter(captioner.caption(images, decoding))
         for path, image in opened:
             yield path, image if isinstance(image, InputError) else next(captions)
 
@@ -130,3 +130,8 @@ def main(
             _print(_as_json(path, result) if as_json else printable(f"{path}: {result}"), sys.stdout)
     if skipped:
         raise InputError(f"{skipped} of {len(pictures)} pictures could not be captioned: see above")
+
+
+def command() -> None:
+    """Runs `main` with arguments from the command line, as `blip-on-cpu` and `python -m stages.caption`."""
+    run(main)

@@ -3,12 +3,12 @@
 import codecs
 import hashlib
 import json
+import logging
 import mmap
 import os
 import re
 import shutil
 import stat
-import sys
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from .command_line import NO_SPACE, InputError, explain
+from .command_line import NO_SPACE, InputError, explain, printable
 from .runtimes.decoding import Decoding
 
 if TYPE_CHECKING:  # a checkpoint must be readable where torch is not installed
     import torch
 
+LOGGER = logging.getLogger(__name__)
 MODELS = Path("models")
 BASELINE = MODELS / "baseline"
 MANIFEST = "checkpoint.json"
@@ -166,11 +167,12 @@ def read_manifest(directory: Path) -> Manifest:
     with _access(directory, "read"):
         if not directory.is_dir():
             raise InputError(
-                f"there is no checkpoint at {directory}: make it with `dvc repro` or fetch it with `dvc pull`"
+                f"there is no checkpoint at {directory}: correct the path, or make it with `dvc repro` or fetch "
+                "it with `dvc pull` in its project"
             )
         if not path.is_file():
             raise InputError(
-                f"{directory} has no {MANIFEST}, so it is not a checkpoint of this project: name one of models/"
+                f"{directory} has no {MANIFEST}, so it is not a checkpoint of this project: name one of its models/"
             )
         content = path.read_bytes()
     try:
@@ -184,9 +186,11 @@ def read_manifest(directory: Path) -> Manifest:
 def verify_files(directory: Path, manifest: Manifest) -> None:
     """Compares a checkpoint's files with its manifest. Raises InputError if one is missing, surplus or altered.
 
-    Names on stderr what the system strew about there, which it passes over.
+    Logs a warning of what the system strew about there, which it passes over.
     """
-    remedy = "fetch it again with `dvc pull --force` or rebuild it with `dvc repro --force`"
+    remedy = (
+        "copy it again, or, in its project, fetch it with `dvc pull --force` or rebuild it with `dvc repro --force`"
+    )
     with _access(directory, "read"):
         present, strewn = _files(directory)
         if missing := manifest.files.keys() - present:
@@ -196,7 +200,7 @@ def verify_files(directory: Path, manifest: Manifest) -> None:
                 f"{directory} holds {_names(surplus)}, which {MANIFEST} does not list: remove or rebuild it"
             )
         if strewn:
-            print(f"passed over in {directory}: {_names(strewn)}", file=sys.stderr)
+            LOGGER.warning("passed over in %s: %s", printable(directory), printable(_names(strewn)))
         with ThreadPoolExecutor() as pool:
             digests = dict(
                 zip(manifest.files, pool.map(lambda name: sha256(directory / name), manifest.files), strict=True)

@@ -4,12 +4,12 @@ import io
 import math
 import os
 import stat
-import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from .command_line import InputError, printable, shorten
+from .command_line import SHORT, InputError, brief, printable
 
 # What the names of pictures end in: what Pillow decodes without the help of other programs, and HEIC with its plugin's.
 # fmt: off
@@ -26,6 +26,7 @@ LARGEST = 500_000_000  # pixels, which take 2 GB; more may be there to exhaust m
 LARGE = 64_000_000  # pixels; more are averaged to fewer, as a captioner shrinks them to far fewer anyway
 LONGEST_PNG_TEXT = 64 * 1024**2  # bytes; editors and image generators keep a picture's history in such texts
 JPEG_END = b"\xff\xd9"
+PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 ORIENTATION = 0x0112  # the EXIF tag
 TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,7 +38,14 @@ TRANSPOSITIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-Image.MAX_IMAGE_PIXELS = LARGEST // 2  # Pillow warns above it and refuses above its double
+
+def allow_large_pictures() -> None:
+    """Sets Pillow's limits, which are the whole process's, to 500 million pixels and to long texts in PNG files."""
+    from PIL import PngImagePlugin  # here, as few who import this module open pictures
+
+    Image.MAX_IMAGE_PIXELS = LARGEST // 2  # Pillow warns above it and refuses above its double
+    PngImagePlugin.MAX_TEXT_CHUNK = LONGEST_PNG_TEXT
+    PngImagePlugin.MAX_TEXT_MEMORY = 4 * LONGEST_PNG_TEXT
 
 
 def pictures_below(folder: Path) -> list[Path]:
@@ -65,19 +73,20 @@ def pictures_below(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(file: str | os.PathLike[str]) -> Image.Image:
     """The picture in a file as 8-bit RGB, of at most 64 million pixels: larger ones are averaged to fewer.
 
     Applies EXIF rotation and color profiles, puts transparent pictures on white, scales 16-bit gray values to 8 bits
     and takes the first frame of animations. What a cut-off JPEG lacks comes out gray.
 
-    Raises InputError if the file is no picture or none that can be decoded, is damaged, or has more than 500 million
-    pixels; nothing else, whatever the file holds.
+    Raises InputError if the file is no picture or none that can be decoded, is damaged, or has more pixels than Pillow
+    allows, which is twice its MAX_IMAGE_PIXELS; nothing else, whatever the file holds.
     """
+    path = Path(file)
     name = printable(path)
     try:
-        with warnings.catch_warnings(action="ignore"), _open(path) as image:
-            return _to_rgb(_shrink(_load_upright(image)))
+        with _open(path) as image:
+            return _finish(_load_upright(image))
     except InputError:
         raise
     except FileNotFoundError:
@@ -85,13 +94,28 @@ def open_image(path: Path) -> Image.Image:
     except UnidentifiedImageError:
         raise InputError(f"{name} is not a picture that can be read: convert it to JPEG or PNG") from None
     except Image.DecompressionBombError:
-        limit = LARGEST // 1_000_000
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
         raise InputError(f"{name} has more than {limit} million pixels, perhaps to exhaust memory: shrink it") from None
     except MemoryError:
         raise InputError(f"{name} needs more memory than there is: shrink it") from None
     except Exception as error:  # a damaged file makes Pillow's readers raise anything, and others wait behind it
-        reason = shorten(str(error) or type(error).__name__, 200)
-        raise InputError(f"{name} can't be read as a picture ({reason}): replace it") from None
+        raise InputError(f"{name} can't be read as a picture ({brief(error)}): replace it") from None
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A picture of any mode in memory, as `open_image` gives those in files.
+
+    Raises InputError if it is none or can't be decoded.
+    """
+    if not isinstance(image, Image.Image):
+        raise InputError(f"{brief(SHORT.repr(image))} is no picture of Pillow's: open its file with `open_image`")
+    try:
+        image.load()
+        if image.mode == "RGB" and not image.info:
+            return image
+        return _finish(_turn(image, _orientation(image)))
+    except Exception as error:  # a damaged file makes Pillow's readers raise anything
+        raise InputError(f"a picture can't be decoded ({brief(error)}): replace it") from None
 
 
 def _open(path: Path) -> Image.Image:
@@ -102,8 +126,6 @@ def _open(path: Path) -> Image.Image:
         raise InputError(f"{printable(path)} is empty: replace it")
     with path.open("rb") as stream:
         head = stream.read(12)
-    if head.startswith(b"\x89PNG"):
-        _allow_long_texts()
     if head.startswith(b"\xff\xd8"):
         return _open_jpeg(path)
     if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS and not _register_heif():
@@ -118,13 +140,6 @@ def _open_jpeg(path: Path) -> Image.Image:
         if stream.read() == JPEG_END:
             return Image.open(path)
     return Image.open(io.BytesIO(path.read_bytes() + JPEG_END))
-
-
-def _allow_long_texts() -> None:
-    from PIL import PngImagePlugin  # here, as a captioner's start would wait for it
-
-    PngImagePlugin.MAX_TEXT_CHUNK = LONGEST_PNG_TEXT
-    PngImagePlugin.MAX_TEXT_MEMORY = 4 * LONGEST_PNG_TEXT
 
 
 def _register_heif() -> bool:
@@ -143,17 +158,22 @@ def _load_upright(image: Image.Image) -> Image.Image:
         image.draft(None, (image.width >> (factor - 1).bit_length(), image.height >> (factor - 1).bit_length()))
     if image.format == "PNG":
         image.load()  # first, as EXIF may follow the pixels
-    orientation = _take_orientation(image)
+    orientation = _orientation(image)
+    with suppress(Exception):  # lest Pillow applies it to a TIFF and writes all EXIF anew, which can fail
+        del image.getexif()[ORIENTATION]
     image.load()
-    return image.transpose(TRANSPOSITIONS[orientation]) if orientation in TRANSPOSITIONS else image
+    return _turn(image, orientation)
 
 
-def _take_orientation(image: Image.Image) -> object:
-    """Takes EXIF's orientation away, before Pillow applies it to a TIFF and writes all EXIF anew, which can fail."""
+def _orientation(image: Image.Image) -> object:
     try:
-        return image.getexif().pop(ORIENTATION, None)
+        return image.getexif().get(ORIENTATION)
     except Exception:  # broken EXIF is ignored, as picture viewers do
         return None
+
+
+def _turn(image: Image.Image, orientation: object) -> Image.Image:
+    return image.transpose(TRANSPOSITIONS[orientation]) if orientation in TRANSPOSITIONS else image
 
 
 def _factor(image: Image.Image) -> int:
@@ -172,6 +192,14 @@ def _shrink(image: Image.Image) -> Image.Image:
     elif image.mode == "1":
         image = image.convert("L")
     return image.reduce(factor)
+
+
+def _finish(image: Image.Image) -> Image.Image:
+    if image.mode in PREMULTIPLIED:  # which Pillow converts to nothing else
+        image = image.convert(PREMULTIPLIED[image.mode])
+    rgb = _to_rgb(_shrink(image))
+    rgb.info = {}  # what has been applied must not be applied again
+    return rgb
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -17,7 +17,8 @@ from PIL import Image
 
 from stages.captioner.command_line import ending_in_one_sentence
 from stages.captioner.images import open_image
-from stages.captioner.runtimes.captioner import Captioner, caption, open_captioner
+from stages.captioner.own_process import open_in_own_process
+from stages.captioner.runtimes.captioner import Captioner, Parts
 from stages.captioner.runtimes.decoding import Decoding
 
 
@@ -28,23 +29,21 @@ def answer(captioner: Captioner, request: dict[str, Any]) -> dict[str, Any]:
     images = [_picture(path) for path in request["images"]]
     decoding = Decoding.model_validate(request["decoding"])
     if request["do"] == "parts":
-        return time_parts(captioner, images, decoding, request["lengths"])
+        return time_parts(captioner.parts, images, decoding, request["lengths"])
     start = time.perf_counter()
-    captions = caption(captioner, images, decoding)
+    captions = captioner.caption(images, decoding)
     return {"seconds": time.perf_counter() - start, "captions": captions}
 
 
-def time_parts(
-    captioner: Captioner, images: list[Image.Image], decoding: Decoding, lengths: list[int]
-) -> dict[str, Any]:
+def time_parts(parts: Parts, images: list[Image.Image], decoding: Decoding, lengths: list[int]) -> dict[str, Any]:
     """Times the parts of captioning: `preprocess`, `encode`, and `decode` for each number of new tokens in turn."""
     start = time.perf_counter()
-    pixels = captioner.preprocess(images)
+    pixels = parts.preprocess(images)
     preprocessed = time.perf_counter()
-    states = captioner.encode(pixels)
+    states = parts.encode(pixels)
     ends = [time.perf_counter()]
     for length in lengths:
-        captioner.decode(states, decoding.exactly(length))
+        parts.decode(states, decoding.exactly(length))
         ends.append(time.perf_counter())
     return {
         "preprocess": preprocessed - start,
@@ -72,7 +71,7 @@ def _picture(path: str) -> Image.Image:
 
 def main(checkpoint: Path, threads: int) -> None:
     """Answers requests until standard input ends. `threads` is how many the runtime may use."""
-    captioner = open_captioner(checkpoint, threads)
+    captioner = open_in_own_process(checkpoint, threads)
     for line in sys.stdin:
         print(json.dumps(answer(captioner, json.loads(line))), flush=True)
 

@@ -26,7 +26,7 @@ from stages.params import PARAMS, Name, read_params
 MACHINES, README = REPORTS / "machines", Path("README.md")
 MODEL, SIZE = "blip-base-untrained", "blip-base"
 # What decides about times and is in Git; of params.yaml, the chosen model may differ from the commit's.
-MEASURED_BY = ("stages", "dvc.yaml", "requirements.txt", "requirements-runtime.txt")
+MEASURED_BY = ("stages", "dvc.yaml", "requirements.txt")
 TABLE = re.compile(r"(?<=<!-- machines: made by `make machine` -->\n\n).*?(?=\n<!-- end of machines -->)", re.DOTALL)
 AGAIN = "time it with `make machine`"
 

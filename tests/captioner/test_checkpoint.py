@@ -98,11 +98,11 @@ def strew(folder: Path) -> None:
         (folder / name).write_bytes(b"whatever")
 
 
-def test_what_systems_strew_is_named_once_and_passed_over(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_systems_strew_is_named_once_and_passed_over(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = checkpoint_bytes(copy)
     strew(copy)
     verify_files(copy, read_manifest(copy))
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = caplog.messages
     assert line.startswith(f"passed over in {copy}: ")
     assert line.endswith(f" and {len(STREWN) - 3} more")
     assert checkpoint_bytes(copy) == before

@@ -15,10 +15,22 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from stages.captioner.command_line import InputError
-from stages.captioner.images import SUFFIXES, open_image
+from stages.captioner.images import SUFFIXES, allow_large_pictures, open_image, to_rgb
 from tests.conftest import PROJECT
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+@pytest.fixture
+def large_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's limits as commands set them."""
+    for owner, name in (
+        (Image, "MAX_IMAGE_PIXELS"),
+        (PngImagePlugin, "MAX_TEXT_CHUNK"),
+        (PngImagePlugin, "MAX_TEXT_MEMORY"),
+    ):
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # so that it is put back
+    allow_large_pictures()
 
 
 def encoded(image: Image.Image, format: str, **options: object) -> bytes:
@@ -109,12 +121,31 @@ def test_an_animation_shows_its_first_frame(tmp_path: Path) -> None:
     assert opened.getpixel((3, 3)) == RED
 
 
-def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
+@pytest.fixture
+def bomb(tmp_path: Path) -> Path:
+    """A gigapixel, as far as its header goes."""
     png = encoded(Image.new("1", (8, 8)), "png")
-    header = b"IHDR" + struct.pack(">II", 32_000, 32_000) + png[24:29]  # a gigapixel, as far as the header goes
+    header = b"IHDR" + struct.pack(">II", 32_000, 32_000) + png[24:29]
     (tmp_path / "bomb.png").write_bytes(png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:])
+    return tmp_path / "bomb.png"
+
+
+@pytest.mark.usefixtures("large_pictures")
+def test_a_decompression_bomb_is_refused(bomb: Path) -> None:
     with pytest.raises(InputError, match="more than 500 million pixels"):
-        open_image(tmp_path / "bomb.png")
+        open_image(bomb)
+
+
+def test_the_limits_of_a_program_around_are_kept(bomb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50_000_000)
+    with pytest.raises(InputError, match="more than 100 million pixels"):
+        open_image(bomb)
+    monkeypatch.setattr(PngImagePlugin, "MAX_TEXT_CHUNK", 1000)
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("history", "layer " * 1000, zip=True)
+    two_colors().save(tmp_path / "edited.png", pnginfo=texts)
+    with pytest.raises(InputError, match=r"edited\.png can't be read .*MAX_TEXT_CHUNK"):
+        open_image(tmp_path / "edited.png")
 
 
 @pytest.mark.parametrize(
@@ -135,6 +166,7 @@ def test_a_large_picture_is_shrunk(
     assert (left, right) == (pytest.approx(expected[0], abs=2), pytest.approx(expected[1], abs=2))
 
 
+@pytest.mark.usefixtures("large_pictures")
 def test_200_million_pixels_are_opened(tmp_path: Path) -> None:
     Image.new("L", (16_320, 12_240), 200).save(tmp_path / "phone.jpg")  # what today's telephones take
     opened = open_image(tmp_path / "phone.jpg")
@@ -243,6 +275,7 @@ def test_broken_exif_is_ignored(tmp_path: Path, broken: bytes) -> None:
     assert open_image(tmp_path / "photo.jpg").size == (20, 10)
 
 
+@pytest.mark.usefixtures("large_pictures")
 @pytest.mark.parametrize("compressed", [False, True])
 def test_long_texts_in_a_png_are_no_hindrance(tmp_path: Path, compressed: bool) -> None:
     texts = PngImagePlugin.PngInfo()
@@ -339,6 +372,36 @@ def linear_gray_profile() -> bytes:
 def test_a_profile_for_other_colors_is_ignored(tmp_path: Path) -> None:
     opened = saved(Image.new("RGB", (4, 4), RED), tmp_path / "wrong.png", icc_profile=linear_gray_profile())
     assert opened.getpixel((1, 1)) == RED
+
+
+# Pictures in memory
+
+
+@pytest.mark.parametrize("format", ["jpeg", "png", "tiff", "webp"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "RGBA", "P", "I;16"])
+def test_a_picture_in_memory_is_seen_as_in_its_file(tmp_path: Path, mode: str, format: str) -> None:
+    image = two_colors().convert("L").convert(mode) if mode == "I;16" else two_colors().convert(mode)
+    if mode == "RGBA":
+        image.putpixel((0, 0), (0, 0, 255, 0))
+    profile = swapped_profile() if mode in ("RGB", "RGBA", "P") else b""
+    turned = {"tiffinfo": {0x0112: 6}, "compression": "tiff_lzw"} if format == "tiff" else {"exif": exif(TURNED)}
+    try:
+        image.save(tmp_path / "picture", format, icc_profile=profile, **turned)
+    except OSError as error:
+        pytest.skip(str(error))  # not every format has every mode
+    with Image.open(tmp_path / "picture") as opened:
+        before = opened.copy()
+        seen = to_rgb(opened)
+        assert (opened.mode, opened.info.keys()) == (before.mode, before.info.keys())
+        assert opened.tobytes() == before.tobytes()
+    assert (seen.mode, seen.size) == ("RGB", (10, 20))
+    assert seen.tobytes() == open_image(tmp_path / "picture").tobytes()
+    assert to_rgb(seen) is seen
+
+
+def test_a_picture_in_memory_with_broken_exif_is_seen_as_it_lies() -> None:
+    with Image.open(io.BytesIO(encoded(two_colors(), "jpeg", exif=b"Exif\0\0nonsense"))) as image:
+        assert to_rgb(image).size == (20, 10)
 
 
 # What is no picture

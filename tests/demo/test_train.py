@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages.captioner.runtimes.captioner import caption, open_captioner
+from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.demo.train import train
 from stages.download import download
@@ -30,14 +30,14 @@ def test_the_demo_describes_95_percent_of_500_held_out_scenes(demo: Path) -> Non
     for first in range(0, HELD_OUT_SCENES, 50):
         scenes = [compose(seed, "held_out") for seed in range(first, first + 50)]
         pictures = [draw(scene, seed) for seed, scene in enumerate(scenes, start=first)]
-        captions = caption(captioner, pictures, Decoding())
+        captions = captioner.caption(pictures, Decoding())
         right += sum(own in describe(scene) for own, scene in zip(captions, scenes, strict=True))
     assert right >= 0.95 * HELD_OUT_SCENES
 
 
 def test_the_demo_continues_the_prompt_that_blip_is_known_for(demo: Path) -> None:
     scene = compose(0, "held_out")
-    (words,) = caption(open_captioner(demo), [draw(scene, 0)], Decoding(prompt="a picture of"))
+    (words,) = open_captioner(demo).caption([draw(scene, 0)], Decoding(prompt="a picture of"))
     assert words in describe(scene)
 
 
@@ -56,4 +56,4 @@ def test_training_lowers_the_loss_and_writes_a_model_that_opens(tmp_path: Path) 
     log = pd.read_csv(tmp_path / "demo" / "training_log.csv")
     assert log["loss"].iloc[-1] < log["loss"].iloc[0]
     download(FolderSource.model_construct(folder=str(tmp_path / "demo")), tmp_path / "baseline")
-    assert caption(open_captioner(tmp_path / "baseline"), [draw(compose(0, "training"), 0)], Decoding())
+    assert open_captioner(tmp_path / "baseline").caption([draw(compose(0, "training"), 0)], Decoding())

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from stages.captioner.checkpoint import Manifest, seal
-from stages.captioner.runtimes.captioner import caption, open_captioner
+from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.export import openvino
 from tests.conftest import DEMO, PROCESSOR, PROJECT, RunStage, assert_one_sentence, tiny_model
@@ -71,9 +71,9 @@ def test_a_checkpoint_of_links_captions_like_one_of_files(
     link_into_cache(build(name), place, tmp_path / "store", link)
     Path("current").symlink_to(place)
     decoding = Decoding(max_new_tokens=8)
-    expected = caption(open_captioner(build(name), 1), pictures, decoding)
+    expected = open_captioner(build(name), 1).caption(pictures, decoding)
     for checkpoint in (place, place.resolve(), Path("current")):
-        assert caption(open_captioner(checkpoint, 1), pictures, decoding) == expected
+        assert open_captioner(checkpoint, 1).caption(pictures, decoding) == expected
 
 
 HOMES: dict[str, dict[str, str | None]] = {
@@ -135,7 +135,7 @@ def test_compiled_graphs_of_another_checkpoint_are_never_taken(
         both = []
         for cached in (graph_cache.parents[1], graph_cache.parents[1], Path("/proc/none")):
             monkeypatch.setenv("XDG_CACHE_HOME", str(cached))
-            captioner = open_captioner(place, threads=1)
+            captioner = open_captioner(place, threads=1).parts
             both.append(captioner.next_token_logits(captioner.encode(captioner.preprocess(pictures[:1])), [[7, 8]])[0])
         logits.append(both)
     for first, second, without in logits:
@@ -164,22 +164,22 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 def test_damaged_compiled_graphs_are_made_again(
     damage: str, graph_cache: Path, build: Build, pictures: list[Image.Image]
 ) -> None:
-    expected = caption(open_captioner(build("openvino_int8"), 1), pictures, Decoding())
+    expected = open_captioner(build("openvino_int8"), 1).caption(pictures, Decoding())
     kept = sorted(graph_cache.iterdir())
     assert len(kept) == 2
     for file in kept:
         DAMAGES[damage](file)
-    assert caption(open_captioner(build("openvino_int8"), 1), pictures, Decoding()) == expected
+    assert open_captioner(build("openvino_int8"), 1).caption(pictures, Decoding()) == expected
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root")
 def test_another_users_compiled_graphs_are_not_taken(
     graph_cache: Path, build: Build, pictures: list[Image.Image]
 ) -> None:
-    expected = caption(open_captioner(build("openvino_int8"), 1), pictures, Decoding())
+    expected = open_captioner(build("openvino_int8"), 1).caption(pictures, Decoding())
     for file in graph_cache.iterdir():
         os.chown(file, 12345, 12345)
-    assert caption(open_captioner(build("openvino_int8"), 1), pictures, Decoding()) == expected
+    assert open_captioner(build("openvino_int8"), 1).caption(pictures, Decoding()) == expected
     assert {file.stat().st_uid for file in graph_cache.iterdir()} == {0}
 
 

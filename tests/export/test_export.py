@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from stages.captioner.checkpoint import Manifest, read_manifest, seal
-from stages.captioner.runtimes.captioner import caption, open_captioner
+from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.download import download
 from stages.optimize import optimize
@@ -50,7 +50,7 @@ def test_every_recipe_runs_in_every_runtime(
     assert set(manifest.passes) == {part for part in ("prune", "quantize") if getattr(RECIPES[name], part)}
     captioner = open_captioner(checkpoint, threads=1)
     for decoding in (Decoding(max_new_tokens=20), Decoding(beams=3, prompt="a picture of")):
-        assert len(caption(captioner, pictures, decoding)) == len(pictures)
+        assert len(captioner.caption(pictures, decoding)) == len(pictures)
 
 
 @pytest.mark.parametrize("name", ["onnx", "openvino"])
@@ -60,7 +60,7 @@ def test_in_float_logits_are_the_baselines(
     words = [[7, 8, 9], [10], [11, 12], [13, 14, 15, 16]]
     logits, expected = (
         np.concatenate(model.next_token_logits(model.encode(model.preprocess(pictures)), words))
-        for model in (open_captioner(build(name), threads=1), open_captioner(baseline))
+        for model in (open_captioner(build(name), threads=1).parts, open_captioner(baseline).parts)
     )
     assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] > 0.999999
 
@@ -70,7 +70,7 @@ def test_in_int8_a_trained_model_goes_on_with_the_baselines_tokens(
     name: str, build_demo: Build, pictures: list[Image.Image]
 ) -> None:
     """Only a trained model will do: rounding turns a random one's next token as it likes, on some CPUs more often."""
-    baseline, captioner = open_captioner(build_demo("baseline")), open_captioner(build_demo(name))
+    baseline, captioner = open_captioner(build_demo("baseline")).parts, open_captioner(build_demo(name)).parts
     same = []
     for picture in pictures:
         states, baseline_states = (model.encode(model.preprocess([picture])) for model in (captioner, baseline))
@@ -144,7 +144,7 @@ def test_openvino_graphs_load_in_its_own_api_with_int8_weights(build: Build) -> 
 def test_pictures_keep_their_states_while_others_are_encoded(
     name: str, build: Build, pictures: list[Image.Image]
 ) -> None:
-    captioner = open_captioner(build(name), threads=1)
+    captioner = open_captioner(build(name), threads=1).parts
     first, second, both = (captioner.preprocess(some) for some in (pictures[:1], pictures[1:2], pictures[:2]))
     states = captioner.encode(first)
     (before,) = captioner.next_token_logits(states, [[5, 6]])

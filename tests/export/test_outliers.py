@@ -10,7 +10,7 @@ from transformers import BlipForConditionalGeneration
 
 from stages.captioner.checkpoint import read_manifest
 from stages.captioner.images import open_image
-from stages.captioner.runtimes.captioner import Captioner, caption, open_captioner
+from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.download import download
 from stages.optimize import int8_in_words, optimize
@@ -51,10 +51,10 @@ def spoiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def next_logits(checkpoint: Path, calibration: Path) -> np.ndarray:
-    captioner: Captioner = open_captioner(checkpoint)
+    parts = open_captioner(checkpoint).parts
     images = [open_image(path) for path, _ in read_examples(calibration)]
-    states = [captioner.encode(captioner.preprocess([image])) for image in images]
-    return np.concatenate([captioner.next_token_logits(state, [[7, 8]])[0] for state in states])
+    states = [parts.encode(parts.preprocess([image])) for image in images]
+    return np.concatenate([parts.next_token_logits(state, [[7, 8]])[0] for state in states])
 
 
 def weights_files(checkpoint: Path) -> list[Path]:
@@ -94,7 +94,7 @@ def test_a_trained_model_with_outliers_keeps_its_captions(name: str, calibration
     assert manifest.passes["quantize"]["layers_in_float"] == {}, "equalization alone is enough here"
     pictures = [draw(compose(seed, "held_out"), seed) for seed in range(40)]
     expected, actual = (
-        [caption(captioner, [picture], Decoding())[0] for picture in pictures]
+        [captioner.caption([picture], Decoding())[0] for picture in pictures]
         for captioner in map(open_captioner, (baseline, tmp_path / name))
     )
     # 98 % is what is asked for, and of so few pictures one may be among the others.

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stages.benchmark import benchmark, compare_with_roofline, enough, summarize, token_counts
 from stages.captioner.command_line import InputError
-from stages.captioner.runtimes.captioner import caption, open_captioner
+from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.roofline import Peaks
 from stages.measure.timing import caption_request, started, take_turns
@@ -137,7 +137,7 @@ def test_a_time_per_token_that_noise_hides_is_absent_and_the_roofline_says_no_sh
 def test_workers_caption_like_the_captioner_and_take_turns(baseline: Path, picture_files: list[Path]) -> None:
     from stages.captioner.images import open_image
 
-    expected = caption(open_captioner(baseline), [open_image(path) for path in picture_files], Decoding())
+    expected = open_captioner(baseline).caption([open_image(path) for path in picture_files], Decoding())
     requests = [caption_request([path], Decoding()) for path in picture_files]
     with started(baseline, 1) as first, started(baseline, 1) as second:
         answers = list(take_turns((first, second), requests, rounds=6, seconds=0))

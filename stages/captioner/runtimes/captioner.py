@@ -1,17 +1,19 @@
-"""What every runtime offers: a captioner, opened from a checkpoint directory."""
+"""Opens a checkpoint directory, in whatever runtime it was made for, as a captioner."""
 
 import importlib
+import logging
 import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from PIL import Image
 
-from ..checkpoint import read_manifest, verify_files
-from ..command_line import InputError, brief
+from ..checkpoint import Manifest, read_manifest, verify_files
+from ..command_line import InputError, brief, printable
+from ..images import to_rgb
 from ..instruction_sets import instruction_sets
 from .cores import usable_cores
 from .decoding import Decoding
@@ -20,10 +22,17 @@ if TYPE_CHECKING:  # a runtime imports it, while the checkpoint's files are veri
     import numpy as np
 
 
-class Captioner(Protocol):
+LOGGER = logging.getLogger(__name__)
+# The extra of the package that brings a runtime along.
+EXTRAS = {"pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
+# What a runtime sets while it opens, such as PyTorch's choice of kernels, is the process's.
+ONE_AT_A_TIME = Lock()
+
+
+class Parts(Protocol):
     """A BLIP in some runtime, taken apart so that each part can be timed and compared.
 
-    Pixels and states are the runtime's own; nothing outside of it looks into them.
+    Pixels and states are the runtime's own; nothing outside of it looks into them. One thread at a time may use it.
     """
 
     def preprocess(self, images: Sequence[Image.Image]) -> Any:
@@ -50,48 +59,93 @@ class Captioner(Protocol):
         ...
 
 
-def open_captioner(checkpoint: Path, threads: int | None = None) -> Captioner:
+class Captioner:
+    """An open checkpoint, until it is closed or its `with` block ends. Threads that share one take turns."""
+
+    def __init__(self, parts: Parts, decoding: Decoding) -> None:
+        self.decoding = decoding
+        self._parts: Parts | None = parts
+        self._turn = Lock()
+
+    @property
+    def parts(self) -> Parts:
+        """What it consists of, for one thread at a time. Raises InputError if the captioner is closed."""
+        if self._parts is None:
+            raise InputError("this captioner is closed: open its checkpoint again")
+        return self._parts
+
+    def caption(self, images: Sequence[Image.Image], decoding: Decoding | None = None) -> list[str]:
+        """Captions pictures of any size and mode, as one batch, by default with the checkpoint's own decoding.
+
+        A picture is looked at as `open_image` shows it: upright, on white, in sRGB. `images` stay as they are.
+
+        Raises InputError if one is no picture or can't be decoded, if the caption can't fit the decoder, or if the
+        captioner is closed.
+        """
+        pictures = [to_rgb(image) for image in images]
+        with self._turn:
+            parts = self.parts
+            if not pictures:
+                return []
+            states = parts.encode(parts.preprocess(pictures))
+            return [parts.detokenize(tokens) for tokens in parts.decode(states, decoding or self.decoding)]
+
+    def close(self) -> None:
+        """Frees the engine, its memory and the files that it has mapped, once no thread captions any more."""
+        with self._turn:
+            self._parts = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_captioner(checkpoint: str | os.PathLike[str], threads: int | None = None) -> Captioner:
     """Verifies a checkpoint directory and opens it in the runtime that it was made for.
 
-    `threads` is how many CPU threads the runtime may use; without it, one for each physical core that it may use.
+    `threads` is how many CPU threads the runtime may use. Without it, ONNX Runtime and OpenVINO take one for each
+    physical core that they may use; PyTorch's threads are all that the process has for it, and stay as they are.
 
-    Says so on stderr if the CPU lacks instruction sets of the one that the checkpoint was validated on.
+    Logs a warning if the CPU lacks instruction sets of the one that the checkpoint was validated on.
 
     Raises InputError if the directory is not a whole checkpoint, or if its runtime is not installed or can't open it.
     """
-    manifest = read_manifest(checkpoint)
+    directory = Path(checkpoint)
+    manifest = read_manifest(directory)
     if missing := [name for name in manifest.validated_on if name not in instruction_sets()]:
-        print(
-            f"warning: {checkpoint} was validated on a CPU with {', '.join(missing)}, which this one lacks: "
-            "captions may differ, `dvc repro` measures how often",
-            file=sys.stderr,
+        LOGGER.warning(
+            "%s was validated on a CPU with %s, which this one lacks: captions may differ; `dvc repro` in its project "
+            "measures how often",
+            printable(directory),
+            ", ".join(missing),
         )
-    if manifest.runtime != "pytorch":
-        # Nothing multiplies matrices with numpy then, but its threads would spin for a while, waiting for some.
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    with ThreadPoolExecutor() as pool:  # one core reads the files while another imports
-        verification = pool.submit(verify_files, checkpoint, manifest)
-        try:
-            runtime = importlib.import_module(f".{manifest.runtime}", __package__)
-        except ImportError as error:
-            raise InputError(
-                f"{checkpoint} runs in {manifest.runtime}, which can't be imported here ({error}): "
-                "install requirements.txt"
-            ) from None
-        verification.result()
+    runtime = _import_and_verify(directory, manifest)
+    if threads is None and manifest.runtime != "pytorch":
+        threads = usable_cores()
     try:
-        captioner: Captioner = runtime.open_checkpoint(checkpoint, threads or usable_cores())
+        with ONE_AT_A_TIME:
+            return Captioner(runtime.open_checkpoint(directory, threads), manifest.decoding)
     except InputError:
         raise
     except Exception as error:  # each runtime has kinds of its own, and some share none
         raise InputError(
-            f"{manifest.runtime} can't open {checkpoint}, whose files are whole ({brief(error)}): free memory, "
+            f"{manifest.runtime} can't open {directory}, whose files are whole ({brief(error)}): free memory, "
             "or rebuild it with this machine's libraries"
         ) from error
-    return captioner
 
 
-def caption(captioner: Captioner, images: Sequence[Image.Image], decoding: Decoding) -> list[str]:
-    """Captions a batch of RGB pictures."""
-    states = captioner.encode(captioner.preprocess(images))
-    return [captioner.detokenize(tokens) for tokens in captioner.decode(states, decoding)]
+def _import_and_verify(directory: Path, manifest: Manifest) -> Any:
+    """The module of a checkpoint's runtime. One core verifies the files while another imports it."""
+    with ThreadPoolExecutor() as pool:
+        verification = pool.submit(verify_files, directory, manifest)
+        try:
+            runtime = importlib.import_module(f".{manifest.runtime}", __package__)
+        except ImportError as error:
+            raise InputError(
+                f"{directory} runs in {manifest.runtime}, which can't be imported here ({brief(error)}): "
+                f"install blip-on-cpu with its extra [{EXTRAS[manifest.runtime]}]"
+            ) from None
+        verification.result()
+    return runtime

@@ -18,20 +18,28 @@ class Decoding(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    prompt: str = Field("", max_length=10_000, description="words that the caption starts with, such as «a picture of»")
-    max_new_tokens: int = Field(20, ge=1, le=500, description="longest caption in tokens, without the prompt")
-    min_new_tokens: int = Field(0, ge=0, description="shortest caption in tokens, without the prompt")
-    beams: int = Field(1, ge=1, le=64, description="beam width; 1 is greedy")
-    # Below -1, the scores of long captions would pass the -1e9 that stands for «none yet» in transformers' search.
-    length_penalty: float = Field(1.0, ge=-1, le=10, description="above 0 favors longer captions in beam search")
-    early_stopping: bool = Field(False, description="end beam search as soon as there are as many captions as beams")
-    repetition_penalty: float = Field(1.0, ge=0.01, le=100, description="above 1 makes repeated words less likely")
-    temperature: float = Field(
-        0.0, ge=0, le=100, description="0 does not sample; 1 samples the model's own probabilities"
+    prompt: str = Field(
+        default="", max_length=10_000, description="words that the caption starts with, such as «a picture of»"
     )
-    top_k: int = Field(0, ge=0, le=1_000_000, description="sample among the k likeliest tokens; 0 is all")
-    top_p: float = Field(1.0, gt=0, le=1, description="sample among the likeliest tokens that hold this share")
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of the sampling")
+    max_new_tokens: int = Field(default=20, ge=1, le=500, description="longest caption in tokens, without the prompt")
+    min_new_tokens: int = Field(default=0, ge=0, description="shortest caption in tokens, without the prompt")
+    beams: int = Field(default=1, ge=1, le=64, description="beam width; 1 is greedy")
+    # Below -1, the scores of long captions would pass the -1e9 that stands for «none yet» in transformers' search.
+    length_penalty: float = Field(
+        default=1.0, ge=-1, le=10, description="above 0 favors longer captions in beam search"
+    )
+    early_stopping: bool = Field(
+        default=False, description="end beam search as soon as there are as many captions as beams"
+    )
+    repetition_penalty: float = Field(
+        default=1.0, ge=0.01, le=100, description="above 1 makes repeated words less likely"
+    )
+    temperature: float = Field(
+        default=0.0, ge=0, le=100, description="0 does not sample; 1 samples the model's own probabilities"
+    )
+    top_k: int = Field(default=0, ge=0, le=1_000_000, description="sample among the k likeliest tokens; 0 is all")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="sample among the likeliest tokens that hold this share")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the sampling")
 
     @field_validator("prompt")
     @classmethod

@@ -50,7 +50,7 @@ class Engine(Protocol):
 
 
 class GraphCaptioner:
-    """A captioner, see `runtimes.captioner.Captioner`. Pixels: float32 (pictures, 3, side, side); states: the
+    """A captioner's parts, see `runtimes.captioner.Parts`. Pixels: float32 (pictures, 3, side, side); states: the
     number of pictures and what the engine makes of them."""
 
     def __init__(self, checkpoint: Path, engine: Engine) -> None:

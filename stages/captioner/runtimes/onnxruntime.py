@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from onnxruntime import InferenceSession, OrtValue, SessionOptions
 
 from .graph_captioner import GraphCaptioner, past_inputs
-from .memory import released_while_read, small_heap
+from .memory import released_while_read
+from .onnxruntime_api import InferenceSession, OrtValue, SessionOptions
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 
@@ -67,8 +67,7 @@ class OnnxRuntimeDecoder:
 
 def open_checkpoint(checkpoint: Path, threads: int) -> GraphCaptioner:
     """Opens a checkpoint directory whose files have been verified."""
-    with small_heap():
-        return GraphCaptioner(checkpoint, OnnxRuntimeEngine(checkpoint, threads))
+    return GraphCaptioner(checkpoint, OnnxRuntimeEngine(checkpoint, threads))
 
 
 def weights_file(graph: str) -> str:

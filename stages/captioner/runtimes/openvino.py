@@ -10,7 +10,7 @@ import numpy as np
 from ..checkpoint import read_manifest
 from .compiled_graphs import compile_graph, weights_file
 from .graph_captioner import TOKEN_INPUTS, GraphCaptioner
-from .memory import released_while_read, small_heap
+from .memory import released_while_read
 from .openvino_api import Core, InferRequest, Tensor, Type
 
 ENCODER, DECODER = "encoder.xml", "decoder.xml"
@@ -106,5 +106,4 @@ class OpenVinoDecoder:
 
 def open_checkpoint(checkpoint: Path, threads: int) -> GraphCaptioner:
     """Opens a checkpoint directory whose files have been verified."""
-    with small_heap():
-        return GraphCaptioner(checkpoint, OpenVinoEngine(checkpoint, threads))
+    return GraphCaptioner(checkpoint, OpenVinoEngine(checkpoint, threads))

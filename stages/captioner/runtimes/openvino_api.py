@@ -1,16 +1,17 @@
-"""OpenVINO's API for inference, without its tools for conversion.
-
-`import openvino` would import those as well, which takes longer than all the rest of it.
-"""
+"""OpenVINO's API for inference, imported so that it neither stores nor sends statistics of its use."""
 
 import sys
 
-CONVERSION_TOOLS = "openvino.tools.ovc"
+TELEMETRY = "openvino_telemetry"
 
-sys.modules.setdefault(CONVERSION_TOOLS, None)  # type: ignore[arg-type]  # OpenVINO does without them if it can't
-from openvino import CompiledModel, Core, InferRequest, Tensor, Type, get_version  # noqa: E402
-
-if sys.modules[CONVERSION_TOOLS] is None:
-    del sys.modules[CONVERSION_TOOLS]  # so that who needs them can import them
+# OpenVINO would tell it of the import itself, and takes a stub if it can't import it.
+present = TELEMETRY in sys.modules
+if not present:
+    sys.modules[TELEMETRY] = None  # type: ignore[assignment]
+try:
+    from openvino import CompiledModel, Core, InferRequest, Tensor, Type, get_version
+finally:
+    if not present:
+        del sys.modules[TELEMETRY]  # others in this process may want it
 
 __all__ = ["CompiledModel", "Core", "InferRequest", "Tensor", "Type", "get_version"]

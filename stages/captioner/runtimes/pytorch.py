@@ -1,7 +1,9 @@
 """Runs a checkpoint with PyTorch and transformers, as its users do: eager, with transformers' own `generate`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -14,6 +16,9 @@ from ..checkpoint import WEIGHTS
 from ..command_line import InputError
 from . import pytorch_int8
 from .decoding import Decoding, check_room
+
+# `generate` draws from the one generator that all threads share.
+ONE_SAMPLES = Lock()
 
 
 def weights(model: BlipForConditionalGeneration) -> dict[str, torch.Tensor]:
@@ -42,7 +47,7 @@ def load_model(checkpoint: Path) -> BlipForConditionalGeneration:
 
 
 class PyTorchCaptioner:
-    """A captioner, see `runtimes.captioner.Captioner`. Pixels: float32 (batch, 3, side, side); states: float32
+    """A captioner's parts, see `runtimes.captioner.Parts`. Pixels: float32 (batch, 3, side, side); states: float32
     (batch, 1 + patches, width)."""
 
     def __init__(
@@ -67,12 +72,12 @@ class PyTorchCaptioner:
         """Token ids of one caption per row of states. Raises InputError if the caption can't fit the decoder."""
         prompt = self.tokenizer(decoding.prompt, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         check_room(decoding, len(prompt), self.config.max_position_embeddings)
-        torch.manual_seed(decoding.seed)
-        rows = self.model.text_decoder.generate(
-            input_ids=torch.tensor([[self.config.bos_token_id, *prompt]]).repeat(len(states), 1),
-            encoder_hidden_states=states,
-            generation_config=generation_config(decoding, self.config),
-        )
+        with _seeded(decoding):
+            rows = self.model.text_decoder.generate(
+                input_ids=torch.tensor([[self.config.bos_token_id, *prompt]]).repeat(len(states), 1),
+                encoder_hidden_states=states,
+                generation_config=generation_config(decoding, self.config),
+            )
         return [self._words_only(row) for row in rows.tolist()]
 
     def detokenize(self, tokens: Sequence[int]) -> str:
@@ -95,14 +100,26 @@ class PyTorchCaptioner:
         return row[1:ends]
 
 
-def open_checkpoint(checkpoint: Path, threads: int) -> PyTorchCaptioner:
-    """Opens a checkpoint directory whose files have been verified."""
-    torch.set_num_threads(threads)
+def open_checkpoint(checkpoint: Path, threads: int | None) -> PyTorchCaptioner:
+    """Opens a checkpoint directory whose files have been verified. `threads` are PyTorch's in the whole process."""
+    if threads is not None:
+        torch.set_num_threads(threads)
     return PyTorchCaptioner(
         model=load_model(checkpoint),
         tokenizer=BertTokenizer.from_pretrained(checkpoint),
         image_processor=BlipImageProcessorPil.from_pretrained(checkpoint),
     )
+
+
+@contextmanager
+def _seeded(decoding: Decoding) -> Iterator[None]:
+    """Samples from the seed in the block, if at all, and leaves the process's own random numbers as they were."""
+    if decoding.temperature == 0:
+        yield
+        return
+    with ONE_SAMPLES, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(decoding.seed)
+        yield
 
 
 def generation_config(decoding: Decoding, config: BlipConfig) -> GenerationConfig:

@@ -45,19 +45,18 @@ def tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 def restore(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
     """Replaces those linear layers of a model, in place, of which `state` holds int8 weights."""
     default = torch.backends.quantized.engine
-    for key in state:
-        if not key.endswith(f".{WEIGHT}"):
-            continue
-        name = key.removesuffix(f".{WEIGHT}")
-        weight = torch._make_per_channel_quantized_tensor(
-            state[key], state[f"{name}.{SCALE}"], state[f"{name}.{ZERO_POINT}"], axis=0
-        )
-        out_features, in_features = weight.shape
-        torch.backends.quantized.engine = _fastest_engine(name, default)
-        layer = Int8Linear(in_features, out_features)
-        layer.set_weight_bias(weight, state.get(f"{name}.bias"))
-        model.set_submodule(name, layer)
-    torch.backends.quantized.engine = default
+    try:
+        for name in [key.removesuffix(f".{WEIGHT}") for key in state if key.endswith(f".{WEIGHT}")]:
+            weight = torch._make_per_channel_quantized_tensor(
+                state[f"{name}.{WEIGHT}"], state[f"{name}.{SCALE}"], state[f"{name}.{ZERO_POINT}"], axis=0
+            )
+            out_features, in_features = weight.shape
+            torch.backends.quantized.engine = _fastest_engine(name, default)
+            layer = Int8Linear(in_features, out_features)
+            layer.set_weight_bias(weight, state.get(f"{name}.bias"))
+            model.set_submodule(name, layer)
+    finally:
+        torch.backends.quantized.engine = default
 
 
 def runs_once_per_picture(layer: str) -> bool:

@@ -19,7 +19,7 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 
 from stages.captioner.checkpoint import Manifest, seal
 from stages.captioner.command_line import InputError
-from stages.captioner.runtimes.captioner import Captioner, open_captioner
+from stages.captioner.runtimes.captioner import Parts, open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.generate import sample
 from stages.captioner.runtimes.pytorch import PyTorchCaptioner
@@ -38,7 +38,7 @@ def reference(seed: int) -> PyTorchCaptioner:
 
 
 @cache
-def exported(runtime: str, seed: int) -> Captioner:
+def exported(runtime: str, seed: int) -> Parts:
     """The same model's float export."""
     folder, model = Path(mkdtemp()), tiny_model(seed)
     for name in PROCESSOR:
@@ -47,7 +47,7 @@ def exported(runtime: str, seed: int) -> Captioner:
     RUNTIMES[runtime].export(model, None, in_float=[], calibration=[], directory=folder)
     manifest = Manifest(runtime=runtime, origin={}, recipe={}, passes={}, libraries={}, validated_on=[])
     seal(folder, manifest)
-    return open_captioner(folder, threads=1)
+    return open_captioner(folder, threads=1).parts
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -133,7 +133,7 @@ def test_whatever_decoding_is_accepted_runs_alike_in_every_runtime(**given: Any)
         assert all(len(tokens) == len(pictures) for tokens in found)
 
 
-def decoded(captioner: Captioner, pictures: list[Image.Image], decoding: Decoding) -> list[list[int]] | str:
+def decoded(captioner: Parts, pictures: list[Image.Image], decoding: Decoding) -> list[list[int]] | str:
     """The tokens, or the sentence that says why there are none."""
     try:
         return captioner.decode(captioner.encode(captioner.preprocess(pictures)), decoding)

@@ -12,7 +12,7 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 from transformers.models.blip.processing_blip import BlipProcessor
 
 from stages.captioner.command_line import InputError
-from stages.captioner.runtimes.captioner import caption, open_captioner
+from stages.captioner.runtimes.captioner import Captioner, open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.pytorch import PyTorchCaptioner
 from stages.pictures.drawing import draw
@@ -40,7 +40,7 @@ def tiny_captioner(seed: int) -> PyTorchCaptioner:
 def test_greedy_and_beam_captions_are_those_of_transformers_generate(
     model: int, scenes: list[int], prompt: str, beams: int, longest: int, shortest: int, length_penalty: float
 ) -> None:
-    captioner = tiny_captioner(model)
+    parts = tiny_captioner(model)
     pictures = [draw(compose(seed, "training"), seed) for seed in scenes]
     decoding = Decoding(
         prompt=prompt,
@@ -49,9 +49,9 @@ def test_greedy_and_beam_captions_are_those_of_transformers_generate(
         min_new_tokens=min(shortest, longest),
         length_penalty=length_penalty,
     )
-    processor = BlipProcessor(captioner.image_processor, captioner.tokenizer)
+    processor = BlipProcessor(parts.image_processor, parts.tokenizer)
     text = [prompt] * len(pictures) if prompt else None
-    expected = captioner.model.generate(
+    expected = parts.model.generate(
         **processor(images=pictures, text=text, return_tensors="pt"),
         max_new_tokens=longest,
         min_new_tokens=min(shortest, longest),
@@ -59,35 +59,35 @@ def test_greedy_and_beam_captions_are_those_of_transformers_generate(
         length_penalty=length_penalty,
     )
     captions = [words.strip() for words in processor.batch_decode(expected, skip_special_tokens=True)]
-    assert caption(captioner, pictures, decoding) == captions
+    assert Captioner(parts, decoding).caption(pictures) == captions
 
 
 def test_captions_depend_on_the_picture(baseline: Path, pictures: list[Image.Image]) -> None:
-    captions = caption(open_captioner(baseline), pictures, Decoding(max_new_tokens=12))
+    captions = open_captioner(baseline).caption(pictures, Decoding(max_new_tokens=12))
     assert len(set(captions)) > 1
 
 
 def test_a_batch_captions_like_its_pictures_alone(baseline: Path, pictures: list[Image.Image]) -> None:
     captioner = open_captioner(baseline)
     decoding = Decoding(max_new_tokens=12, beams=3)
-    alone = [caption(captioner, [picture], decoding)[0] for picture in pictures]
-    assert caption(captioner, pictures, decoding) == alone
+    alone = [captioner.caption([picture], decoding)[0] for picture in pictures]
+    assert captioner.caption(pictures, decoding) == alone
 
 
 def test_exact_lengths_are_kept(baseline: Path, pictures: list[Image.Image]) -> None:
-    captioner = open_captioner(baseline)
+    captioner = open_captioner(baseline).parts
     states = captioner.encode(captioner.preprocess(pictures))
     assert {len(row) for row in captioner.decode(states, Decoding().exactly(7))} == {7}
 
 
 def test_sampling_repeats_with_its_seed_and_varies_without(baseline: Path, pictures: list[Image.Image]) -> None:
     captioner = open_captioner(baseline)
-    sampled = [caption(captioner, pictures, Decoding(temperature=1.5, top_p=0.95, seed=seed)) for seed in (1, 1, 2)]
+    sampled = [captioner.caption(pictures, Decoding(temperature=1.5, top_p=0.95, seed=seed)) for seed in (1, 1, 2)]
     assert sampled[0] == sampled[1] != sampled[2]
 
 
 def test_next_token_logits_are_those_that_greedy_decoding_saw(baseline: Path, pictures: list[Image.Image]) -> None:
-    captioner = open_captioner(baseline)
+    captioner = open_captioner(baseline).parts
     states = captioner.encode(captioner.preprocess(pictures))
     tokens = captioner.decode(states, Decoding(max_new_tokens=9))
     for row, given_logits in zip(tokens, captioner.next_token_logits(states, tokens), strict=True):
@@ -98,7 +98,7 @@ def test_next_token_logits_are_those_that_greedy_decoding_saw(baseline: Path, pi
 
 def test_a_caption_too_long_for_the_decoder_is_refused(baseline: Path, pictures: list[Image.Image]) -> None:
     with pytest.raises(InputError, match="has room for 60 behind the prompt"):
-        caption(open_captioner(baseline), pictures, Decoding(prompt="a picture of", max_new_tokens=61))
+        open_captioner(baseline).caption(pictures, Decoding(prompt="a picture of", max_new_tokens=61))
 
 
 def test_opening_sets_the_number_of_threads(baseline: Path) -> None:
