@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from onnxruntime import InferenceSession, OrtValue, SessionOptions
 
-from .graph_captioner import GraphCaptioner, past_inputs
+from .graph_captioner import GraphCaptioner, check_weight_bits, past_inputs
 from .memory import released_while_read, small_heap
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
@@ -67,6 +67,7 @@ class OnnxRuntimeDecoder:
 
 def open_checkpoint(checkpoint: Path, threads: int) -> GraphCaptioner:
     """Opens a checkpoint directory whose files have been verified."""
+    check_weight_bits(checkpoint)
     with small_heap():
         return GraphCaptioner(checkpoint, OnnxRuntimeEngine(checkpoint, threads))
 

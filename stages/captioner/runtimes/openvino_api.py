@@ -8,9 +8,10 @@ import sys
 CONVERSION_TOOLS = "openvino.tools.ovc"
 
 sys.modules.setdefault(CONVERSION_TOOLS, None)  # type: ignore[arg-type]  # OpenVINO does without them if it can't
-from openvino import CompiledModel, Core, InferRequest, Tensor, Type, get_version  # noqa: E402
+from openvino import CompiledModel, Core, InferRequest, Model, Tensor, Type, get_version  # noqa: E402
+from openvino.preprocess import PrePostProcessor  # noqa: E402
 
 if sys.modules[CONVERSION_TOOLS] is None:
     del sys.modules[CONVERSION_TOOLS]  # so that who needs them can import them
 
-__all__ = ["CompiledModel", "Core", "InferRequest", "Tensor", "Type", "get_version"]
+__all__ = ["CompiledModel", "Core", "InferRequest", "Model", "PrePostProcessor", "Tensor", "Type", "get_version"]
