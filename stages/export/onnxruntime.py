@@ -92,7 +92,7 @@ def export(
 
 
 def _gemm(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """A linear layer as the operator Gemm, of which quantization knows nothing."""
+    """A linear layer as the operator Gemm, by which `_write` knows those that stay in float."""
     return addmm(bias, states.flatten(0, -2), weight.T).reshape(*states.shape[:-1], -1)
 
 
@@ -127,10 +127,13 @@ def _write(graph: Path, weight_bits: int | None, output: Path) -> None:
     onnxruntime.InferenceSession(graph, options)
     if weight_bits:
         finished = graph.with_suffix(".quantized.onnx")
+        # The quantizer makes each Gemm a MatMul of this name before it looks for what to quantize.
+        in_float = [f"{node.name}_MatMul" for node in onnx.load(folded).graph.node if node.op_type == "Gemm"]
         quantize_dynamic(
             folded,
             finished,
             op_types_to_quantize=["MatMul"],
+            nodes_to_exclude=in_float,
             weight_type=QuantType.QInt8,
             per_channel=True,
             reduce_range=weight_bits == 7,
