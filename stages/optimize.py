@@ -100,7 +100,9 @@ def _int8_errors(
     """
     if quantize is None:
         return {"layers_in_float": {}, "int8_layers_db": {}}
-    errors = layer_errors_db(model, capture_inputs(model, pixels), exporter.BITS, exporter.has_int8_activations)
+    errors = layer_errors_db(
+        model, capture_inputs(model, pixels), exporter.bits(quantize), exporter.has_int8_activations
+    )
     least = -math.inf if quantize.float_below_db is None else quantize.float_below_db
     spoiled = {name for name, error in errors.items() if error < least}
     return {

@@ -20,6 +20,9 @@ RELEVANT = (
     "sve",
 )
 
+# Those that add up products of 8 bits in 32, so that none overflows.
+INT8_DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
+
 
 @cache
 def instruction_sets() -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch.export import Dim
-from torch.nn.functional import conv1d, linear, scaled_dot_product_attention
+from torch.nn.functional import conv1d, linear, scaled_dot_product_attention, softmax
 from transformers import BlipForConditionalGeneration
 
 
@@ -48,8 +48,10 @@ def keep_in_float(model: torch.nn.Module, layers: Iterable[str], product: Produc
 
 
 class EncoderGraph(torch.nn.Module):
-    """Pixels, float32 (pictures, 3, side, side), to each decoder layer's cross-attention keys and values, both
-    (pictures, heads, patches, head width), in the order key 0, value 0, key 1, value 1 and so on.
+    """Pixels, float32 (pictures, 3, side, side), to each decoder layer's cross-attention keys, (pictures, heads, head
+    width, patches), and values, (pictures, heads, patches, head width), in the order key 0, value 0, key 1 and so on.
+
+    Keys lie as products with them read them, which is at every token, and as convolutions give them.
 
     `product` computes the linear layers: `linear`, or the same as whatever operator an engine is quickest at.
     """
@@ -73,9 +75,10 @@ class EncoderGraph(torch.nn.Module):
         outputs: list[torch.Tensor] = []
         for layer in self.decoder_layers:
             attention = layer.crossattention.self
+            key, value = (self._project(projection, hidden) for projection in (attention.key, attention.value))
             outputs += [
-                split_heads(self._project(projection, hidden), self.decoder_heads)
-                for projection in (attention.key, attention.value)
+                key.transpose(1, 2).unflatten(1, (self.decoder_heads, -1)),
+                split_heads(value, self.decoder_heads),
             ]
         return tuple(outputs)
 
@@ -95,6 +98,28 @@ class EncoderGraph(torch.nn.Module):
         return layer.product if isinstance(layer, FloatLinear) else self.product
 
 
+Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Cross-attention of queries, (pictures, heads, beams, head width), to the encoder graph's keys and values."""
+    return scaled_dot_product_attention(query, key.transpose(2, 3), value)
+
+
+def attend_by_products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """The same of queries that `scale_queries` has scaled, as two plain products."""
+    return softmax(query @ key, dim=-1) @ value
+
+
+@torch.no_grad()
+def scale_queries(model: BlipForConditionalGeneration) -> None:
+    """Moves the scale of the cross-attention's scores into the layers that give the queries, in place."""
+    _, width = heads_and_width(model)
+    for layer in model.text_decoder.bert.encoder.layer:
+        for parameter in layer.crossattention.self.query.parameters():
+            parameter.mul_(width**-0.5)
+
+
 class DecoderGraph(torch.nn.Module):
     """One decoding step: one token for each beam of each picture.
 
@@ -102,10 +127,13 @@ class DecoderGraph(torch.nn.Module):
     past that each beam continues; the encoder's keys and values; and the past, each layer's own keys and values, (rows,
     heads, length, head width) with the beams of a picture in adjacent rows.
     Returns logits, float32 (pictures, beams, vocabulary), and the past with this step appended.
+
+    `attend` computes the cross-attention: `attend`, or the same as whatever operators an engine is quickest at.
     """
 
-    def __init__(self, model: BlipForConditionalGeneration) -> None:
+    def __init__(self, model: BlipForConditionalGeneration, attend: Attention = attend) -> None:
         super().__init__()
+        self.attend = attend
         self.decoder = model.text_decoder
         self.heads = model.config.text_config.num_attention_heads
 
@@ -132,8 +160,7 @@ class DecoderGraph(torch.nn.Module):
             hidden = own.output(context.reshape(hidden.shape), hidden)
             # The beams of one picture look at it like one text's words, so its keys and values are read only once.
             query = split_heads(layer.crossattention.self.query(hidden), self.heads)
-            cross_key, cross_value = cross[pair]
-            context = scaled_dot_product_attention(query, cross_key, cross_value)
+            context = self.attend(query, *cross[pair])
             hidden = layer.crossattention.output(merge_heads(context), hidden)
             hidden = layer.output(layer.intermediate(hidden), hidden)
         return (self.decoder.cls(hidden), *present)
@@ -173,7 +200,8 @@ def decoder_example(model: BlipForConditionalGeneration) -> tuple[tuple[Any, ...
     patches = 1 + (vision.image_size // vision.patch_size) ** 2
     pictures, beams, length, tensors = 2, 3, 5, 2 * text.num_hidden_layers
     rows = torch.arange(pictures * beams).reshape(pictures, beams)
-    cross = [torch.zeros(pictures, heads, patches, width) for _ in range(tensors)]
+    cross_shapes = ((pictures, heads, width, patches), (pictures, heads, patches, width))
+    cross = [torch.zeros(shape) for _ in range(text.num_hidden_layers) for shape in cross_shapes]
     past = [torch.zeros(pictures * beams, heads, length, width) for _ in range(tensors)]
     batch = {0: Dim("pictures"), 1: Dim("beams")}
     keys_and_values = ({0: batch[0]},) * tensors + ({0: Dim("rows"), 2: Dim("length")},) * tensors

@@ -1,7 +1,7 @@
 """Exports a model as two ONNX graphs for ONNX Runtime, in float or with dynamic int8.
 
-Int8 weights use 7 of their 8 bits: where a CPU lacks VNNI, sums of two products of 8 bits overflow and captions go
-wrong (onnxruntime#5849).
+Unless a recipe says otherwise, int8 weights use 7 of their 8 bits: where a CPU lacks VNNI, sums of two products of 8
+bits overflow and captions go wrong (onnxruntime#5849).
 """
 
 import logging
@@ -20,11 +20,18 @@ from transformers import BlipForConditionalGeneration
 
 from stages.captioner.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs
 from stages.captioner.runtimes.onnxruntime import DECODER, ENCODER, weights_file
-from stages.export.graphs import DecoderGraph, EncoderGraph, decoder_example, encoder_example, keep_in_float
+from stages.export.graphs import (
+    DecoderGraph,
+    EncoderGraph,
+    attend_by_products,
+    decoder_example,
+    encoder_example,
+    keep_in_float,
+    scale_queries,
+)
 from stages.params import Quantize
 from stages.passes.int8_error import Bits
 
-BITS = Bits(activations=8, weights=7)
 # The first version whose `Attention` operator is one node, which ONNX Runtime computes without storing the scores.
 OPSET = 23
 
@@ -41,6 +48,11 @@ class Int8Embedding(torch.nn.Module):
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens, int64 of any shape, to float32 rows of the embedding."""
         return self.rows[tokens].float() * self.scale[tokens]
+
+
+def bits(quantize: Quantize) -> Bits:
+    """The bits of a product."""
+    return Bits(activations=8, weights=quantize.weight_bits)
 
 
 def has_int8_activations(layer: str) -> bool:
@@ -62,19 +74,21 @@ def export(
     """
     logging.disable(logging.WARNING)  # of the exporter's, that one should do what happens here anyway
     layers = model.config.text_config.num_hidden_layers
+    weight_bits = quantize.weight_bits if quantize else None
     if quantize:
         words = model.text_decoder.bert.embeddings
         words.word_embeddings = Int8Embedding(words.word_embeddings.weight)
         keep_in_float(model, in_float, _gemm)
+    scale_queries(model)
     inputs, outputs = decoder_inputs(layers), decoder_outputs(layers)
     with tempfile.TemporaryDirectory() as folder:
         encoder, decoder = Path(folder, ENCODER), Path(folder, DECODER)
         _export_graph(EncoderGraph(model), *encoder_example(model), ["pixels"], encoder_outputs(layers), encoder)
-        _export_graph(DecoderGraph(model), *decoder_example(model), inputs, outputs, decoder)
+        _export_graph(DecoderGraph(model, attend_by_products), *decoder_example(model), inputs, outputs, decoder)
         for graph in (encoder, decoder):
-            _write(graph, quantize, directory / graph.name)
+            _write(graph, weight_bits, directory / graph.name)
     logging.disable(logging.NOTSET)
-    return {"quantize": {"scheme": quantize.scheme, "weight_bits": BITS.weights}} if quantize else {}
+    return {"quantize": {"scheme": quantize.scheme, "weight_bits": weight_bits}} if quantize else {}
 
 
 def _gemm(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -104,14 +118,14 @@ def _export_graph(
     )
 
 
-def _write(graph: Path, quantize: Quantize | None, output: Path) -> None:
+def _write(graph: Path, weight_bits: int | None, output: Path) -> None:
     """Folds constants, without which weights are not recognized as such, and quantizes."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     finished = folded = graph.with_suffix(".folded.onnx")
     options.optimized_model_filepath = str(folded)
     onnxruntime.InferenceSession(graph, options)
-    if quantize:
+    if weight_bits:
         finished = graph.with_suffix(".quantized.onnx")
         # The quantizer makes each Gemm a MatMul of this name before it looks for what to quantize.
         in_float = [f"{node.name}_MatMul" for node in onnx.load(folded).graph.node if node.op_type == "Gemm"]
@@ -122,7 +136,7 @@ def _write(graph: Path, quantize: Quantize | None, output: Path) -> None:
             nodes_to_exclude=in_float,
             weight_type=QuantType.QInt8,
             per_channel=True,
-            reduce_range=True,
+            reduce_range=weight_bits == 7,
         )
     # Weights in a file of their own are mapped into memory instead of being read and copied.
     onnx.save_model(onnx.load(finished), output, save_as_external_data=True, location=weights_file(output.name))

@@ -32,17 +32,20 @@ from stages.export.graphs import (
     keep_in_float,
     linear_as_convolution,
 )
-from stages.export.openvino_rewrites import fold_zero_points, make_stateful, pass_in_bfloat16, save
+from stages.export.openvino_rewrites import fold_zero_points, make_stateful, save
 from stages.params import Quantize
 from stages.passes.int8_error import Bits
 
-BITS = Bits(activations=8, weights=7)
-# The encoder's linear layers, by scheme, as whichever operator OpenVINO is quickest at: in int8, and for one picture,
-# its convolution is a tenth quicker than its product of matrices. Layers that stay in float are of the other kind.
+# An operator for the encoder's linear layers; another one for those that stay in float, and its name in OpenVINO.
 PRODUCTS: dict[str, tuple[Product, Product, str]] = {
-    "static-int8": (linear_as_convolution, linear, "MatMul"),
-    "dynamic-int8": (linear, linear_as_convolution, "Convolution"),
+    "convolution": (linear_as_convolution, linear, "MatMul"),
+    "matmul": (linear, linear_as_convolution, "Convolution"),
 }
+
+
+def bits(quantize: Quantize) -> Bits:
+    """The bits of a product whose activations are int8."""
+    return Bits(activations=8, weights=quantize.weight_bits)
 
 
 def has_int8_activations(layer: str) -> bool:
@@ -63,7 +66,9 @@ def export(
     side) each. May change the model. Returns what was quantized, for the checkpoint's manifest.
     """
     layers = model.config.text_config.num_hidden_layers
-    product, float_product, left_alone = PRODUCTS[quantize.scheme] if quantize else (linear, linear, "")
+    static = quantize is not None and quantize.scheme == "static-int8"
+    operator = quantize.encoder_product if quantize and static else "matmul"
+    product, float_product, left_alone = PRODUCTS[operator]
     keep_in_float(model, in_float, float_product)
     one_picture = tuple(example[:1] for example in encoder_example(model)[0])
     encoder = _convert(EncoderGraph(model, product), one_picture, None, ["pixels"], encoder_outputs(layers))
@@ -74,18 +79,23 @@ def export(
         nncf.set_log_level("ERROR")
         decoder = nncf.compress_weights(decoder, mode=nncf.CompressWeightsMode.INT8_SYM)
         ignored = nncf.IgnoredScope(types=[left_alone] if in_float else [])
-        if quantize.scheme == "static-int8":
-            encoder = _quantize_activations(encoder, calibration, ignored)
+        if static:
+            encoder = _quantize_activations(encoder, calibration, ignored, quantize.weight_bits)
         else:
             encoder = nncf.compress_weights(encoder, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=ignored)
-        encoder, decoder = pass_in_bfloat16(encoder, decoder, encoder_outputs(layers))
     make_stateful(decoder, layers, *heads_and_width(model))
     for graph, name in ((encoder, ENCODER), (decoder, DECODER)):
         save(graph, directory / name)
     if quantize is None:
         return {}
-    static = {"calibration_pictures": len(calibration), "encoder_weight_bits": BITS.weights}
-    return {"quantize": {"scheme": quantize.scheme, **(static if quantize.scheme == "static-int8" else {})}}
+    record: dict[str, Any] = {
+        "scheme": quantize.scheme,
+        "dynamic_quantization_group": quantize.dynamic_quantization_group,
+    }
+    if static:
+        record |= {"calibration_pictures": len(calibration), "weight_bits": quantize.weight_bits}
+        record["encoder_product"] = operator
+    return {"quantize": record}
 
 
 def _convert(
@@ -104,14 +114,17 @@ def _convert(
     return converted
 
 
-def _quantize_activations(encoder: Model, calibration: Sequence[np.ndarray], ignored: nncf.IgnoredScope) -> Model:
+def _quantize_activations(
+    encoder: Model, calibration: Sequence[np.ndarray], ignored: nncf.IgnoredScope, weight_bits: int
+) -> Model:
+    overflow_fix = nncf.OverflowFix.ENABLE if weight_bits == 7 else nncf.OverflowFix.DISABLE
     quantized = nncf.quantize(
         encoder,
         nncf.Dataset(calibration),
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(calibration),
         ignored_scope=ignored,
-        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=overflow_fix),
     )
     fold_zero_points(quantized)
     return quantized

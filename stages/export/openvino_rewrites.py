@@ -1,29 +1,16 @@
 """Rewrites of OpenVINO graphs that neither its converter nor NNCF make."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import openvino
 from openvino import opset13 as operations
-from openvino.preprocess import PrePostProcessor
 
 from stages.captioner.runtimes.compiled_graphs import weights_file
 from stages.captioner.runtimes.graph_captioner import decoder_outputs, past_inputs
 
 ALIGNMENT = 64  # bytes
-
-
-def pass_in_bfloat16(
-    encoder: openvino.Model, decoder: openvino.Model, names: Iterable[str]
-) -> tuple[openvino.Model, openvino.Model]:
-    """Makes the encoder's keys and values bfloat16: half the memory for the decoder to read at every token."""
-    giver, taker = PrePostProcessor(encoder), PrePostProcessor(decoder)
-    for name in names:
-        giver.output(name).tensor().set_element_type(openvino.Type.bf16)
-        taker.input(name).tensor().set_element_type(openvino.Type.bf16)
-    return giver.build(), taker.build()
 
 
 def make_stateful(decoder: openvino.Model, layers: int, heads: int, width: int) -> None:

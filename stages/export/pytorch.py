@@ -15,8 +15,10 @@ from stages.captioner.runtimes.pytorch import load_model, weights
 from stages.params import Quantize
 from stages.passes.int8_error import Bits
 
-# FBGEMM's products of 8 bits could overflow, so PyTorch gives activations 7.
-BITS = Bits(activations=7, weights=8)
+
+def bits(quantize: Quantize) -> Bits:
+    """The bits of a product: FBGEMM's of 8 bits could overflow, so PyTorch gives activations 7."""
+    return Bits(activations=7, weights=8)
 
 
 def has_int8_activations(layer: str) -> bool:

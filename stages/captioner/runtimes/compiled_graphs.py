@@ -15,7 +15,8 @@ from typing import Any
 
 from ..checkpoint import MANIFEST, sha256
 from ..instruction_sets import instruction_sets
-from .openvino_api import CompiledModel, Core, get_version
+from .graph_captioner import CROSS
+from .openvino_api import CompiledModel, Core, Model, PrePostProcessor, Type, get_version
 
 # A user's own settings of OpenVINO and of its kernels, such as a cap on instruction sets.
 SETTINGS = ("OV_", "ONEDNN_", "DNNL_")
@@ -36,6 +37,8 @@ def compile_graph(core: Core, graph: Path, settings: dict[str, Any], held: list[
             held.append(compiled)
             return compiled
     model = core.read_model(graph)
+    if settings["INFERENCE_PRECISION_HINT"] == Type.bf16:
+        model = _pass_in_bfloat16(model)
     held.append(model)
     compiled = core.compile_model(model, "CPU", settings)
     if folder:
@@ -43,6 +46,19 @@ def compile_graph(core: Core, graph: Path, settings: dict[str, Any], held: list[
         compiled.export_model(exported)
         _write(folder / key, key, exported.getvalue())
     return compiled
+
+
+def _pass_in_bfloat16(model: Model) -> Model:
+    """Makes the keys and values between the graphs bfloat16: half the memory for the decoder to read at every token.
+
+    A CPU that computes in float32 would convert them at every token, which takes longer than reading twice as much.
+    """
+    steps = PrePostProcessor(model)
+    for ports, side in ((model.inputs, steps.input), (model.outputs, steps.output)):
+        for port in ports:
+            if port.any_name.startswith(CROSS):
+                side(port.any_name).tensor().set_element_type(Type.bf16)
+    return steps.build()
 
 
 def weights_file(graph: Path) -> Path:

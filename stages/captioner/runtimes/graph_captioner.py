@@ -9,17 +9,22 @@ import numpy as np
 from PIL import Image
 from tokenizers import Tokenizer
 
+from ..checkpoint import read_manifest
+from ..command_line import InputError
+from ..instruction_sets import INT8_DOT_PRODUCTS, instruction_sets
 from .decoding import Decoding, check_room
 from .generate import Decoder, Vocabulary, feed, generate
 from .preprocessing import preprocess, read_preprocessing
 
 # What the decoder takes beside keys and values.
 TOKEN_INPUTS = ("tokens", "position", "parents")
+# How the names of the picture's keys and values begin.
+CROSS = "cross_"
 
 
 def encoder_outputs(layers: int) -> list[str]:
     """The names of the encoder's outputs, which the decoder takes in: keys and values of each decoder layer."""
-    return [f"cross_{part}_{layer}" for layer in range(layers) for part in ("key", "value")]
+    return [f"{CROSS}{part}_{layer}" for layer in range(layers) for part in ("key", "value")]
 
 
 def past_inputs(layers: int) -> list[str]:
@@ -35,6 +40,16 @@ def decoder_inputs(layers: int) -> list[str]:
 def decoder_outputs(layers: int) -> list[str]:
     """The names of the logits and of the keys and values that the next step takes as its past."""
     return ["logits", *(f"present_{part}_{layer}" for layer in range(layers) for part in ("key", "value"))]
+
+
+def check_weight_bits(checkpoint: Path) -> None:
+    """Raises InputError if the checkpoint's products would overflow on this CPU, as those of 8 bits do without VNNI."""
+    bits = read_manifest(checkpoint).passes.get("quantize", {}).get("weight_bits")
+    if bits == 8 and not INT8_DOT_PRODUCTS.intersection(instruction_sets()):
+        raise InputError(
+            f"{checkpoint} has weights of 8 bits, whose products overflow on this CPU, as it has no VNNI: "
+            "build it with weight_bits: 7"
+        )
 
 
 class Engine(Protocol):

@@ -9,9 +9,10 @@ present = TELEMETRY in sys.modules
 if not present:
     sys.modules[TELEMETRY] = None  # type: ignore[assignment]
 try:
-    from openvino import CompiledModel, Core, InferRequest, Tensor, Type, get_version
+    from openvino import CompiledModel, Core, InferRequest, Model, Tensor, Type, get_version
+    from openvino.preprocess import PrePostProcessor
 finally:
     if not present:
         del sys.modules[TELEMETRY]  # others in this process may want it
 
-__all__ = ["CompiledModel", "Core", "InferRequest", "Tensor", "Type", "get_version"]
+__all__ = ["CompiledModel", "Core", "InferRequest", "Model", "PrePostProcessor", "Tensor", "Type", "get_version"]
