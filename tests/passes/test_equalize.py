@@ -91,6 +91,21 @@ def test_norms_keep_no_scale_where_none_is_needed(pixels: list[np.ndarray]) -> N
     assert record == {"constant_neurons": 0, "layer_norms": 5, "layer_norms_without_scale": len(plain)}
 
 
+def test_a_norm_that_tames_an_outlier_keeps_its_scale(pixels: list[np.ndarray]) -> None:
+    model = tiny_model()
+    norm = model.vision_model.encoder.layers[0].layer_norm1
+    with torch.no_grad():
+        model.vision_model.embeddings.patch_embedding.weight[3] *= 100  # normed, it would reach further than all others
+        norm.weight[3] /= 100
+    before, easy = logits(model, pixels), tiny_model()
+    equalized(easy, pixels)
+    assert (easy.vision_model.encoder.layers[0].layer_norm1.weight == 1).all()
+    record = equalized(model, pixels)
+    assert record["layer_norms_without_scale"] < record["layer_norms"]
+    assert (norm.weight[3] < norm.weight / 4).sum() == len(norm.weight) - 1 and not norm.bias.any()
+    assert torch.allclose(logits(model, pixels), before, atol=1e-4)
+
+
 def test_inputs_are_what_layers_take_in(pixels: list[np.ndarray]) -> None:
     model = tiny_model()
     inputs = capture_inputs(model, pixels)
