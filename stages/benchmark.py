@@ -25,8 +25,6 @@ from stages.measure.timing import Answer, Request, Worker, caption_request, part
 from stages.params import Benchmark, Model, read_params
 from stages.pictures.examples import EVALUATION, read_examples
 
-# Student's t is wide for two sessions, and little narrower for each one beyond three.
-LEAST_SESSIONS = 3
 LENGTHS = 4  # how many numbers of tokens the line for the time per token goes through
 Pair = tuple[Answer, Answer]
 Row = tuple[str, int | None, float, float]
@@ -50,14 +48,14 @@ def benchmark(
     for number in track(itertools.count(), description=f"timing {checkpoint.name}"):
         tables.append(_run_session(number, checkpoint, baseline, images, decoding, settings))
         samples = pd.concat(tables, ignore_index=True)
-        if enough(samples, model, time.perf_counter() - start):
+        if enough(samples, settings, model, time.perf_counter() - start):
             break
     return samples
 
 
-def enough(samples: pd.DataFrame, model: Model, seconds: float) -> bool:
+def enough(samples: pd.DataFrame, settings: Benchmark, model: Model, seconds: float) -> bool:
     """Whether the samples, which took so many seconds, tell the speed-up as well as they are to."""
-    if samples["session"].nunique() < LEAST_SESSIONS:
+    if samples["session"].nunique() < settings.sessions:
         return False
     return seconds >= model.benchmark_seconds or _speedup(samples).width() <= model.speedup_within
 
@@ -65,7 +63,7 @@ def enough(samples: pd.DataFrame, model: Model, seconds: float) -> bool:
 def _run_session(
     number: int, checkpoint: Path, baseline: Path, images: list[Path], decoding: Decoding, settings: Benchmark
 ) -> pd.DataFrame:
-    """Captions come first. Their parts are timed in as many sessions as an interval needs, batches in one."""
+    """Captions come first. Their parts are timed in the sessions that there always are, batches in one."""
     singles = [caption_request([image], decoding) for image in images]
     lengths = token_counts(decoding, settings.new_tokens)
     parts = [parts_request(image, decoding, lengths) for image in images]
@@ -84,7 +82,7 @@ def _run_session(
         ]
         memory = [worker.ask({"do": "memory"})["peak_memory_bytes"] for worker in (first, second)]
         rows.append(("memory", None, memory[0], memory[1]))
-        if number < LEAST_SESSIONS:
+        if number < settings.sessions:
             for a, b in timed(parts, 2, settings.seconds / 4):
                 rows += [(part, None, a[part], b[part]) for part in ("preprocess", "encode")]
                 rows += [("decode", *row) for row in zip(lengths, a["decode"], b["decode"], strict=True)]

@@ -22,9 +22,9 @@ from stages.captioner.checkpoint import (
     seal,
     verify_files,
 )
-from stages.captioner.command_line import run
+from stages.captioner.command_line import InputError, run
 from stages.captioner.images import allow_large_pictures, open_image
-from stages.captioner.instruction_sets import instruction_sets
+from stages.captioner.instruction_sets import instruction_sets, overflows
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.preprocessing import preprocess, read_preprocessing
@@ -60,8 +60,13 @@ def optimize(
     how the checkpoint captions where nobody asks for something else. The same arguments give the same bytes on the same
     kind of CPU.
 
-    Raises InputError if the baseline is not a whole checkpoint.
+    Raises InputError if the baseline is not a whole checkpoint, or if this CPU could not run the variant.
     """
+    if recipe.quantize and overflows(recipe.quantize.weight_bits):
+        raise InputError(
+            "products with weights of 8 bits overflow on this CPU, as it has no VNNI: use weight_bits: 7, or build "
+            "the checkpoint where it is to run"
+        )
     source = read_manifest(baseline)
     verify_files(baseline, source)
     model = load_model(baseline)

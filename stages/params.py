@@ -215,6 +215,7 @@ class Benchmark(_Frozen):
 
     threads: Threads = Field(description="threads of each worker; auto: the physical cores that it may use")
     images: int = Field(ge=1, description="how many pictures take turns")
+    sessions: int = Field(ge=2, description="fewest sessions; each starts both timed processes afresh")
     rounds: int = Field(ge=1, description="fewest pairs of captions per session")
     seconds: float = Field(ge=0, description="shortest time of captions per session; of all else it is a quarter")
     new_tokens: int = Field(ge=2, description="caption length where lengths must be equal")

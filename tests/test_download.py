@@ -23,9 +23,10 @@ from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.preprocessing import Size, preprocess, read_preprocessing
 from stages.captioner.runtimes.pytorch import load_model
-from stages.download import build_untrained, download
+from stages.download import download
 from stages.optimize import optimize
 from stages.params import FolderSource, Quantize, Recipe, UntrainedSource
+from stages.sources.model import build_untrained
 from tests.conftest import DEMO, PROCESSOR, PROJECT, RunStage, assert_one_sentence, save_tiny_model, tiny_model
 from tests.hub import Hub, serve
 

@@ -115,6 +115,7 @@ def copy_project(target: Path, variants: Sequence[str] = VARIANTS) -> Path:
             "models.demo.dataset.calibration": 2,
             "evaluation.bootstrap_samples": 100,
             "models.demo.benchmark_seconds": 0,
+            "benchmark.sessions": 2,
             "benchmark.rounds": 4,
             "benchmark.seconds": 0,
             "benchmark.images": 2,
@@ -251,10 +252,12 @@ def test_a_variants_knob_reruns_that_variant_and_the_report(project: Path) -> No
 
 def test_a_decoding_setting_reaches_checkpoints_and_downloads_nothing(project: Path) -> None:
     change(project, {"decoding.beams": 2})
-    ran, _ = repro(project)
     stages = [stage for name in ("optimize", "evaluate", "benchmark") for stage in each(name)]
-    assert ran == sorted([*stages, "evaluate_baseline", "benchmark_baseline", "host", "report"])
+    *_, changed = shell(project, "dvc", "status", "--json").splitlines()
+    assert json.loads(changed).keys() - {"host"} == {*stages, "evaluate_baseline", "benchmark_baseline"}
+    shell(project, "dvc", "repro", *each("optimize"))
     assert read_manifest(project / "models/openvino_int8").decoding.beams == 2
+    change(project, {"decoding.beams": 1})  # what was made with it comes from DVC's cache
 
 
 def test_a_new_variant_is_a_few_lines_of_params(project: Path) -> None:

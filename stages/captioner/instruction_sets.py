@@ -40,3 +40,8 @@ def _flags_elsewhere() -> set[str]:
     import cpuinfo  # takes a second, which opening a checkpoint on Linux need not wait for
 
     return set(cpuinfo.get_cpu_info().get("flags", ()))
+
+
+def overflows(weight_bits: int | None) -> bool:
+    """Whether sums of products of int8 activations with weights of so many bits overflow on this CPU."""
+    return weight_bits == 8 and INT8_DOT_PRODUCTS.isdisjoint(instruction_sets())

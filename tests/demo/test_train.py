@@ -51,8 +51,8 @@ def test_the_committed_demo_is_small_inert_and_has_its_log() -> None:
 
 
 def test_training_lowers_the_loss_and_writes_a_model_that_opens(tmp_path: Path) -> None:
-    settings = DemoTraining(cycles=[12, 6], batch_size=4, learning_rate=1e-3, seed=1)
-    train(settings, tmp_path / "demo", log_every=6, validation_scenes=4)
+    settings = DemoTraining(cycles=[6, 3], batch_size=4, learning_rate=1e-3, seed=1)
+    train(settings, tmp_path / "demo", log_every=3, validation_scenes=4)
     log = pd.read_csv(tmp_path / "demo" / "training_log.csv")
     assert log["loss"].iloc[-1] < log["loss"].iloc[0]
     download(FolderSource.model_construct(folder=str(tmp_path / "demo")), tmp_path / "baseline")

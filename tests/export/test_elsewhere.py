@@ -235,7 +235,7 @@ def test_a_user_whom_the_system_does_not_know_optimizes_with_modes_by_his_umask_
     models, nobody = public / "models", NOBODY if ROOT else ()
     models.mkdir()
     os.chown(models, 12345 if ROOT else -1, -1)
-    arguments = [baseline, RECIPES[name].model_dump_json(), calibration, models / "variant"]
+    arguments = [baseline, RECIPES[name].model_dump_json(exclude_defaults=True), calibration, models / "variant"]
     command = [*trace, *nobody, sys.executable, "-c", OPTIMIZE, *map(str, arguments)]
     process = subprocess.run(
         command, cwd=PROJECT, env=private(home), capture_output=True, encoding="utf-8", timeout=300, umask=0o027

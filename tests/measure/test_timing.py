@@ -14,8 +14,8 @@ from stages.measure.roofline import Peaks
 from stages.measure.timing import caption_request, started, take_turns
 from stages.params import Benchmark, Model
 
-SETTINGS = Benchmark(threads=1, images=2, rounds=4, seconds=0, new_tokens=5, throughput_batch=3)
-# No time beyond the three sessions that there always are.
+SETTINGS = Benchmark(threads=1, images=2, sessions=2, rounds=4, seconds=0, new_tokens=5, throughput_batch=3)
+# No time beyond the sessions that there always are.
 MODEL = Model.model_validate(
     {
         "source": {"folder": "data/demo"},
@@ -40,8 +40,8 @@ def timed(baseline: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFr
 def test_every_measurement_has_its_pairs(timed: pd.DataFrame) -> None:
     pairs = timed.groupby("measurement").size().to_dict()
     assert pairs == {
-        **{"start": 3, "caption": 3 * 4, "memory": 3, "preprocess": 3 * 2, "encode": 3 * 2, "batch": 1},
-        "decode": 3 * 2 * 4,
+        **{"start": 2, "caption": 2 * 4, "memory": 2, "preprocess": 2 * 2, "encode": 2 * 2, "batch": 1},
+        "decode": 2 * 2 * 4,
     }
     assert (timed[["baseline", "checkpoint"]] > 0).all(axis=None)
     assert sorted(timed["tokens"].dropna().unique()) == [1, 4, 7, 10]
@@ -100,11 +100,11 @@ def test_figures_are_those_of_the_machine_that_made_the_samples() -> None:
 
 
 def test_sessions_go_on_while_the_interval_is_wide_and_there_is_time() -> None:
-    model = MODEL.model_copy(update={"benchmark_seconds": 60})
-    assert not enough(samples_of(2), model, seconds=100)
-    assert enough(samples_of(3), model, seconds=10)
-    assert not enough(samples_of(3, noise=0.5), model, seconds=10)
-    assert enough(samples_of(3, noise=0.5), model, seconds=60)
+    own, model = SETTINGS.model_copy(update={"sessions": 3}), MODEL.model_copy(update={"benchmark_seconds": 60})
+    assert not enough(samples_of(2), own, model, seconds=100)
+    assert enough(samples_of(3), own, model, seconds=10)
+    assert not enough(samples_of(3, noise=0.5), own, model, seconds=10)
+    assert enough(samples_of(3, noise=0.5), own, model, seconds=60)
 
 
 def test_what_ended_the_timing_is_said() -> None:

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from ..checkpoint import read_manifest
 from ..command_line import InputError
-from ..instruction_sets import INT8_DOT_PRODUCTS, instruction_sets
+from ..instruction_sets import overflows
 from .decoding import Decoding, check_room
 from .generate import Decoder, Vocabulary, feed, generate
 from .preprocessing import preprocess, read_preprocessing
@@ -45,7 +45,7 @@ def decoder_outputs(layers: int) -> list[str]:
 def check_weight_bits(checkpoint: Path) -> None:
     """Raises InputError if the checkpoint's products would overflow on this CPU, as those of 8 bits do without VNNI."""
     bits = read_manifest(checkpoint).passes.get("quantize", {}).get("weight_bits")
-    if bits == 8 and not INT8_DOT_PRODUCTS.intersection(instruction_sets()):
+    if overflows(bits):
         raise InputError(
             f"{checkpoint} has weights of 8 bits, whose products overflow on this CPU, as it has no VNNI: "
             "build it with weight_bits: 7"
