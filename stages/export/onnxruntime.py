@@ -6,7 +6,8 @@ bits overflow and captions go wrong (onnxruntime#5849).
 
 import logging
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,6 @@ def export(
 
     Returns what was quantized, for the checkpoint's manifest.
     """
-    logging.disable(logging.WARNING)  # of the exporter's, that one should do what happens here anyway
     layers = model.config.text_config.num_hidden_layers
     weight_bits = quantize.weight_bits if quantize else None
     if quantize:
@@ -81,14 +81,24 @@ def export(
         keep_in_float(model, in_float, _gemm)
     scale_queries(model)
     inputs, outputs = decoder_inputs(layers), decoder_outputs(layers)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _without_warnings():
         encoder, decoder = Path(folder, ENCODER), Path(folder, DECODER)
         _export_graph(EncoderGraph(model), *encoder_example(model), ["pixels"], encoder_outputs(layers), encoder)
         _export_graph(DecoderGraph(model, attend_by_products), *decoder_example(model), inputs, outputs, decoder)
         for graph in (encoder, decoder):
             _write(graph, weight_bits, directory / graph.name)
-    logging.disable(logging.NOTSET)
     return {"quantize": {"scheme": quantize.scheme, "weight_bits": weight_bits}} if quantize else {}
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Silences those of the exporter, that one should do what happens here anyway."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _gemm(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

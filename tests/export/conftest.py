@@ -1,10 +1,12 @@
 """Checkpoints of the tiny model for each runtime, built by `optimize` once for all tests here."""
 
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from stages.optimize import optimize
 from stages.params import Prune, Quantize, Recipe
@@ -25,12 +27,16 @@ Build = Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def build(baseline: Path, calibration: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Builds a recipe's checkpoint, once per test run. Not to be changed."""
-    folder = tmp_path_factory.mktemp("exported")
+    """Builds a recipe's checkpoint, once per test run, whichever of its processes comes first. Not to be changed."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "exported"
+    folder.mkdir(exist_ok=True)
 
     @cache
     def build_once(name: str) -> Path:
-        optimize(baseline, RECIPES[name], calibration, folder / name)
+        with FileLock(folder / f"{name}.lock"):
+            if not (folder / name).exists():
+                optimize(baseline, RECIPES[name], calibration, folder / name)
         return folder / name
 
     return build_once

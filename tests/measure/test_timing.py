@@ -13,6 +13,7 @@ from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.roofline import Peaks
 from stages.measure.timing import caption_request, started, take_turns
 from stages.params import Benchmark, Model
+from tests.measure.conftest import Build
 
 SETTINGS = Benchmark(threads=1, images=2, sessions=2, rounds=4, seconds=0, new_tokens=5, throughput_batch=3)
 # No time beyond the sessions that there always are.
@@ -27,14 +28,14 @@ MODEL = Model.model_validate(
 
 
 @pytest.fixture(scope="module")
-def timed(baseline: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+def timed(baseline: Path, build: Build, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     from stages.pictures.drawing import draw
     from stages.pictures.scenes import compose
 
     files = [tmp_path_factory.mktemp("pictures") / f"{seed}.png" for seed in range(2)]
     for seed, file in enumerate(files):
         draw(compose(seed, "held_out"), seed).save(file)
-    return benchmark(baseline, baseline, files, Decoding(), SETTINGS, MODEL)
+    return benchmark(build("onnx_int8"), baseline, files, Decoding(), SETTINGS, MODEL)
 
 
 def test_every_measurement_has_its_pairs(timed: pd.DataFrame) -> None:
@@ -134,12 +135,14 @@ def test_a_time_per_token_that_noise_hides_is_absent_and_the_roofline_says_no_sh
     assert 0 < compare_with_roofline(known, baseline, peaks, new_tokens=10)["roofline_share"] < 1
 
 
-def test_workers_caption_like_the_captioner_and_take_turns(baseline: Path, picture_files: list[Path]) -> None:
+def test_workers_caption_like_the_captioner_and_take_turns(build: Build, picture_files: list[Path]) -> None:
     from stages.captioner.images import open_image
 
-    expected = open_captioner(baseline).caption([open_image(path) for path in picture_files], Decoding())
+    checkpoint = build("onnx_int8")
+    captioner = open_captioner(checkpoint)
+    expected = [captioner.caption([open_image(path)])[0] for path in picture_files]
     requests = [caption_request([path], Decoding()) for path in picture_files]
-    with started(baseline, 1) as first, started(baseline, 1) as second:
+    with started(checkpoint, 1) as first, started(checkpoint, 1) as second:
         answers = list(take_turns((first, second), requests, rounds=6, seconds=0))
     assert len(answers) == 6
     for number, pair in enumerate(answers):
