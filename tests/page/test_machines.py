@@ -90,10 +90,10 @@ def changed(**changes: Any) -> dict[str, Any]:
         *(
             changed(machine=HARDWARE | {key: text})
             for key in ("cpu", "operating_system", "python")
-            for text in ("/home/me/x", "~/x", "C:\\me", "me@host:/x", "| a | b |", "a\nb", "")
+            for text in ("/Users/me/x", "~/x", "C:\\me", "me@host:/x", "| a | b |", "a\nb", "")
         ),
         changed(machine=HARDWARE | {"operating_system": "Linux 6.8.0-of-me"}),
-        changed(machine=HARDWARE | {"libraries": {"torch": "2.13 @ file:///home/me"}}),
+        changed(machine=HARDWARE | {"libraries": {"torch": "2.13 @ file:///Users/me"}}),
     ],
 )
 def test_what_is_unknown_implausible_or_tells_of_a_user_is_refused(content: dict[str, Any], tmp_path: Path) -> None:
