@@ -6,16 +6,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from transformers import BlipConfig, BlipForConditionalGeneration
 
 from stages.dataset import make_dataset
 from stages.download import download
-from stages.params import FolderSource, Scenes
+from stages.optimize import optimize
+from stages.params import FolderSource, Prune, Quantize, Recipe, Scenes
 from stages.pictures.drawing import draw
 from stages.pictures.scenes import compose
 
@@ -23,6 +26,19 @@ PROJECT = Path(__file__).parents[1]
 DEMO = PROJECT / "data" / "demo"
 PROCESSOR = ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json")
 VOCABULARY = len((DEMO / "vocab.txt").read_text().split())
+# Recipes for each runtime, which `build` makes checkpoints of.
+PRUNE = Prune(method="l1_unstructured", amount=0.3)
+DYNAMIC, STATIC = Quantize(scheme="dynamic-int8"), Quantize(scheme="static-int8")
+RECIPES = {
+    "quantized": Recipe(quantize=DYNAMIC),
+    "onnx": Recipe(runtime="onnxruntime"),
+    "onnx_int8": Recipe(runtime="onnxruntime", quantize=DYNAMIC),
+    "onnx_pruned_int8": Recipe(runtime="onnxruntime", prune=PRUNE, quantize=DYNAMIC),
+    "openvino": Recipe(runtime="openvino"),
+    "openvino_int8": Recipe(runtime="openvino", quantize=STATIC),
+    "openvino_pruned_dynamic_int8": Recipe(runtime="openvino", prune=PRUNE, quantize=DYNAMIC),
+}
+Build = Callable[[str], Path]
 
 
 # Those that run the whole pipeline take longest, so they start first and the others fill the time beside them.
@@ -96,6 +112,23 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     make_dataset(Scenes(kind="scenes", evaluation=2, calibration=8), folder / "eval", folder / "calibration")
     return folder / "calibration"
+
+
+@pytest.fixture(scope="session")
+def build(baseline: Path, calibration: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Builds a recipe's checkpoint, once per test run, whichever of its processes comes first. Not to be changed."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "exported"
+    folder.mkdir(exist_ok=True)
+
+    @cache
+    def build_once(name: str) -> Path:
+        with FileLock(folder / f"{name}.lock"):
+            if not (folder / name).exists():
+                optimize(baseline, RECIPES[name], calibration, folder / name)
+        return folder / name
+
+    return build_once
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 from stages.captioner import open_captioner
-from tests.captioner.conftest import Build
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, Build
 
 PROGRAM = PROJECT / "tests" / "captioner" / "embedding_program.py"
 CHECKPOINTS = {"onnxruntime": "onnx_int8", "openvino": "openvino_int8", "torch": "quantized"}

@@ -18,8 +18,7 @@ from stages.captioner.checkpoint import Manifest, seal
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.export import openvino
-from tests.conftest import DEMO, PROCESSOR, PROJECT, RunStage, assert_one_sentence, tiny_model
-from tests.export.conftest import RECIPES, Build
+from tests.conftest import DEMO, PROCESSOR, PROJECT, RECIPES, Build, RunStage, assert_one_sentence, tiny_model
 
 LINKED = ["quantized", "onnx", "onnx_int8", "openvino", "openvino_int8"]
 RUNTIMES = ["quantized", "onnx_int8", "openvino_int8"]

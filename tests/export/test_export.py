@@ -26,8 +26,7 @@ from stages.captioner.runtimes.pytorch import load_model
 from stages.download import download
 from stages.optimize import optimize
 from stages.params import FolderSource, Quantize, Recipe
-from tests.conftest import DEMO, PROJECT, assert_one_sentence
-from tests.export.conftest import RECIPES, Build
+from tests.conftest import DEMO, PROJECT, RECIPES, Build, assert_one_sentence
 
 ONNX_8_BITS = Recipe(runtime="onnxruntime", quantize=Quantize(scheme="dynamic-int8", weight_bits=8))
 OPENVINO_8_BITS = Recipe(runtime="openvino", quantize=Quantize(scheme="static-int8", weight_bits=8))

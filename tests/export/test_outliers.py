@@ -18,8 +18,7 @@ from stages.params import FolderSource, Quantize, Recipe, read_params
 from stages.pictures.drawing import draw
 from stages.pictures.examples import read_examples
 from stages.pictures.scenes import compose
-from tests.conftest import DEMO, PROJECT, save_model, tiny_model
-from tests.export.conftest import DYNAMIC, STATIC
+from tests.conftest import DEMO, DYNAMIC, PROJECT, STATIC, save_model, tiny_model
 from tests.outliers import KINDS, make_hard
 
 SPOILED = "vision_model.encoder.layers.0.mlp.fc2"

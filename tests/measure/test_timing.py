@@ -13,7 +13,7 @@ from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.roofline import Peaks
 from stages.measure.timing import caption_request, started, take_turns
 from stages.params import Benchmark, Model
-from tests.measure.conftest import Build
+from tests.conftest import Build
 
 SETTINGS = Benchmark(threads=1, images=2, sessions=2, rounds=4, seconds=0, new_tokens=5, throughput_batch=3)
 # No time beyond the sessions that there always are.

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from stages.captioner import Captioner, Decoding, InputError, open_captioner
-from tests.captioner.conftest import RUNTIMES, Build
+from tests.conftest import Build
 
+RUNTIMES = ["quantized", "onnx_int8", "openvino_int8"]  # a checkpoint for each
 SAMPLED = Decoding(temperature=1.5, max_new_tokens=8, seed=3)
 
 
