@@ -12,7 +12,7 @@ from rich.table import Table
 from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import printable, run
 from stages.captioner.images import allow_large_pictures
-from stages.measure.metrics import REPORTS, read_captions, read_metrics, write_metrics
+from stages.measure.metrics import REPORTS, read_captions, read_metrics, write_metrics, write_text
 from stages.page.charts import draw_examples, draw_speed
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
 from stages.params import read_params
@@ -120,7 +120,7 @@ def write_report(
         captioned="cider" in metrics[BASELINE.name]["quality"],
         spoiled_db=SPOILED_DB,
     )
-    (output / "report.md").write_text(page, encoding="utf-8")
+    write_text(page, output / "report.md")
 
 
 def print_table(model: str, metrics: Metrics, captions: dict[str, list[str]]) -> None:

@@ -82,6 +82,12 @@ class Manifest(BaseModel):
         return "untrained" not in self.origin
 
     @property
+    def weight_bits(self) -> int | None:
+        """How many bits the weights have beside int8 activations in an engine; None where no engine meets them so."""
+        bits: int | None = self.passes.get("quantize", {}).get("weight_bits")
+        return bits
+
+    @property
     def worst_int8_layer(self) -> tuple[str, float] | None:
         """The int8 layer whose output is least far above int8's error, and by how many decibels; None without int8."""
         errors: dict[str, float] = self.passes.get("quantize", {}).get("int8_layers_db", {})

@@ -13,9 +13,14 @@ REPORTS = Path("reports")
 
 def write_metrics(figures: dict[str, Any] | list[dict[str, Any]], path: Path) -> None:
     """Writes a JSON file whole or not at all, and makes its folder if need be."""
+    write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Writes a text file whole or not at all, and makes its folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    unfinished.write_text(text, encoding="utf-8")
     unfinished.rename(path)
 
 

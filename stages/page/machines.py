@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import InputError, explain, read_text, run
 from stages.measure.machine import describe_machine
-from stages.measure.metrics import REPORTS, read_metrics, write_metrics
+from stages.measure.metrics import REPORTS, read_metrics, write_metrics, write_text
 from stages.params import PARAMS, Name, read_params
 
 MACHINES, README = REPORTS / "machines", Path("README.md")
@@ -224,9 +224,7 @@ def main(
     page = with_table(read_text(README), table(dict(sorted(machines.items()))))
     for own in added:
         write_metrics(own.model_dump(mode="json", exclude_none=True), MACHINES / file_name(own))
-    unfinished = README.with_name(f"{README.name}.unfinished")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.rename(README)
+    write_text(page, README)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from PIL import Image
 from ..checkpoint import Manifest, read_manifest, verify_files
 from ..command_line import InputError, brief, printable
 from ..images import to_rgb
-from ..instruction_sets import instruction_sets
+from ..instruction_sets import instruction_sets, overflows
 from .cores import usable_cores
 from .decoding import Decoding
 
@@ -110,7 +110,8 @@ def open_captioner(checkpoint: str | os.PathLike[str], threads: int | None = Non
 
     Logs a warning if the CPU lacks instruction sets of the one that the checkpoint was validated on.
 
-    Raises InputError if the directory is not a whole checkpoint, or if its runtime is not installed or can't open it.
+    Raises InputError if the directory is not a whole checkpoint, if its products would overflow on this CPU, or if its
+    runtime is not installed or can't open it.
     """
     directory = Path(checkpoint)
     manifest = read_manifest(directory)
@@ -120,6 +121,11 @@ def open_captioner(checkpoint: str | os.PathLike[str], threads: int | None = Non
             "measures how often",
             printable(directory),
             ", ".join(missing),
+        )
+    if overflows(manifest.weight_bits):
+        raise InputError(
+            f"{directory} has weights of 8 bits, whose products overflow on this CPU, as it has no VNNI: "
+            "build it with weight_bits: 7"
         )
     runtime = _import_and_verify(directory, manifest)
     if threads is None and manifest.runtime != "pytorch":

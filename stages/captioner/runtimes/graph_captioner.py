@@ -9,9 +9,6 @@ import numpy as np
 from PIL import Image
 from tokenizers import Tokenizer
 
-from ..checkpoint import read_manifest
-from ..command_line import InputError
-from ..instruction_sets import overflows
 from .decoding import Decoding, check_room
 from .generate import Decoder, Vocabulary, feed, generate
 from .preprocessing import preprocess, read_preprocessing
@@ -40,16 +37,6 @@ def decoder_inputs(layers: int) -> list[str]:
 def decoder_outputs(layers: int) -> list[str]:
     """The names of the logits and of the keys and values that the next step takes as its past."""
     return ["logits", *(f"present_{part}_{layer}" for layer in range(layers) for part in ("key", "value"))]
-
-
-def check_weight_bits(checkpoint: Path) -> None:
-    """Raises InputError if the checkpoint's products would overflow on this CPU, as those of 8 bits do without VNNI."""
-    bits = read_manifest(checkpoint).passes.get("quantize", {}).get("weight_bits")
-    if overflows(bits):
-        raise InputError(
-            f"{checkpoint} has weights of 8 bits, whose products overflow on this CPU, as it has no VNNI: "
-            "build it with weight_bits: 7"
-        )
 
 
 class Engine(Protocol):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .graph_captioner import GraphCaptioner, check_weight_bits, past_inputs
+from .graph_captioner import GraphCaptioner, past_inputs
 from .memory import released_while_read
 from .onnxruntime_api import InferenceSession, OrtValue, SessionOptions
 
@@ -67,7 +67,6 @@ class OnnxRuntimeDecoder:
 
 def open_checkpoint(checkpoint: Path, threads: int) -> GraphCaptioner:
     """Opens a checkpoint directory whose files have been verified."""
-    check_weight_bits(checkpoint)
     return GraphCaptioner(checkpoint, OnnxRuntimeEngine(checkpoint, threads))
 
 

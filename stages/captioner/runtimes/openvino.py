@@ -11,7 +11,7 @@ import numpy as np
 from ..checkpoint import read_manifest
 from ..instruction_sets import instruction_sets
 from .compiled_graphs import compile_graph, weights_file
-from .graph_captioner import TOKEN_INPUTS, GraphCaptioner, check_weight_bits
+from .graph_captioner import TOKEN_INPUTS, GraphCaptioner
 from .memory import released_while_read
 from .openvino_api import Core, InferRequest, Tensor, Type
 
@@ -119,5 +119,4 @@ class OpenVinoDecoder:
 
 def open_checkpoint(checkpoint: Path, threads: int) -> GraphCaptioner:
     """Opens a checkpoint directory whose files have been verified."""
-    check_weight_bits(checkpoint)
     return GraphCaptioner(checkpoint, OpenVinoEngine(checkpoint, threads))
