@@ -4,10 +4,8 @@ Unless a recipe says otherwise, int8 weights use 7 of their 8 bits: where a CPU 
 bits overflow and captions go wrong (onnxruntime#5849).
 """
 
-import logging
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from stages.export.graphs import (
     keep_in_float,
     scale_queries,
 )
+from stages.export.quiet import quiet
 from stages.params import Quantize
 from stages.passes.int8_error import Bits
 
@@ -81,24 +80,13 @@ def export(
         keep_in_float(model, in_float, _gemm)
     scale_queries(model)
     inputs, outputs = decoder_inputs(layers), decoder_outputs(layers)
-    with tempfile.TemporaryDirectory() as folder, _without_warnings():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         encoder, decoder = Path(folder, ENCODER), Path(folder, DECODER)
         _export_graph(EncoderGraph(model), *encoder_example(model), ["pixels"], encoder_outputs(layers), encoder)
         _export_graph(DecoderGraph(model, attend_by_products), *decoder_example(model), inputs, outputs, decoder)
         for graph in (encoder, decoder):
             _write(graph, weight_bits, directory / graph.name)
     return {"quantize": {"scheme": quantize.scheme, "weight_bits": weight_bits}} if quantize else {}
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Silences those of the exporter, that one should do what happens here anyway."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _gemm(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

@@ -33,6 +33,7 @@ from stages.export.graphs import (
     linear_as_convolution,
 )
 from stages.export.openvino_rewrites import fold_zero_points, make_stateful, save
+from stages.export.quiet import quiet
 from stages.params import Quantize
 from stages.passes.int8_error import Bits
 
@@ -105,9 +106,9 @@ def _convert(
     inputs: list[str],
     outputs: list[str],
 ) -> Model:
-    with torch.no_grad():
+    with torch.no_grad(), quiet():
         program = torch.export.export(graph, example, dynamic_shapes=dynamic_shapes)
-    converted = convert_model(program)
+        converted = convert_model(program)
     for ports, names in ((converted.inputs, inputs), (converted.outputs, outputs)):
         for port, name in zip(ports, names, strict=True):
             port.get_tensor().set_names({name})

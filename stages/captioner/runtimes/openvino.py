@@ -1,7 +1,7 @@
 """Runs a checkpoint with OpenVINO, without torch."""
 
+import os
 import weakref
-from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from ..instruction_sets import instruction_sets
 from .compiled_graphs import compile_graph, weights_file
 from .graph_captioner import TOKEN_INPUTS, GraphCaptioner
 from .memory import released_while_read
-from .openvino_api import Core, InferRequest, Tensor, Type
+from .openvino_api import Core, InferRequest, Tensor
+from .openvino_precision import choose_group, choose_precision, usable_instruction_sets
 
 ENCODER, DECODER = "encoder.xml", "decoder.xml"
 
@@ -25,16 +26,16 @@ class OpenVinoEngine:
     def __init__(self, checkpoint: Path, threads: int) -> None:
         core = Core()
         quantized = read_manifest(checkpoint).passes.get("quantize")
-        # Quantized checkpoints are computed in bfloat16, and pass it between their graphs, where the CPU can.
-        half = quantized is not None and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        precision = Type.bf16 if half else Type.f32
+        sets = usable_instruction_sets(instruction_sets(), os.environ)
+        # Computed in bfloat16, keys and values pass between the graphs in it too.
+        precision = choose_precision(core, quantized=quantized is not None, sets=sets)
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": precision,
             "CACHE_MODE": "OPTIMIZE_SIZE",  # a kept graph leaves out the weights, which the checkpoint has
         }
-        group = choose_group((quantized or {}).get("dynamic_quantization_group", "auto"), instruction_sets())
+        group = choose_group((quantized or {}).get("dynamic_quantization_group", "auto"), sets)
         one_row = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": group, "KV_CACHE_PRECISION": precision}
         # Either graph keeps one thread busy until it is ready, so both together take one's time.
         files = [weights_file(checkpoint / graph) for graph in (ENCODER, DECODER)]
@@ -81,17 +82,6 @@ class OpenVinoEngine:
         for name, tensor in states.items():
             self.decoder.set_tensor(name, tensor)
         return OpenVinoDecoder(self.decoder, (pictures, beams))
-
-
-def choose_group(setting: int | str, sets: Collection[str]) -> int:
-    """How many of the decoder's activations share a scale when they are quantized to int8 on the fly; 0 leaves them in
-    float. `auto` is the fastest as measured at full size on CPUs with these instruction sets.
-    """
-    if isinstance(setting, int):
-        return setting
-    # Groups of 128 take 20 % less time a token on a Zen 5, which has both, and 30 % more on a Zen 4, which lacks the
-    # latter. Without either, on a Zen 3, OpenVINO passes over the setting: logits are the same bit for bit.
-    return 128 if {"avx512_vnni", "avx_vnni"} <= set(sets) else 0
 
 
 class States(dict[str, Tensor]):
