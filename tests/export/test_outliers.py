@@ -66,7 +66,7 @@ def test_a_layer_that_int8_would_spoil_stays_in_float_and_is_named(
 ) -> None:
     recipe = RECIPES[name]
     assert recipe.quantize
-    protected = recipe.model_copy(update={"quantize": Quantize(scheme=recipe.quantize.scheme, float_below_db=20)})
+    protected = recipe.model_copy(update={"quantize": Quantize(scheme=recipe.quantize.scheme, float_below_db=15)})
     errors, exact = {}, next_logits(spoiled, calibration)
     for path, own in (("plain", recipe), ("protected", protected)):
         manifest = optimize(spoiled, own, calibration, tmp_path / path)
@@ -74,9 +74,9 @@ def test_a_layer_that_int8_would_spoil_stays_in_float_and_is_named(
         errors[path] = float(np.std(actual - exact) / np.std(exact))
     record = manifest.passes["quantize"]
     assert list(record["layers_in_float"]) == [SPOILED]
-    assert record["layers_in_float"][SPOILED] < 20 <= min(record["int8_layers_db"].values())
+    assert record["layers_in_float"][SPOILED] < 15 <= min(record["int8_layers_db"].values())
     assert SPOILED in int8_in_words(manifest) and SPOILED in (tmp_path / "protected/README.md").read_text()
-    assert read_manifest(tmp_path / "plain").passes["quantize"]["int8_layers_db"][SPOILED] < 20
+    assert read_manifest(tmp_path / "plain").passes["quantize"]["int8_layers_db"][SPOILED] < 15
     # Where activations are not rounded at all, as with OpenVINO's dynamic int8 on some CPUs, both are as good.
     assert errors["protected"] < (1.1 if name == "openvino_dynamic_int8" else 0.7) * errors["plain"]
     size = {path: sum(file.stat().st_size for file in weights_files(tmp_path / path)) for path in errors}
