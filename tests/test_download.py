@@ -108,20 +108,6 @@ def download_from(
     return run
 
 
-def test_pickled_weights_from_a_hub_become_a_checkpoint(download_from: Any, workspace: Path, hub: Hub) -> None:
-    process = download_from()
-    assert process.returncode == 0, process.stderr
-    assert "text_decoder.retired_head.weight" in process.stdout.replace("\n", "")
-    checkpoint = workspace / "models" / "baseline"
-    manifest = read_manifest(checkpoint)
-    verify_files(checkpoint, manifest)
-    assert manifest.origin["revision"] == COMMIT
-    expected = tiny_model().state_dict()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in load_model(checkpoint).state_dict().items())
-    assert not {file.suffix for file in checkpoint.iterdir()} & {".bin", ".h5", ".pkl"}
-    assert "tf_model.h5" not in hub.downloaded
-
-
 def test_safetensors_are_preferred_to_a_pickle(download_from: Any, hub: Hub) -> None:
     save_tiny_model(hub.folder)
     assert download_from(sha256=None).returncode == 0
@@ -176,7 +162,7 @@ def test_no_network_is_one_sentence_that_says_what_works_without(
     assert_nothing_left(workspace)
 
 
-def test_the_same_source_gives_the_same_bytes_to_every_user(
+def test_pickled_weights_from_a_hub_become_a_checkpoint_of_the_same_bytes_for_every_user(
     hub: Hub, tmp_path: Path, workspace: Path, run_stage: RunStage
 ) -> None:
     digest = sha256(hub.folder / "pytorch_model.bin")
@@ -186,10 +172,20 @@ def test_the_same_source_gives_the_same_bytes_to_every_user(
         folder = tmp_path / user / "project"
         shutil.copytree(workspace, folder)
         environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / user / "cache")}
-        assert run_stage("download", cwd=folder, **environment).returncode == 0
-        baselines.append({file.name: file.read_bytes() for file in (folder / "models" / "baseline").iterdir()})
-    assert baselines[0] == baselines[1]
-    assert not [name for name, content in baselines[0].items() if str(tmp_path).encode() in content]
+        process = run_stage("download", cwd=folder, **environment)
+        assert process.returncode == 0, process.stderr
+        assert "text_decoder.retired_head.weight" in process.stdout.replace("\n", "")
+        baselines.append(folder / "models" / "baseline")
+    written = [{file.name: file.read_bytes() for file in baseline.iterdir()} for baseline in baselines]
+    assert written[0] == written[1]
+    assert not [name for name, content in written[0].items() if str(tmp_path).encode() in content]
+    assert not {Path(name).suffix for name in written[0]} & {".bin", ".h5", ".pkl"}
+    assert "tf_model.h5" not in hub.downloaded
+    manifest = read_manifest(baselines[0])
+    verify_files(baselines[0], manifest)
+    assert manifest.origin["revision"] == COMMIT
+    expected = tiny_model().state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in load_model(baselines[0]).state_dict().items())
 
 
 def local_model(workspace: Path) -> Path:
@@ -197,17 +193,14 @@ def local_model(workspace: Path) -> Path:
     return save_tiny_model(workspace / "data" / "local" / "mine")
 
 
-def test_a_local_folder_becomes_a_checkpoint(workspace: Path, run_stage: RunStage) -> None:
-    local_model(workspace)
-    assert run_stage("download", cwd=workspace).returncode == 0
-    assert (workspace / "models" / "baseline" / MANIFEST).is_file()
-
-
-def test_a_local_folder_needs_neither_a_network_nor_a_home(workspace: Path, hub: Hub, run_stage: RunStage) -> None:
+def test_a_local_folder_becomes_a_checkpoint_and_needs_neither_a_network_nor_a_home(
+    workspace: Path, hub: Hub, run_stage: RunStage
+) -> None:
     local_model(workspace)
     process = run_stage("download", cwd=workspace, HF_ENDPOINT=hub.endpoint, HF_HOME="/dev/null", HOME="/dev/null")
     assert process.returncode == 0, process.stderr
     assert not process.stderr
+    assert (workspace / "models" / "baseline" / MANIFEST).is_file()
     assert not hub.seen
 
 

@@ -263,14 +263,14 @@ def test_a_decoding_setting_reaches_checkpoints_and_downloads_nothing(project: P
 
 def test_a_new_variant_is_a_few_lines_of_params(project: Path) -> None:
     variants = yaml.safe_load((project / "params.yaml").read_text())["variants"]
-    change(project, {"variants.float": {"runtime": "openvino"}})
+    change(project, {"variants.pruned": {"prune": {"method": "l1_unstructured", "amount": 0.2}}})
     *_, changed = shell(project, "dvc", "status", "--json").splitlines()
-    new = [f"{stage}@float" for stage in ("optimize", "evaluate", "benchmark")]
+    new = [f"{stage}@pruned" for stage in ("optimize", "evaluate", "benchmark")]
     assert json.loads(changed).keys() - {"host"} == {*new, "report"}
-    assert "Running stage 'evaluate@float'" in shell(project, "dvc", "repro", "evaluate@float")
-    assert json.loads((project / "reports/quality/float.json").read_text())["images"] == 4
-    change(project, {"variants": {name: recipe for name, recipe in variants.items() if name != "float"}})
-    for file in (project / "reports/quality").glob("float.*"):
+    assert "Running stage 'evaluate@pruned'" in shell(project, "dvc", "repro", "evaluate@pruned")
+    assert json.loads((project / "reports/quality/pruned.json").read_text())["images"] == 4
+    change(project, {"variants": {name: recipe for name, recipe in variants.items() if name != "pruned"}})
+    for file in (project / "reports/quality").glob("pruned.*"):
         file.unlink()  # the report depends on the folder
 
 

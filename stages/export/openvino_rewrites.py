@@ -1,5 +1,6 @@
 """Rewrites of OpenVINO graphs that neither its converter nor NNCF make."""
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,6 +11,8 @@ from openvino import opset13 as operations
 from stages.captioner.runtimes.compiled_graphs import weights_file
 from stages.captioner.runtimes.graph_captioner import decoder_outputs, past_inputs
 
+# A name that OpenVINO gave a node itself.
+NUMBERED = re.compile(r"[A-Z][A-Za-z]*_\d+(/|$)")
 ALIGNMENT = 64  # bytes
 
 
@@ -91,6 +94,8 @@ def _constant(node: openvino.Node, port: int) -> np.ndarray:
 def save(graph: openvino.Model, path: Path) -> None:
     """Writes a graph as .xml and .bin, its constants from the smallest to the largest.
 
+    What OpenVINO numbered by how much the process had made before is numbered by its place instead.
+
     OpenVINO maps the file and reads small constants at every run. Each read maps the pages around it too: between large
     weights, which are repacked and not read again, that would be much of the file.
     """
@@ -107,4 +112,8 @@ def save(graph: openvino.Model, path: Path) -> None:
     for each in attributes:
         each["offset"] = str(moved[int(each["size"]), int(each["offset"])])
     weights.write_bytes(new)
+    document.getroot().set("name", path.stem)
+    for layer in document.iter("layer"):
+        if NUMBERED.match(layer.attrib["name"]):
+            layer.set("name", f"{layer.attrib['type']}_{layer.attrib['id']}")
     document.write(path)

@@ -227,22 +227,23 @@ def test_captioning_stores_and_sends_no_statistics(
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
-def test_a_user_whom_the_system_does_not_know_optimizes_with_modes_by_his_umask_and_unnoticed(
-    name: str, traced: tuple[list[str], Path], baseline: Path, calibration: Path, public: Path
+def test_a_user_whom_the_system_does_not_know_makes_the_same_bytes_with_modes_by_his_umask_and_unnoticed(
+    name: str, traced: tuple[list[str], Path], build: Build, baseline: Path, calibration: Path, public: Path
 ) -> None:
     trace, home = traced
     models, nobody = public / "models", NOBODY if ROOT else ()
     models.mkdir()
     os.chown(models, 12345 if ROOT else -1, -1)
-    arguments = [baseline, RECIPES[name].model_dump_json(exclude_defaults=True), calibration, models / "variant"]
+    arguments = [baseline, RECIPES[name].model_dump_json(exclude_defaults=True), calibration, models / name]
     command = [*trace, *nobody, sys.executable, "-c", OPTIMIZE, *map(str, arguments)]
     process = subprocess.run(
         command, cwd=PROJECT, env=private(home), capture_output=True, encoding="utf-8", timeout=300, umask=0o027
     )
     assert process.returncode == 0, process.stderr
-    for path in (models / "variant").rglob("*"):
+    assert (models / name / "checkpoint.json").read_text() == (build(name) / "checkpoint.json").read_text()
+    for path in (models / name).rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == (0o750 if path.is_dir() else 0o640), path
-    assert stat.S_IMODE((models / "variant").stat().st_mode) == 0o750
+    assert stat.S_IMODE((models / name).stat().st_mode) == 0o750
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
