@@ -60,6 +60,7 @@ def has_int8_activations(layer: str) -> bool:
     return True
 
 
+@quiet()
 def export(
     model: BlipForConditionalGeneration,
     quantize: Quantize | None,
@@ -80,7 +81,7 @@ def export(
         keep_in_float(model, in_float, _gemm)
     scale_queries(model)
     inputs, outputs = decoder_inputs(layers), decoder_outputs(layers)
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    with tempfile.TemporaryDirectory() as folder:
         encoder, decoder = Path(folder, ENCODER), Path(folder, DECODER)
         _export_graph(EncoderGraph(model), *encoder_example(model), ["pixels"], encoder_outputs(layers), encoder)
         _export_graph(DecoderGraph(model, attend_by_products), *decoder_example(model), inputs, outputs, decoder)

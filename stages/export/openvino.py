@@ -54,6 +54,7 @@ def has_int8_activations(layer: str) -> bool:
     return runs_once_per_picture(layer)
 
 
+@quiet()
 def export(
     model: BlipForConditionalGeneration,
     quantize: Quantize | None,
@@ -77,7 +78,6 @@ def export(
     decoder = _convert(DecoderGraph(model), *decoder_example(model), decoder_inputs(layers), decoder_outputs(layers))
     decoder.reshape({name: [-1, *encoder.output(name).partial_shape[1:]] for name in encoder_outputs(layers)})
     if quantize:
-        nncf.set_log_level("ERROR")
         decoder = nncf.compress_weights(decoder, mode=nncf.CompressWeightsMode.INT8_SYM)
         ignored = nncf.IgnoredScope(types=[left_alone] if in_float else [])
         if static:
@@ -106,9 +106,9 @@ def _convert(
     inputs: list[str],
     outputs: list[str],
 ) -> Model:
-    with torch.no_grad(), quiet():
+    with torch.no_grad():
         program = torch.export.export(graph, example, dynamic_shapes=dynamic_shapes)
-        converted = convert_model(program)
+    converted = convert_model(program)
     for ports, names in ((converted.inputs, inputs), (converted.outputs, outputs)):
         for port, name in zip(ports, names, strict=True):
             port.get_tensor().set_names({name})
