@@ -15,6 +15,7 @@ from filelock import FileLock
 from PIL import Image
 from transformers import BlipConfig, BlipForConditionalGeneration
 
+from stages.captioner.runtimes.cores import usable_cores
 from stages.dataset import make_dataset
 from stages.download import download
 from stages.optimize import optimize
@@ -43,6 +44,11 @@ Build = Callable[[str], Path]
 
 # Those that run the whole pipeline take longest, so they start first and the others fill the time beside them.
 SLOWEST = ("test_pipeline.py", "test_readme.py")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, as tests wait much of their time for servers, disks and processes to end."""
+    return usable_cores() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

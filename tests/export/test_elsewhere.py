@@ -38,8 +38,9 @@ ROOT = hasattr(os, "getuid") and os.getuid() == 0 and shutil.which("setpriv") is
 
 
 @pytest.fixture
-def graph_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def graph_cache(tmp_path: Path, build: Build, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder in which OpenVINO's compiled graphs are kept."""
+    build("openvino_int8")  # opens what it has built, which would be kept there too
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "blip-on-cpu" / "openvino"
 
