@@ -43,7 +43,7 @@ Build = Callable[[str], Path]
 
 
 # Those that run the whole pipeline take longest, so they start first and the others fill the time beside them.
-SLOWEST = ("test_pipeline.py", "test_readme.py")
+SLOWEST = ("test_pipeline.py", "test_readme.py", "test_elsewhere.py")
 
 
 def pytest_xdist_auto_num_workers() -> int:
