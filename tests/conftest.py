@@ -42,7 +42,7 @@ RECIPES = {
 Build = Callable[[str], Path]
 
 
-# Those that run the whole pipeline take longest, so they start first and the others fill the time beside them.
+# Those that run the pipeline, or checkpoints in many processes, take longest: they start first, beside the others.
 SLOWEST = ("test_pipeline.py", "test_readme.py", "test_elsewhere.py")
 
 

@@ -1,4 +1,5 @@
 import logging
+from contextlib import nullcontext
 
 import pytest
 from openvino.tools.ovc.logger import init_logger
@@ -17,15 +18,13 @@ def log() -> Log:
 @pytest.mark.parametrize("fails", [False, True])
 def test_what_exporters_do_to_the_log_is_undone(fails: bool, caplog: pytest.LogCaptureFixture) -> None:
     before = log()
-    try:
-        with quiet():
-            init_logger("ERROR", False, True)  # as OpenVINO's conversion does
-            logging.root.addHandler(logging.StreamHandler())  # as `logging.warning` does where there is none
-            assert log() != before
-            logging.getLogger("exporter").warning("that one should do what happens anyway")
-            assert not fails, "as an export that is impossible"
-    except AssertionError:
-        assert fails
+    with pytest.raises(RuntimeError) if fails else nullcontext(), quiet():
+        init_logger("ERROR", False, True)  # as OpenVINO's conversion does
+        logging.root.addHandler(logging.StreamHandler())  # as `logging.warning` does where there is none
+        assert log() != before
+        logging.getLogger("exporter").warning("that one should do what happens anyway")
+        if fails:
+            raise RuntimeError("as an export that is impossible")
     assert log() == before
     assert caplog.messages == []
     logging.getLogger("stages").warning("heard")

@@ -5,11 +5,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import Linear
-from transformers import BlipForConditionalGeneration
+from transformers import BertTokenizer, BlipForConditionalGeneration
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from stages.captioner.runtimes.decoding import Decoding
-from stages.captioner.runtimes.preprocessing import preprocess, read_preprocessing
-from stages.captioner.runtimes.pytorch import generation_config
+from stages.captioner.runtimes.pytorch import PyTorchCaptioner
 from stages.params import read_params
 from stages.passes.activations import Inputs
 from stages.passes.int8_error import Bits, error_db, round_activations, round_weights
@@ -63,16 +63,6 @@ def test_what_is_the_same_in_every_row_is_no_signal() -> None:
     assert error_db(with_constant, strong, Bits(8, 7)) < error_db(with_constant, weak, Bits(8, 7)) - 20
 
 
-def captions(model: BlipForConditionalGeneration, pixels: torch.Tensor) -> list[list[int]]:
-    text = model.config.text_config
-    rows = model.text_decoder.generate(
-        input_ids=torch.full((len(pixels), 1), text.bos_token_id),
-        encoder_hidden_states=model.vision_model(pixel_values=pixels).last_hidden_state,
-        generation_config=generation_config(Decoding(), text),
-    )
-    return [row[: [*row, text.sep_token_id].index(text.sep_token_id)] for row in rows.tolist()]
-
-
 def outputs_strength(layers: list[Linear], run: Callable[[], object]) -> list[float]:
     """How far each layer's outputs vary: the root of their mean square, without what is the same in every row."""
     seen: dict[Linear, list[float]] = {layer: [] for layer in layers}
@@ -95,19 +85,24 @@ def test_as_much_noise_in_every_layer_as_recipes_allow_in_one_leaves_nearly_all_
     assert least and least.float_below_db
     model = BlipForConditionalGeneration.from_pretrained(DEMO, dtype=torch.float32)
     pictures = [draw_scene(compose(seed, "held_out"), seed) for seed in range(200)]
-    pixels = torch.from_numpy(preprocess(pictures, read_preprocessing(DEMO)))
+    parts = PyTorchCaptioner(model, BertTokenizer.from_pretrained(DEMO), BlipImageProcessorPil.from_pretrained(DEMO))
+    pixels = parts.preprocess(pictures)
+
+    def captions(pixels: torch.Tensor) -> list[list[int]]:
+        return parts.decode(parts.encode(pixels), Decoding())
+
     layers = [
         layer
         for name, layer in model.named_modules()
         if isinstance(layer, Linear) and not name.startswith("text_decoder.cls")
     ]
-    strengths = outputs_strength(layers, lambda: captions(model, pixels[:16]))
-    expected = captions(model, pixels)
+    strengths = outputs_strength(layers, lambda: captions(pixels[:16]))
+    expected = captions(pixels)
     dice = torch.Generator().manual_seed(0)
     for layer, strength in zip(layers, strengths, strict=True):
         noise = strength * 10 ** (-least.float_below_db / 20)
         layer.register_forward_hook(
             lambda _, __, output, noise=noise: output + noise * torch.randn(output.shape, generator=dice)
         )
-    same = np.mean([one == other for one, other in zip(expected, captions(model, pixels), strict=True)])
+    same = np.mean([one == other for one, other in zip(expected, captions(pixels), strict=True)])
     assert 0.98 <= same < 1, "hardly any caption is another, and the noise does reach them"
