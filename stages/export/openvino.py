@@ -21,6 +21,7 @@ from transformers import BlipForConditionalGeneration
 
 from stages.captioner.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs
 from stages.captioner.runtimes.openvino import DECODER, ENCODER
+from stages.captioner.runtimes.openvino_core import signal_stack_kept
 from stages.captioner.runtimes.pytorch_int8 import runs_once_per_picture
 from stages.export.graphs import (
     DecoderGraph,
@@ -55,6 +56,7 @@ def has_int8_activations(layer: str) -> bool:
 
 
 @quiet()
+@signal_stack_kept()
 def export(
     model: BlipForConditionalGeneration,
     quantize: Quantize | None,

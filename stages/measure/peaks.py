@@ -16,7 +16,8 @@ import torch
 from onnx import TensorProto, helper
 
 from stages.captioner.runtimes import pytorch_int8
-from stages.captioner.runtimes.openvino_api import Core, Tensor, Type
+from stages.captioner.runtimes.openvino_api import Tensor, Type
+from stages.captioner.runtimes.openvino_core import start_core
 from stages.measure.roofline import READ_MB, Peaks, Precision
 
 # The product that BLIP's encoder spends most of its time in, but for rows that fill every kernel's blocks.
@@ -83,7 +84,7 @@ def _onnxruntime_products(threads: int) -> Iterator[Product]:
 
 
 def _openvino_products(threads: int) -> Iterator[Product]:
-    core = Core()
+    core = start_core()
     half = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     precisions: tuple[Precision, ...] = ("float32", "int8", "bfloat16") if half else ("float32", "int8")
     for precision in precisions:

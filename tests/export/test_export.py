@@ -21,6 +21,7 @@ from stages.captioner.instruction_sets import INT8_DOT_PRODUCTS, instruction_set
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.compiled_graphs import compile_graph
 from stages.captioner.runtimes.decoding import Decoding
+from stages.captioner.runtimes.openvino_core import start_core
 from stages.captioner.runtimes.pytorch import load_model
 from stages.download import download
 from stages.optimize import optimize
@@ -278,7 +279,7 @@ def test_keys_and_values_are_float32_in_the_files(build: Build) -> None:
 def test_in_bfloat16_both_graphs_pass_keys_and_values_in_it(build: Build, tmp_path: Path) -> None:
     settings = {"INFERENCE_PRECISION_HINT": openvino.Type.bf16}
     encoder, decoder = (
-        compile_graph(openvino.Core(), build("openvino_int8") / graph, settings, [])
+        compile_graph(start_core(), build("openvino_int8") / graph, settings, [])
         for graph in ("encoder.xml", "decoder.xml")
     )
     assert {port.element_type for port in encoder.outputs} == {openvino.Type.bf16}

@@ -1,6 +1,6 @@
 import pytest
 
-from stages.captioner.runtimes.openvino_api import Core
+from stages.captioner.runtimes.openvino_core import start_core
 from stages.measure.peaks import ENGINES, SECONDS, measure_peaks
 from stages.measure.roofline import READ_MB, Peaks
 
@@ -11,7 +11,7 @@ def peaks() -> Peaks:
 
 
 def test_only_what_some_engine_has_a_kernel_for_has_a_peak(peaks: Peaks) -> None:
-    half = {"bfloat16"} if "BF16" in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else set()
+    half = {"bfloat16"} if "BF16" in start_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else set()
     assert peaks.gops.keys() == {"float32", "int8"} | half
 
 

@@ -13,7 +13,8 @@ from ..instruction_sets import instruction_sets
 from .compiled_graphs import compile_graph, weights_file
 from .graph_captioner import TOKEN_INPUTS, GraphCaptioner
 from .memory import released_while_read
-from .openvino_api import Core, InferRequest, Tensor
+from .openvino_api import InferRequest, Tensor
+from .openvino_core import start_core
 from .openvino_precision import choose_group, choose_precision, usable_instruction_sets
 
 ENCODER, DECODER = "encoder.xml", "decoder.xml"
@@ -24,7 +25,7 @@ class OpenVinoEngine:
     them."""
 
     def __init__(self, checkpoint: Path, threads: int) -> None:
-        core = Core()
+        core = start_core()
         quantized = read_manifest(checkpoint).passes.get("quantize")
         sets = usable_instruction_sets(instruction_sets(), os.environ)
         # Computed in bfloat16, keys and values pass between the graphs in it too.

@@ -1,0 +1,47 @@
+"""Starts OpenVINO so that the process handles signals afterwards as it did before."""
+
+import ctypes
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .openvino_api import Core
+
+
+class SignalStack(ctypes.Structure):
+    """The C library's stack_t: where a thread runs the handlers that ask for a stack of their own, as Python's do."""
+
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+SS_DISABLE = 2
+
+
+@contextmanager
+def signal_stack_kept() -> Iterator[None]:
+    """Gives this thread back, after the block, the stack for signal handlers that it had before.
+
+    OpenVINO's CPU plugin sets one of its own when it is loaded, and when it is freed puts back the one that it found:
+    of two plugins of which the first is freed first, the second puts back a stack that is gone, and at the next signal
+    that it handles, Ctrl-C for instance, the process dies without a word. Does nothing but on Linux.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    sigaltstack = ctypes.CDLL(None).sigaltstack
+    own = SignalStack()
+    sigaltstack(None, ctypes.byref(own))
+    try:
+        yield
+    finally:
+        # The system refuses one that is too small for the registers that the process has begun to use meanwhile (AMX).
+        if sigaltstack(ctypes.byref(own), None) != 0:
+            sigaltstack(ctypes.byref(SignalStack(flags=SS_DISABLE)), None)
+
+
+def start_core() -> Core:
+    """OpenVINO with its CPU plugin loaded."""
+    with signal_stack_kept():
+        core = Core()
+        core.get_property("CPU", "FULL_DEVICE_NAME")  # loads it
+    return core
