@@ -29,6 +29,14 @@ def make_hard(model: BlipForConditionalGeneration, kinds: tuple[Kind, ...], stre
             _move(draw(width), strength, given, layer.self_attn.projection)
         if "constants" in kinds:
             _make_constant(layer.mlp.fc1, layer.mlp.fc2, strength, int(draw(layer.mlp.fc1.out_features)[0]))
+    for layer in model.text_decoder.bert.encoder.layer:  # whose norms are read by more than linear layers
+        if "values" in kinds:
+            for attention in (layer.attention, layer.crossattention):
+                value = attention.self.value
+                _move(draw(value.out_features), strength, [value.weight, value.bias], attention.output.dense)
+        if "constants" in kinds:
+            widen, narrow = layer.intermediate.dense, layer.output.dense
+            _make_constant(widen, narrow, strength, int(draw(widen.out_features)[0]))
 
 
 def _move(chosen: torch.Tensor, strength: float, given: list[torch.Tensor], reader: torch.nn.Linear) -> None:
