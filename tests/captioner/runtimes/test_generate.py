@@ -1,9 +1,8 @@
 """The numpy decoding against transformers' own `generate`, on exports of tiny models with random weights."""
 
 import shutil
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from stages.pictures.drawing import draw
 from stages.pictures.scenes import compose
 from tests.conftest import DEMO, PROCESSOR, VOCABULARY, tiny_model
 
+Exported = Callable[[str, int], Parts]
 RUNTIMES = {"onnxruntime": onnxruntime, "openvino": openvino}
 
 
@@ -37,17 +37,22 @@ def reference(seed: int) -> PyTorchCaptioner:
     return PyTorchCaptioner(tiny_model(seed), tokenizer, image_processor)
 
 
-@cache
-def exported(runtime: str, seed: int) -> Parts:
-    """The same model's float export."""
-    folder, model = Path(mkdtemp()), tiny_model(seed)
-    for name in PROCESSOR:
-        shutil.copyfile(DEMO / name, folder / name)
-    (folder / "config.json").write_text(model.config.to_json_string(use_diff=False))
-    RUNTIMES[runtime].export(model, None, in_float=[], calibration=[], directory=folder)
-    manifest = Manifest(runtime=runtime, origin={}, recipe={}, passes={}, libraries={}, validated_on=[])
-    seal(folder, manifest)
-    return open_captioner(folder, threads=1).parts
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The same model's float export, by runtime and seed."""
+
+    @cache
+    def export(runtime: str, seed: int) -> Parts:
+        folder, model = tmp_path_factory.mktemp(runtime), tiny_model(seed)
+        for name in PROCESSOR:
+            shutil.copyfile(DEMO / name, folder / name)
+        (folder / "config.json").write_text(model.config.to_json_string(use_diff=False))
+        RUNTIMES[runtime].export(model, None, in_float=[], calibration=[], directory=folder)
+        manifest = Manifest(runtime=runtime, origin={}, recipe={}, passes={}, libraries={}, validated_on=[])
+        seal(folder, manifest)
+        return open_captioner(folder, threads=1).parts
+
+    return export
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -64,6 +69,7 @@ def exported(runtime: str, seed: int) -> Parts:
 )
 @settings(max_examples=60, deadline=None)
 def test_greedy_and_beam_tokens_are_those_of_transformers_generate(
+    exported: Exported,
     runtime: str,
     seed: int,
     scenes: list[int],
@@ -114,7 +120,7 @@ PROMPTS = st.one_of(
     seed=st.sampled_from([0, 2**32, 2**63 - 1]),
 )
 @settings(max_examples=20, deadline=None)
-def test_whatever_decoding_is_accepted_runs_alike_in_every_runtime(**given: Any) -> None:
+def test_whatever_decoding_is_accepted_runs_alike_in_every_runtime(exported: Exported, **given: Any) -> None:
     given["shortest"] = min(given["shortest"], given["longest"])
     lengths = {"max_new_tokens": given.pop("longest"), "min_new_tokens": given.pop("shortest")}
     if given["temperature"] > 0:
@@ -142,7 +148,7 @@ def decoded(captioner: Parts, pictures: list[Image.Image], decoding: Decoding) -
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_logits_are_those_of_the_exported_model(runtime: str) -> None:
+def test_logits_are_those_of_the_exported_model(runtime: str, exported: Exported) -> None:
     pictures = [draw(compose(scene, "training"), scene) for scene in range(3)]
     words = [[7, 8, 9, 10] * 8, [11], [12, 13, 14]]
     expected, actual = (
@@ -155,7 +161,7 @@ def test_logits_are_those_of_the_exported_model(runtime: str) -> None:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_pictures_that_were_encoded_before_others_can_still_be_decoded(runtime: str) -> None:
+def test_pictures_that_were_encoded_before_others_can_still_be_decoded(runtime: str, exported: Exported) -> None:
     captioner = exported(runtime, 0)
     pictures = [captioner.preprocess([draw(compose(scene, "training"), scene)]) for scene in range(3)]
     at_once = [captioner.decode(captioner.encode(pixels), Decoding()) for pixels in pictures]
@@ -164,7 +170,7 @@ def test_pictures_that_were_encoded_before_others_can_still_be_decoded(runtime: 
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_sampling_repeats_with_its_seed_and_varies_without(runtime: str) -> None:
+def test_sampling_repeats_with_its_seed_and_varies_without(runtime: str, exported: Exported) -> None:
     captioner = exported(runtime, 0)
     states = captioner.encode(captioner.preprocess([draw(compose(1, "training"), 1)]))
     drawn = [captioner.decode(states, Decoding(temperature=1.5, top_p=0.95, seed=seed)) for seed in (1, 1, 2)]
