@@ -7,7 +7,9 @@ from .openvino_api import Core, Type
 # OpenVINO's kernels come from two libraries, and each looks at its own of these caps only: what one of them forbids
 # must not be asked of the other.
 CAPS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "OV_CPU_MAX_ISA")
-ALLOWED = {
+ALLOWED: dict[str, set[str]] = {
+    "SSE41": set(),
+    "AVX": set(),
     "AVX2": {"avx2"},
     "AVX2_VNNI": {"avx2", "avx_vnni"},
     "AVX2_VNNI_2": {"avx2", "avx_vnni"},

@@ -25,6 +25,7 @@ def test_a_group_that_a_recipe_names_is_taken_everywhere(group: int) -> None:
         ({"ONEDNN_MAX_CPU_ISA": "ALL", "OV_CPU_MAX_ISA": ""}, [*ZEN_4, "avx_vnni"]),
         ({"ONEDNN_MAX_CPU_ISA": "AVX2"}, ZEN_3),
         ({"OV_CPU_MAX_ISA": "avx2"}, ZEN_3),
+        ({"ONEDNN_MAX_CPU_ISA": "SSE41"}, []),
         ({"DNNL_MAX_CPU_ISA": "AVX512_CORE_VNNI"}, ZEN_4[:-1]),
         ({"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "OV_CPU_MAX_ISA": "AVX2_VNNI"}, ["avx2"]),
     ],
