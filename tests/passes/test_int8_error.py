@@ -5,11 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import Linear
-from transformers import BertTokenizer, BlipForConditionalGeneration
-from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from stages.captioner.runtimes.decoding import Decoding
-from stages.captioner.runtimes.pytorch import PyTorchCaptioner
+from stages.captioner.runtimes.pytorch import open_checkpoint
 from stages.params import read_params
 from stages.passes.activations import Inputs
 from stages.passes.int8_error import Bits, error_db, round_activations, round_weights
@@ -83,9 +81,9 @@ def test_as_much_noise_in_every_layer_as_recipes_allow_in_one_leaves_nearly_all_
     """What params.yaml's `float_below_db` rests on: for 15 dB 0.994 to 1.0 of 500, for 10 dB 0.976, for 5 dB 0.55."""
     least = read_params(PROJECT / "params.yaml").recipe("onnx_int8").quantize
     assert least and least.float_below_db
-    model = BlipForConditionalGeneration.from_pretrained(DEMO, dtype=torch.float32)
+    parts = open_checkpoint(DEMO, threads=None)
+    parts.model.float()  # it lies there in half precision
     pictures = [draw_scene(compose(seed, "held_out"), seed) for seed in range(200)]
-    parts = PyTorchCaptioner(model, BertTokenizer.from_pretrained(DEMO), BlipImageProcessorPil.from_pretrained(DEMO))
     pixels = parts.preprocess(pictures)
 
     def captions(pixels: torch.Tensor) -> list[list[int]]:
@@ -93,7 +91,7 @@ def test_as_much_noise_in_every_layer_as_recipes_allow_in_one_leaves_nearly_all_
 
     layers = [
         layer
-        for name, layer in model.named_modules()
+        for name, layer in parts.model.named_modules()
         if isinstance(layer, Linear) and not name.startswith("text_decoder.cls")
     ]
     strengths = outputs_strength(layers, lambda: captions(pixels[:16]))

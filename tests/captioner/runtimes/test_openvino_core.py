@@ -7,6 +7,8 @@ import pytest
 
 from tests.conftest import PROJECT, Build
 
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals are those of Unix")
+
 # With what servers and test programs set up: a stack of their own for a crash's traceback, and a handler.
 CLOSED_IN_TURN = """
 import faulthandler, os, signal, sys
@@ -47,13 +49,11 @@ def handled(program: str, *arguments: str) -> str:
     return process.stdout
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals are those of Unix")
 @pytest.mark.parametrize("order", itertools.permutations("01"))
 def test_signals_are_handled_in_whatever_order_checkpoints_are_closed(order: tuple[str, ...], build: Build) -> None:
     assert handled(CLOSED_IN_TURN, str(build("openvino_int8")), *order) == "handled\nhandled\n"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals are those of Unix")
 @pytest.mark.parametrize("own", ["with a stack", "without one"])
 def test_whatever_a_block_does_with_cores_signals_are_handled_as_before(own: str) -> None:
     assert handled(SAME_STACK, own) == "handled\n"
