@@ -23,7 +23,7 @@ class Hub(ThreadingHTTPServer):
     - `dies_after` refuses everything once so many bytes have been sent
     - `xet` offers them through Xet too, whose storage nobody can reach
 
-    `instead` answers a request in the Hub's place if it returns True.
+    `instead` answers a request in the Hub's place if it returns True. `prefix` is what a mirror's paths begin with.
     """
 
     daemon_threads = True
@@ -34,6 +34,7 @@ class Hub(ThreadingHTTPServer):
         self.cut_after: int | None = None
         self.dies_after: int | None = None
         self.xet = False
+        self.prefix = ""
         self.instead: Callable[[Handler], bool] = lambda handler: False
         self.requested_ranges: list[str] = []
         self.downloaded: list[str] = []
@@ -64,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         hub = self.server
-        path = unquote(urlsplit(self.path).path)
+        path = unquote(urlsplit(self.path).path).removeprefix(hub.prefix)
         hub.seen.append((path, dict(self.headers)))
         if hub.instead(self):
             return None
