@@ -22,6 +22,7 @@ from stages.params import Coco, Folder, Noise, Photographs, Scenes
 from tests.conftest import PROJECT, Build, RunStage, assert_one_sentence
 from tests.hub import Hub, serve
 from tests.test_pipeline import commit, shell
+from tests.test_readme import code_blocks
 
 REPOSITORY, COMMIT = "me/blip-fast", "0123456789abcdef0123456789abcdef01234567"
 SALESFORCE = {"hub": "Salesforce/blip-image-captioning-base", "revision": COMMIT}
@@ -78,6 +79,7 @@ def test_the_text_has_speed_with_its_machine_and_intervals() -> None:
     times = FIGURES["onnx_int8"]["benchmark"]
     interval = f"{times['speedup']:.2f} ({times['speedup_ci_low']:.2f}–{times['speedup_ci_high']:.2f})"
     assert f"| times as fast | **{interval}** |" in text
+    assert f"after {times['sessions']} sessions: {times['ended']} |" in text
     assert HOST["cpu_family_model_stepping"] in text and HOST["libraries"]["onnxruntime"] in text
     quality = FIGURES["onnx_int8"]["quality"]
     assert f"| CIDEr | {quality['cider']:.3f} ({quality['cider_ci_low']:.3f}–{quality['cider_ci_high']:.3f}) |" in text
@@ -381,14 +383,33 @@ def test_the_lines_of_a_card_caption(
         assert process.stdout == f"{captioner.caption(pictures[:1])}\n"
 
 
-def test_one_command_publishes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+def test_make_publish_asks_for_a_variant(tmp_path: Path) -> None:
     make = ("make", f"--file={PROJECT / 'Makefile'}", "--old-file=.venv/ready", "ACTIVATE=", "publish")
-    output = shell(project, *make, "VARIANT=onnx_int8")
-    assert "hf upload OWNER/NAME dist/onnx_int8 ." in output
-    assert (project / "dist/onnx_int8/README.md").is_file()
-    process = subprocess.run(make, cwd=project, capture_output=True, encoding="utf-8")
+    process = subprocess.run(make, cwd=tmp_path, capture_output=True, encoding="utf-8")
     assert process.returncode != 0 and "make publish VARIANT=" in process.stderr
+
+
+def test_the_readmes_commands_publish_and_upload(
+    project: Path,
+    hub: Hub,
+    client: Callable[..., "subprocess.CompletedProcess[str]"],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    (commands,) = code_blocks("Publish", "sh")
+    commands = commands.replace("openvino_int8", "onnx_int8").replace("OWNER/NAME", REPOSITORY)
+    make, upload = commands.splitlines()
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    shell(project, "bash", "-c", make.replace("make", f"make -f {PROJECT}/Makefile -o .venv/ready ACTIVATE=", 1))
+    given = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "ours"), "HF_HUB_DISABLE_XET": "1"}
+    for name, value in (given | {"HF_TOKEN": hub.token}).items():
+        monkeypatch.setenv(name, value)
+    assert hub.token not in shell(project, "bash", "-c", upload)
+    downloaded = client(DOWNLOAD, REPOSITORY, "")
+    assert downloaded.returncode == 0, downloaded.stderr
+    received = Path(downloaded.stdout.strip())
+    verify_files(received, read_manifest(received))
+    assert (received / "README.md").read_text(encoding="utf-8").startswith("---\n")
 
 
 def test_a_card_that_a_hub_would_refuse_is_refused_here_too(
