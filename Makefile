@@ -21,6 +21,11 @@ test-avx2: .venv/ready-for-tests
 wheel: .venv/ready
 	$(ACTIVATE) pip wheel --quiet --no-deps --wheel-dir dist .
 
+# A checkpoint with its model card, to upload to a model hub: make publish VARIANT=openvino_int8 makes dist/openvino_int8.
+publish: .venv/ready
+	$(if $(VARIANT),,$(error say which checkpoint: make publish VARIANT=openvino_int8))
+	$(ACTIVATE) python -m stages.page.publish $(VARIANT)
+
 check: .venv/ready-for-tests
 	$(ACTIVATE) ruff check && ruff format --check && mypy
 
@@ -39,4 +44,4 @@ machine: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-avx2 wheel check machine
+.PHONY: repro test test-avx2 wheel publish check machine

@@ -14,6 +14,7 @@ from transformers import BlipForConditionalGeneration
 
 from stages.captioner.checkpoint import (
     BASELINE,
+    CARD,
     MODELS,
     PROCESSOR_FILES,
     Manifest,
@@ -90,7 +91,7 @@ def optimize(
             validated_on=instruction_sets(),
             decoding=decoding,
         )
-        (unfinished / "README.md").write_text(model_card(output.name, manifest), encoding="utf-8")
+        (unfinished / CARD).write_text(model_card(output.name, manifest), encoding="utf-8")
         seal(unfinished, manifest)
         with open_captioner(unfinished) as captioner:
             captioner.caption(images[:1], Decoding(max_new_tokens=2))

@@ -27,6 +27,7 @@ LOGGER = logging.getLogger(__name__)
 MODELS = Path("models")
 BASELINE = MODELS / "baseline"
 MANIFEST = "checkpoint.json"
+CARD = "README.md"
 WEIGHTS = "model.safetensors"
 # What transformers needs beside the weights to preprocess pictures and to turn tokens into words.
 PROCESSOR_FILES = ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
@@ -38,6 +39,9 @@ STREWN = re.compile(
     r"|\.ipynb_checkpoints|\..*\.sw[a-p]|\.#.*|.*~|\.~lock\..*#",
     re.IGNORECASE,
 )
+# The card and the licence, which may change with what is known of a checkpoint, and what a Hub, its client and Git keep
+# beside: no part of it either, and nothing to warn of.
+BESIDE = re.compile(rf"{re.escape(CARD)}|LICENSE|\.gitattributes|\.git/.*|\.cache/huggingface/.*")
 # How many names a message lists.
 FEW = 3
 
@@ -192,26 +196,26 @@ def read_manifest(directory: Path) -> Manifest:
 def verify_files(directory: Path, manifest: Manifest) -> None:
     """Compares a checkpoint's files with its manifest. Raises InputError if one is missing, surplus or altered.
 
-    Logs a warning of what the system strew about there, which it passes over.
+    The card and what a Hub keeps beside may be there or not, whatever they hold. Logs a warning of what the system
+    strew about there, which it passes over.
     """
     remedy = (
         "copy it again, or, in its project, fetch it with `dvc pull --force` or rebuild it with `dvc repro --force`"
     )
+    files = {name: record for name, record in manifest.files.items() if not BESIDE.fullmatch(name)}
     with _access(directory, "read"):
         present, strewn = _files(directory)
-        if missing := manifest.files.keys() - present:
+        if missing := files.keys() - present:
             raise InputError(f"{directory} lacks {_names(missing)}: {remedy}")
-        if surplus := present - manifest.files.keys() - {MANIFEST}:
+        if surplus := present - files.keys() - {MANIFEST}:
             raise InputError(
                 f"{directory} holds {_names(surplus)}, which {MANIFEST} does not list: remove or rebuild it"
             )
         if strewn:
             LOGGER.warning("passed over in %s: %s", printable(directory), printable(_names(strewn)))
         with ThreadPoolExecutor() as pool:
-            digests = dict(
-                zip(manifest.files, pool.map(lambda name: sha256(directory / name), manifest.files), strict=True)
-            )
-        for name, record in manifest.files.items():
+            digests = dict(zip(files, pool.map(lambda name: sha256(directory / name), files), strict=True))
+        for name, record in files.items():
             if (directory / name).stat().st_size != record.bytes or digests[name] != record.sha256:
                 raise InputError(f"{directory / name} is damaged, its SHA-256 is not the one in {MANIFEST}: {remedy}")
 
@@ -224,8 +228,9 @@ def checkpoint_bytes(directory: Path) -> int:
 def _files(directory: Path) -> tuple[set[str], set[str]]:
     """The names of a checkpoint's files, and of those that lie among them by accident, relative to its directory."""
     paths = [file.relative_to(directory) for file in directory.rglob("*") if file.is_file()]
-    strewn = {path.as_posix() for path in paths if any(map(STREWN.fullmatch, path.parts))}
-    return {path.as_posix() for path in paths} - strewn, strewn
+    names = {path.as_posix() for path in paths if not BESIDE.fullmatch(path.as_posix())}
+    strewn = {name for name in names if any(map(STREWN.fullmatch, name.split("/")))}
+    return names - strewn, strewn
 
 
 def _names(names: Collection[str]) -> str:

@@ -118,6 +118,38 @@ def test_what_systems_strew_is_not_sealed(copy: Path) -> None:
     assert read_manifest(copy) == manifest
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "LICENSE", ".gitattributes", ".git/HEAD", ".cache/huggingface/download/config.json.metadata"],
+)
+def test_a_card_and_what_a_hub_keeps_beside_are_no_part_of_a_checkpoint(
+    copy: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    manifest, size = read_manifest(copy), checkpoint_bytes(copy)
+    (copy / name).parent.mkdir(parents=True, exist_ok=True)
+    for text in ("a text", "another"):
+        (copy / name).write_text(text)
+        verify_files(copy, manifest)
+    seal(copy, manifest)
+    assert read_manifest(copy) == manifest and checkpoint_bytes(copy) == size
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("name", ["more/README.md", ".cache/other", "README.md.bin/x", "license.bin", ".gitmodules"])
+def test_only_those_are(copy: Path, name: str) -> None:
+    (copy / name).parent.mkdir(parents=True, exist_ok=True)
+    (copy / name).touch()
+    with pytest.raises(InputError, match="does not list"):
+        verify_files(copy, read_manifest(copy))
+
+
+def test_a_card_that_was_once_sealed_may_change(copy: Path) -> None:
+    manifest = read_manifest(copy)
+    sealed = manifest.model_copy(update={"files": manifest.files | {"README.md": manifest.files[WEIGHTS]}})
+    (copy / "README.md").write_text("a longer one")
+    verify_files(copy, sealed)
+
+
 @pytest.mark.skipif(not hasattr(os, "seteuid") or os.getuid() != 0, reason="needs root")
 def test_files_that_may_not_be_read_or_written_are_one_sentence(copy: Path) -> None:
     manifest = read_manifest(copy)
