@@ -14,6 +14,7 @@ from PIL import Image
 from ..checkpoint import Manifest, read_manifest, verify_files
 from ..command_line import InputError, brief, printable
 from ..images import to_rgb
+from ..inspection.files import inspect_files
 from ..instruction_sets import instruction_sets, overflows
 from .cores import usable_cores
 from .decoding import Decoding
@@ -143,9 +144,10 @@ def open_captioner(checkpoint: str | os.PathLike[str], threads: int | None = Non
 
 
 def _import_and_verify(directory: Path, manifest: Manifest) -> Any:
-    """The module of a checkpoint's runtime. One core verifies the files while another imports it."""
+    """The module of a checkpoint's runtime. Other cores verify and inspect the files while one imports it."""
     with ThreadPoolExecutor() as pool:
         verification = pool.submit(verify_files, directory, manifest)
+        inspection = pool.submit(inspect_files, directory, manifest)
         try:
             runtime = importlib.import_module(f".{manifest.runtime}", __package__)
         except ImportError as error:
@@ -153,5 +155,6 @@ def _import_and_verify(directory: Path, manifest: Manifest) -> Any:
                 f"{directory} runs in {manifest.runtime}, which can't be imported here ({brief(error)}): "
                 f"install blip-on-cpu with its extra [{EXTRAS[manifest.runtime]}]"
             ) from None
-        verification.result()
+        verification.result()  # first, as a damaged file is to be copied again, and one that may not be opened is not
+        inspection.result()
     return runtime
