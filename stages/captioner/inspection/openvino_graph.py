@@ -33,6 +33,9 @@ OPERATORS = frozenset({
 # fmt: on
 VERSIONS = ("10", "11")
 DEEPEST = 32  # elements within each other
+PORTS = {"port", "dim", "input", "output", "edge"}
+# Graphs in a graph, and what older versions had instead of constants.
+WITHIN = {"body", "then_body", "else_body", "weights", "biases", "blobs"}
 NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 # A side of a shape: known, unknown, or within bounds.
 SIDE = re.compile(r"-1|\?|(\d{1,18})|\d{0,18}\.\.(\d{0,18})", re.ASCII)
@@ -59,33 +62,33 @@ class _Inspection:
 
     def __init__(self, weight_bytes: int) -> None:
         self.weight_bytes = weight_bytes
-        self.depth = self.layers = 0
+        self.open: list[str] = []  # elements that have begun and not ended
+        self.layers = 0
         self.operator = ""
         # In UTF-8, whatever the document says of itself: names and numbers that matter are ASCII.
         self.parser = expat.ParserCreate("utf-8")
         self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
+        self.parser.EndElementHandler = self.open.remove
         # Every declaration of an entity is within one.
         self.parser.StartDoctypeDeclHandler = _refuse_doctype
 
     def parse(self, content: bytes) -> None:
         self.parser.Parse(content, True)
 
-    def _end(self, _name: str) -> None:
-        self.depth -= 1
-
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        self.depth += 1
-        if self.depth > DEEPEST:
+        self.open.append(name)
+        if len(self.open) > DEEPEST:
             raise ValueError(f"more than {DEEPEST} elements lie within each other")
-        if self.depth == 1 and (name != "net" or attributes.get("version") not in VERSIONS):
-            raise ValueError(f"it is no net of version {' or '.join(VERSIONS)}")
+        if name in PORTS:  # most of all
+            return
         if name == "layer":
             self._start_layer(attributes)
         elif name == "data":
             self._check_data(attributes)
-        elif name in ("body", "then_body", "else_body", "weights", "biases", "blobs"):
+        elif name in WITHIN:
             raise ValueError(f"it has <{name}>")
+        elif name == "net" and attributes.get("version") not in VERSIONS:
+            raise ValueError(f"it is no net of version {' or '.join(VERSIONS)}")
 
     def _start_layer(self, attributes: dict[str, str]) -> None:
         self.layers += 1

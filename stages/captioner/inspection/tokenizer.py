@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from ..checkpoint import read_small
-from ..command_line import SHORT, InputError, explain
+from ..command_line import InputError, explain
 from .bounds import LARGEST_JSON
 
 TOKENIZER = "tokenizer.json"
@@ -19,10 +19,12 @@ Id = Annotated[int, Field(ge=0, le=HIGHEST_ID)]
 
 
 def _check_vocabulary(vocabulary: dict[str, Any]) -> dict[str, Any]:
-    """By hand, and only until the first that is wrong, as there may be a million."""
-    for word, number in vocabulary.items():
-        if type(number) is not int or not 0 <= number <= HIGHEST_ID or len(word) > LONGEST_WORD:
-            raise ValueError(f"{SHORT.repr(word)} has no place in a vocabulary, such as {SHORT.repr(number)}")
+    """As a whole, since there may be a million words, and with each of them something wrong."""
+    numbers = vocabulary.values()
+    if not vocabulary or set(map(type, numbers)) != {int} or min(numbers) < 0 or max(numbers) > HIGHEST_ID:
+        raise ValueError(f"its {len(vocabulary)} words have no numbers from 0 to {HIGHEST_ID}")
+    if max(map(len, vocabulary)) > LONGEST_WORD:
+        raise ValueError(f"a word is longer than {LONGEST_WORD} characters")
     return vocabulary
 
 
