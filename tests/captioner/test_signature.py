@@ -13,11 +13,11 @@ from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.signature import make_keys, needs_password, sign, verify
 
 # Made by minisign 0.11 itself, of the four bytes «test».
-PUBLIC_KEY = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+PUBLIC_KEY = "RWQIVzPPmSCCm3TcO3l0TUnaCLOwKG9qIl3WyTtbofQfjbHPDqlGcKeN"
 TEST_SIGNATURE = b"""untrusted comment: signature from minisign secret key
-RWQf6LRCGA9i59SLOFxz6NxvASXDJeRtuZykwQepbDEGt87ig1BNpWaVWuNrm73YiIiJbq71Wi+dP9eKL8OC351vwIasSSbXxwA=
-trusted comment: timestamp:1555779966\tfile:test
-QtKMXWyYcwdpZAlPF7tE2ENJkRd1ujvKjlj1m9RtHTBnZPa5WKU5uWRs5GoP5M/VqE81QFuMKI5k/SfNQUaOAA==
+RUQIVzPPmSCCmzwFseAzkfrKfA+7mUjYP7nef9Zr1027h3MwDZbL0VqAwQ4Jp9oHp99QtYU3fdSyMcfCX/jDD5tYQSWOn46DvA4=
+trusted comment: timestamp:1795651343\tfile:test\thashed
+hIhNu6AZeNSiCIBa8sp6qjcinoRyoMzFGq/87GVojsd0NsA0u+C2KVqGWt+B7ZA1JOsZ8lxC7+h2qJBanZEeCw==
 """
 
 
