@@ -2,7 +2,7 @@
 
 In bounded memory and time, and without the weights. What is looked for: sizes that would exhaust memory, places outside
 of a file, names of other files, and what the libraries would run or look up for a checkpoint's sake. What a graph takes
-when it runs is not known before.
+when a runtime compiles and runs it is not known before.
 """
 
 from pathlib import Path
