@@ -31,7 +31,7 @@ audit: .venv/ready
 	.venv/bin/python -m venv .venv/audit && .venv/audit/bin/pip install --quiet pip-audit==2.10.1
 	PIPAPI_PYTHON_LOCATION=.venv/bin/python .venv/audit/bin/pip-audit --local
 
-# 140,000 damaged files and 1200 damaged checkpoints, where `make test` takes a few hundred; 20 minutes.
+# 130,000 damaged files and 1200 damaged checkpoints, where `make test` takes a few hundred; 20 minutes.
 fuzz: .venv/ready-for-tests
 	$(ACTIVATE) FUZZ_CASES=10000 FUZZ_OPENINGS=400 pytest -o faulthandler_timeout=7200 \
 		tests/captioner/inspection/test_files.py

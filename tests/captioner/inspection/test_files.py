@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.captioner.checkpoint import MANIFEST, Manifest, read_manifest, seal, verify_files
+from stages.captioner.checkpoint import MANIFEST, read_manifest, seal, verify_files
 from stages.captioner.command_line import LONGEST_MESSAGE, InputError
 from stages.captioner.inspection.files import inspect_files
 from tests.captioner.inspection.mutations import mutate
@@ -85,7 +85,7 @@ def test_a_damaged_checkpoint_with_the_right_hashes_ends_no_process(
             original = (build(name) / file).read_bytes()
             (checkpoint / file).write_bytes(mutate(file, original, seed))
             try:
-                seal(checkpoint, Manifest.model_validate(manifest))
+                seal(checkpoint, manifest)
                 assert opener.open(checkpoint).startswith(("captions", "InputError"))
             finally:
                 (checkpoint / file).write_bytes(original)
