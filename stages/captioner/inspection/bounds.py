@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection
 
-LARGEST_GRAPH = 32 * 1024**2  # bytes of a graph without its weights; those of BLIP-base have up to 0.8 MB
+LARGEST_GRAPH = 8 * 1024**2  # bytes of a graph without its weights; those of BLIP-base have up to 0.8 MB
 LARGEST_HEADER = 16 * 1024**2  # bytes
 LARGEST_JSON = 16 * 1024**2  # bytes; the tokenizer of BERT has 0.7 MB
 MOST_OPERATORS = 10_000  # with constants, BLIP-base has up to 1800, and BLIP-large twice as many
