@@ -141,6 +141,7 @@ def test_one_extra_in_an_empty_environment_captions(
 
     lines = run(binaries / "blip-on-cpu", "--checkpoint", checkpoint, *picture_files, home=home).splitlines()
     assert lines == [f"{file}: {caption}" for file, caption in zip(picture_files, alone, strict=True)]
+    assert run(binaries / "blip-on-cpu-verify", checkpoint, home=home) == f"{checkpoint}: whole\n"
     other = next(name for name in CHECKPOINTS if name != extra)
     with pytest.raises(AssertionError, match=rf"install blip-on-cpu with its extra \[{other}\]"):
         run(binaries / "blip-on-cpu", "--checkpoint", build(CHECKPOINTS[other]), picture_files[0], home=home)
