@@ -2,9 +2,7 @@
 
 import getpass
 import hashlib
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,15 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.sharing.commands import KINDS, bytes_of, clone, fails, follow, publish
 from tests.sharing.conftest import VARIANT
 from tests.sharing.servers import SSHD, serve, serve_ssh
 from tests.test_pipeline import shell
-from tests.test_readme import code_blocks
 
 KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "a secret of the usual length: 40 letters"
-BLOCKS = code_blocks("Share checkpoints", "sh")
-KINDS = {block[2:].splitlines()[0].partition(",")[0].partition(";")[0]: block for block in BLOCKS if block[0] == "#"}
-PUBLISH = next(block for block in BLOCKS if "git push\n" in block)
 
 
 @contextmanager
@@ -60,48 +55,9 @@ def webdav(place: Path, patch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
 SERVERS = {"A folder": folder, "S3": s3, "SSH": ssh, "WebDAV": webdav}
 
 
-def follow(project: Path, block: str, places: dict[str, str]) -> str:
-    """Runs a block of the README, with servers of this test in place of its examples."""
-    for example, place in places.items():
-        assert example in block
-        block = block.replace(example, place)
-    return shell(project, "bash", "-ec", block)
-
-
-def publish(project: Path, remote: str = "team") -> Path:
-    """Runs what the README says to do once there is a remote; returns the Git repository that it pushes to."""
-    origin = project.parent / "origin.git"
-    shell(project, "git", "clone", "-q", "--bare", ".", str(origin))
-    shell(project, "git", "remote", "add", "origin", str(origin))
-    shell(project, "git", "config", "push.autoSetupRemote", "true")
-    for role in ("name", "email"):
-        shell(project, "git", "config", f"user.{role}", "test@localhost")
-    shell(project, "bash", "-ec", PUBLISH)
-    return origin
-
-
-def clone(origin: Path, name: str = "colleague") -> Path:
-    shell(origin.parent, "git", "clone", "-q", str(origin), name)
-    return origin.parent / name
-
-
-def bytes_of(checkpoint: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in checkpoint.iterdir()}
-
-
 def would_run(project: Path) -> set[str]:
     lines = shell(project, "dvc", "repro", "--dry", "optimize").splitlines()
     return {line.split("'")[1] for line in lines if line.startswith("Running stage ")}
-
-
-def fails(project: Path, *command: str, **environment: str) -> str:
-    """What a command says that must fail."""
-    process = subprocess.run(
-        command, cwd=project, env={**os.environ, **environment}, capture_output=True, encoding="utf-8", timeout=120
-    )
-    assert process.returncode != 0, process.stdout
-    assert "Traceback" not in process.stderr
-    return process.stderr
 
 
 @pytest.fixture
@@ -154,11 +110,11 @@ def test_ci_needs_no_configuration_for_s3_and_a_wrong_key_is_refused(
     with s3(store, monkeypatch) as places:
         follow(project, KINDS["S3"], places)
         runner = clone(publish(project))
-        own = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_EC2_METADATA_DISABLED": "true"}
-        said = fails(runner, "dvc", "pull", **own | {"AWS_SECRET_ACCESS_KEY": "wrong"})
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+        said = fails(runner, "dvc", "pull")
         assert "failed to connect to s3" in said and "Forbidden" in said
-        for name, value in own.items():
-            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         shell(runner, "dvc", "pull")
     assert would_run(runner) == {"host"}
 
@@ -195,10 +151,12 @@ def test_a_fault_of_a_remote_is_told_spoils_no_cache_and_can_be_mended(
 
 
 @pytest.mark.parametrize("kind", ["S3", "SSH", "WebDAV"])
-def test_a_kind_of_remote_without_its_package_is_an_error_that_names_it(kind: str, made: Path, tmp_path: Path) -> None:
+def test_a_kind_of_remote_without_its_package_is_an_error_that_names_it(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scheme = kind.lower()
     assert f"pip install dvc-{scheme}\n" in KINDS[kind]
     (tmp_path / f"dvc_{scheme}.py").write_text(f"raise ModuleNotFoundError('No module named dvc_{scheme}')")
-    url = f"{scheme}://example.com/blip"
-    said = fails(tmp_path, "dvc", "get-url", url, "here", PYTHONPATH=str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    said = fails(tmp_path, "dvc", "get-url", f"{scheme}://example.com/blip", "here")
     assert f"{scheme} is supported, but requires 'dvc-{scheme}' to be installed" in said
