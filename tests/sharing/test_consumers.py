@@ -95,8 +95,9 @@ def test_versions_stay_what_they_were_and_a_stage_is_what_was_last_assigned(
 
     shell(published.project, "gto", "assign", VARIANT, "--version", "v1.1.0", "--stage", "production")
     shell(published.project, "git", "push", "origin", "--tags")
-    by_version = take_by_version(published, tmp_path / "after")
-    assert by_version == {"v1.0.0": first, "tagged": first, "production": second, "by_python": second}
+    (in_production,) = (line for line in BY_VERSION.splitlines() if "--stage production" in line)
+    follow(tmp_path, in_production, {ADDRESS: published.address})
+    assert bytes_of(tmp_path / "production") == second
 
 
 def test_what_is_not_there_or_in_the_way_or_damaged_is_told(
