@@ -1,6 +1,7 @@
 """A project whose checkpoints were made and are still to be shared."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,16 @@ from tests.conftest import RECIPES, Build, save_tiny_model
 from tests.test_pipeline import change, commit, copy_project, shell
 
 VARIANT = "openvino_int8"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps the developer's own settings of DVC out, and statistics and looks for updates in projects without any."""
+    folder = tmp_path_factory.mktemp("dvc")
+    (folder / "config").write_text("[core]\nanalytics = false\ncheck_update = false\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_GLOBAL_CONFIG_DIR", str(folder))
+        yield
 
 
 @pytest.fixture(scope="module")

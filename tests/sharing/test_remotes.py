@@ -1,6 +1,5 @@
 """Checkpoints pushed to real servers and pulled from them, by the README's commands."""
 
-import getpass
 import hashlib
 import shutil
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import yaml
 
 from tests.sharing.commands import KINDS, bytes_of, clone, fails, follow, publish
 from tests.sharing.conftest import VARIANT
-from tests.sharing.servers import SSHD, serve, serve_ssh
+from tests.sharing.servers import serve, serve_ssh, ssh_user
 from tests.test_pipeline import shell
 
 KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "a secret of the usual length: 40 letters"
@@ -34,11 +33,12 @@ def s3(place: Path, patch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def ssh(place: Path, patch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    if SSHD is None:
-        pytest.skip("there is no OpenSSH server on this machine")
+    user = ssh_user()
+    if user is None:
+        pytest.skip("there is no OpenSSH server on this machine, or none that may let this user in")
     (place.parent / "ssh").mkdir()
-    patch.setenv("USER", getpass.getuser())
-    with serve_ssh(place.parent / "ssh") as (address, home):
+    patch.setenv("USER", user)
+    with serve_ssh(user, place.parent / "ssh") as (address, home):
         patch.setenv("HOME", str(home))
         yield {"example.com/srv/blip": f"{address}{place / 'blip'}"}
 
@@ -72,8 +72,9 @@ def test_a_colleague_pulls_what_was_pushed_and_rebuilds_nothing(
 ) -> None:
     with SERVERS[kind](store, monkeypatch) as places:
         follow(project, KINDS[kind], places)
-        origin = publish(project)
-        colleague = clone(origin)
+        colleague = clone(publish(project))
+        pushed = shell(project, "git", "show", "HEAD:.dvc/config")
+        assert "team" in pushed and KEY not in pushed and SECRET not in pushed
         for line in KINDS[kind].splitlines():
             if "--local" in line:
                 shell(colleague, "bash", "-c", line)
