@@ -50,6 +50,14 @@ def published(project: Path, tmp_path: Path) -> Published:
     return Published(origin.as_uri(), project, store, bytes_of(project / "models" / VARIANT))
 
 
+def new_project(folder: Path) -> Path:
+    """A project of somebody else, who has DVC."""
+    own = folder / "own project"
+    shell(folder, "git", "init", "-q", str(own))
+    shell(own, "dvc", "init", "-q")
+    return own
+
+
 def publish_another(project: Path) -> dict[str, bytes]:
     """The same checkpoint with other decoding, registered as v1.1.0; returns its bytes."""
     checkpoint = project / "models" / VARIANT
@@ -77,9 +85,7 @@ def test_versions_stay_what_they_were_and_a_stage_is_what_was_last_assigned(
     published: Published, tmp_path: Path
 ) -> None:
     get, *follow_in_project = ONE_COMMAND.splitlines()
-    own = tmp_path / "own project"
-    shell(tmp_path, "git", "init", "-q", str(own))
-    shell(own, "dvc", "init", "-q")
+    own = new_project(tmp_path)
     first = published.checkpoint
     follow(own, follow_in_project[0], {ADDRESS: published.address})
     assert bytes_of(own / VARIANT) == first
@@ -119,6 +125,15 @@ def test_what_is_not_there_or_in_the_way_or_damaged_is_told(
     shell(tmp_path, *get, VARIANT, "--out", "damaged")
     command = (sys.executable, "-m", "stages.caption", "--checkpoint", str(tmp_path / "damaged"), str(picture_files[0]))
     assert "encoder.bin is damaged" in fails(PROJECT, *command)
+
+    own = new_project(tmp_path)
+    follow(own, ONE_COMMAND.splitlines()[1], {ADDRESS: published.address})
+    assert bytes_of(own / VARIANT) == bytes_of(tmp_path / "damaged")
+    stored.write_bytes(published.checkpoint["encoder.bin"])
+    for path in (own / VARIANT, own / ".dvc/cache"):
+        shutil.rmtree(path)
+    shell(own, "dvc", "pull")
+    assert bytes_of(own / VARIANT) == published.checkpoint
 
 
 def test_a_checkpoint_captions_on_a_read_only_disk_for_a_stranger_with_the_package_alone(
