@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from PIL import Image
 
 from stages.captioner import open_captioner
 from tests.conftest import PROJECT, Build
+from tests.test_readme import code_blocks
 
 PROGRAM = PROJECT / "tests" / "captioner" / "embedding_program.py"
 CHECKPOINTS = {"onnxruntime": "onnx_int8", "openvino": "openvino_int8", "torch": "quantized"}
@@ -169,8 +169,7 @@ def test_a_program_that_has_everything_keeps_its_process(
 def test_the_readme_s_lines_caption(
     build: Build, wheel: Path, picture_files: list[Path], pictures: list[Image.Image], home: Path
 ) -> None:
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    (lines,) = re.findall(r"^```python\n(.*?)^```$", readme, flags=re.DOTALL | re.MULTILINE)
+    (lines,) = code_blocks("Ship it without torch", "python")
     assert len(list(filter(None, lines.splitlines()))) == 3
     zipfile.ZipFile(wheel).extractall(home.parent / "site")
     (home.parent / "models").mkdir()
