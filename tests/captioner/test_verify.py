@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stages.captioner.checkpoint import SIGNATURE
-from tests.conftest import PROJECT, assert_one_sentence
+from tests.conftest import PROJECT, Build, assert_one_sentence
 
 
 def run(command: str, *arguments: object, typed: str = "") -> "subprocess.CompletedProcess[str]":
@@ -51,12 +51,17 @@ def test_verifying_imports_nothing_that_could_run_a_checkpoint(module: str) -> N
     assert process.stdout == "False\n"
 
 
-def test_without_the_library_it_says_what_to_install(baseline: Path, tmp_path: Path) -> None:
-    code = "import sys; sys.modules['minisign'] = None; from stages.captioner.verify import command; command()"
-    process = subprocess.run(
-        [sys.executable, "-c", code, str(baseline), "--key", str(tmp_path / "me.pub")],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-    )
-    assert_one_sentence(process, "install blip-on-cpu with its extra [signing]")
+@pytest.mark.parametrize(
+    ("absent", "name", "options", "extra"),
+    [
+        ("minisign", "openvino_int8", ("--key", "me.pub"), "signing"),
+        ("google.protobuf.descriptor_pb2", "onnx_int8", (), "onnxruntime"),
+    ],
+)
+def test_without_a_library_it_says_what_to_install(
+    absent: str, name: str, options: tuple[str, ...], extra: str, build: Build
+) -> None:
+    code = f"import sys; sys.modules[{absent!r}] = None; from stages.captioner.verify import command; command()"
+    command = [sys.executable, "-c", code, str(build(name)), *options]
+    process = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert_one_sentence(process, f"install blip-on-cpu with its extra [{extra}]")

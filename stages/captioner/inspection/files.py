@@ -8,6 +8,7 @@ when a runtime compiles and runs it is not known before.
 from pathlib import Path
 
 from ..checkpoint import WEIGHTS, Manifest
+from ..command_line import InputError, brief
 from .configuration import inspect_for_transformers, read_configuration
 from .safetensors_header import inspect_safetensors
 from .tokenizer import inspect_tokenizer
@@ -23,8 +24,13 @@ def inspect_files(directory: Path, manifest: Manifest) -> None:
         inspect_for_transformers(directory)
         inspect_safetensors(directory / WEIGHTS)
     elif manifest.runtime == "onnxruntime":
-        from .onnx_graph import inspect_onnx_graph  # here, as protobuf comes with ONNX Runtime alone
-
+        try:
+            from .onnx_graph import inspect_onnx_graph  # here, as protobuf comes with ONNX Runtime alone
+        except ImportError as error:
+            raise InputError(
+                f"{directory} can't be looked into here ({brief(error)}): install blip-on-cpu with its extra "
+                "[onnxruntime]"
+            ) from None
         for graph in GRAPHS:
             inspect_onnx_graph(directory / f"{graph}.onnx")
     else:
