@@ -14,6 +14,7 @@ from transformers import BlipForConditionalGeneration
 
 from stages.captioner.checkpoint import (
     BASELINE,
+    CARD,
     MODELS,
     PROCESSOR_FILES,
     Manifest,
@@ -24,6 +25,7 @@ from stages.captioner.checkpoint import (
 )
 from stages.captioner.command_line import InputError, run
 from stages.captioner.images import allow_large_pictures, open_image
+from stages.captioner.inspection.files import inspect_files
 from stages.captioner.instruction_sets import instruction_sets, overflows
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
@@ -69,6 +71,7 @@ def optimize(
         )
     source = read_manifest(baseline)
     verify_files(baseline, source)
+    inspect_files(baseline, source)
     model = load_model(baseline)
     images = [open_image(path) for path, _ in read_examples(calibration)]
     preprocessing = read_preprocessing(baseline)
@@ -90,7 +93,7 @@ def optimize(
             validated_on=instruction_sets(),
             decoding=decoding,
         )
-        (unfinished / "README.md").write_text(model_card(output.name, manifest), encoding="utf-8")
+        (unfinished / CARD).write_text(model_card(output.name, manifest), encoding="utf-8")
         seal(unfinished, manifest)
         with open_captioner(unfinished) as captioner:
             captioner.caption(images[:1], Decoding(max_new_tokens=2))

@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face Hub on loopback: as much of its HTTP interface as a download needs.
+"""A stand-in for the Hugging Face Hub on loopback: as much of its HTTP interface as a download needs, and an upload.
 
 Like the real one it answers for small files with a relative redirect, for large ones with a redirect to another host,
 and names the latter's SHA-256.
@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from tests.hub_uploads import receive
+
 LARGE = 1_000_000  # bytes from which on a file is kept elsewhere
 
 
@@ -23,7 +25,8 @@ class Hub(ThreadingHTTPServer):
     - `dies_after` refuses everything once so many bytes have been sent
     - `xet` offers them through Xet too, whose storage nobody can reach
 
-    `instead` answers a request in the Hub's place if it returns True.
+    Who has its `token` may upload. `prefix` is what a mirror's paths begin with. `instead` answers a request in the
+    Hub's place if it returns True.
     """
 
     daemon_threads = True
@@ -34,6 +37,10 @@ class Hub(ThreadingHTTPServer):
         self.cut_after: int | None = None
         self.dies_after: int | None = None
         self.xet = False
+        self.prefix = ""
+        self.token = "hf_of_the_stand_in"
+        self.uploaded: dict[str, bytes] = {}
+        self.received: list[str] = []
         self.instead: Callable[[Handler], bool] = lambda handler: False
         self.requested_ranges: list[str] = []
         self.downloaded: list[str] = []
@@ -62,15 +69,24 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        status, answer = receive(self, self.server)
+        self._json(answer, status)
+
+    def do_PUT(self) -> None:
+        self.do_POST()
+
     def _answer(self) -> None:
         hub = self.server
-        path = unquote(urlsplit(self.path).path)
+        path = unquote(urlsplit(self.path).path).removeprefix(hub.prefix)
         hub.seen.append((path, dict(self.headers)))
         if hub.instead(self):
             return None
         api, files = f"/api/models/{hub.repository}", f"/{hub.repository}/resolve/"
         if path.startswith("/small/") or path.startswith("/storage/"):
             return self._file(hub.folder / Path(path).name)
+        if path == f"{api}/revision/main":
+            return self._json({"id": hub.repository, "sha": hub.commit, "siblings": [], "tags": [], "private": False})
         if path.startswith(f"{api}/tree/"):
             commit = path.split("/")[6]
             return self._json(self._tree()) if commit == hub.commit else self._no_commit(commit)
@@ -141,9 +157,9 @@ class Handler(BaseHTTPRequestHandler):
             hub.downloaded.append(file.name)
             self.wfile.write(body)
 
-    def _json(self, value: object) -> None:
+    def _json(self, value: object, status: int = 200) -> None:
         body = json.dumps(value).encode()
-        self.send(200, {"Content-Type": "application/json", "Content-Length": str(len(body))})
+        self.send(status, {"Content-Type": "application/json", "Content-Length": str(len(body))})
         self.wfile.write(body)
 
     def send(self, status: int, headers: dict[str, str]) -> None:

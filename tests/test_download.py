@@ -158,7 +158,7 @@ def test_no_network_is_one_sentence_that_says_what_works_without(
     choose(workspace, {"hub": REPOSITORY, "revision": COMMIT})
     environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache")}
     process = run_stage("download", cwd=workspace, **environment)
-    assert_one_sentence(process, "check the network", "blip-base-untrained")
+    assert_one_sentence(process, "HF_HUB_OFFLINE", "unset that", "blip-base-untrained")
     assert_nothing_left(workspace)
 
 
@@ -171,10 +171,13 @@ def test_pickled_weights_from_a_hub_become_a_checkpoint_of_the_same_bytes_for_ev
     for user in ("ada", "grace"):
         folder = tmp_path / user / "project"
         shutil.copytree(workspace, folder)
-        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / user / "cache")}
+        token = f"hf_secret_of_{user}"
+        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / user / "cache"), "HF_TOKEN": token}
         process = run_stage("download", cwd=folder, **environment)
         assert process.returncode == 0, process.stderr
         assert "text_decoder.retired_head.weight" in process.stdout.replace("\n", "")
+        assert token not in process.stdout + process.stderr and token in str(hub.seen)
+        assert not [file for file in folder.rglob("*") if file.is_file() and token.encode() in file.read_bytes()]
         baselines.append(folder / "models" / "baseline")
     written = [{file.name: file.read_bytes() for file in baseline.iterdir()} for baseline in baselines]
     assert written[0] == written[1]

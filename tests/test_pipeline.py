@@ -291,3 +291,14 @@ def test_pulled_checkpoints_are_not_rebuilt(project: Path, tmp_path: Path) -> No
         clone, sys.executable, "-m", "stages.caption", "--checkpoint", "models/openvino_int8", str(picture)
     )
     assert captions.startswith(f"{picture}: ")
+
+    # What the project's host was is not what the clone's is: only times, and what is made of them, are out of date.
+    host = project / "reports/host.json"
+    host.write_text(json.dumps(json.loads(host.read_text()) | {"cpu": "another"}))
+    timed = {"host", "peaks", "benchmark_baseline", *each("benchmark"), "report"}
+    shell(project, "dvc", "commit", "--force", *timed)
+    commit(project)
+    shell(clone, "git", "pull", "-q")
+    shell(clone, "dvc", "repro", "host")
+    *_, changed = shell(clone, "dvc", "status", "--json").splitlines()
+    assert json.loads(changed).keys() == timed

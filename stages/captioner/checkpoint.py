@@ -1,6 +1,7 @@
 """What a checkpoint directory is: its files, a manifest with their hashes; written whole or not at all."""
 
 import codecs
+import errno
 import hashlib
 import json
 import logging
@@ -13,11 +14,11 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from .command_line import NO_SPACE, InputError, explain, printable
+from .command_line import NO_SPACE, SHORT, InputError, explain, printable
 from .runtimes.decoding import Decoding
 
 if TYPE_CHECKING:  # a checkpoint must be readable where torch is not installed
@@ -27,6 +28,10 @@ LOGGER = logging.getLogger(__name__)
 MODELS = Path("models")
 BASELINE = MODELS / "baseline"
 MANIFEST = "checkpoint.json"
+CARD = "README.md"
+# Who made the manifest, in minisign's format.
+SIGNATURE = f"{MANIFEST}.minisig"
+SCHEMA_VERSION: Final = 2
 WEIGHTS = "model.safetensors"
 # What transformers needs beside the weights to preprocess pictures and to turn tokens into words.
 PROCESSOR_FILES = ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
@@ -38,15 +43,35 @@ STREWN = re.compile(
     r"|\.ipynb_checkpoints|\..*\.sw[a-p]|\.#.*|.*~|\.~lock\..*#",
     re.IGNORECASE,
 )
+# The signature, the card and the licence, which may change with what is known of a checkpoint, and what a Hub, its
+# client and Git keep beside: no part of it either, and nothing to warn of.
+BESIDE = re.compile(
+    rf"{re.escape(SIGNATURE)}|{re.escape(CARD)}|LICENSE|\.gitattributes|\.git(/.*)?|\.cache/huggingface(/.*)?"
+)
 # How many names a message lists.
 FEW = 3
+# Far above what any BLIP needs, so that what somebody else wrote can take neither all memory nor all day.
+LARGEST_MANIFEST = 1024**2  # bytes; a full-size model's has 20 KB
+LARGEST_CHECKPOINT = 16 * 1024**3  # bytes; BLIP-large has 2 GB in float32
+LONGEST_NAME = 255
+MOST_FILES = 1000
 
 
 def _check_name(name: str) -> str:
     windows = PureWindowsPath(name)
-    if not windows.name or windows.anchor or ".." in windows.parts or PurePosixPath(name).as_posix() != name:
+    inside = (
+        windows.name and not windows.anchor and ".." not in windows.parts and PurePosixPath(name).as_posix() == name
+    )
+    if not inside or len(name) > LONGEST_NAME or "\0" in name:
         raise ValueError(f"{name[:80]!r} is not the name of a file in the checkpoint")
     return name
+
+
+def _check_number(files: Any) -> Any:
+    """Before any is looked at: pydantic would find something wrong with each of a million."""
+    if isinstance(files, dict) and len(files) > MOST_FILES:
+        raise ValueError(f"{len(files)} files are more than the {MOST_FILES} that a checkpoint may have")
+    return files
 
 
 FileName = Annotated[str, AfterValidator(_check_name)]
@@ -61,20 +86,43 @@ class FileRecord(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+class _Quantized(BaseModel):
+    """What those who open a checkpoint read of its quantization."""
+
+    weight_bits: Literal[7, 8] | None = None
+    dynamic_quantization_group: Literal["auto"] | Annotated[int, Field(ge=0, le=1_000_000)] = "auto"
+    int8_layers_db: dict[str, float] = {}
+
+
+def _check_passes(passes: dict[str, Any]) -> dict[str, Any]:
+    if "quantize" in passes:
+        try:
+            _Quantized.model_validate(passes["quantize"])
+        except ValidationError as error:
+            raise ValueError(f"quantize: {explain(error)}") from None
+    return passes
+
+
+def _check_total(files: dict[str, FileRecord]) -> dict[str, FileRecord]:
+    if sum(record.bytes for record in files.values()) > LARGEST_CHECKPOINT:
+        raise ValueError(f"the files have more than {LARGEST_CHECKPOINT // 1024**3} GB together")
+    return files
+
+
 class Manifest(BaseModel):
     """`checkpoint.json`: where a checkpoint came from, how it was made, and what it consists of."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[2] = SCHEMA_VERSION
     runtime: Literal["pytorch", "onnxruntime", "openvino"] = "pytorch"
     origin: dict[str, Any]
     recipe: dict[str, Any]
-    passes: dict[str, Any]
+    passes: Annotated[dict[str, Any], AfterValidator(_check_passes)]
     libraries: dict[str, str]
-    validated_on: list[str]
+    validated_on: Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=100)]
     decoding: Decoding = Decoding()
-    files: dict[FileName, FileRecord] = {}
+    files: Annotated[dict[FileName, FileRecord], AfterValidator(_check_total), BeforeValidator(_check_number)] = {}
 
     @property
     def trained(self) -> bool:
@@ -169,50 +217,106 @@ def seal(directory: Path, manifest: Manifest) -> None:
 
 def read_manifest(directory: Path) -> Manifest:
     """What a checkpoint says of itself. Raises InputError if there is no checkpoint."""
-    path = directory / MANIFEST
+    return parse_manifest(directory, manifest_bytes(directory))
+
+
+def manifest_bytes(directory: Path) -> bytes:
+    """A checkpoint's manifest as it lies there. Raises InputError if there is none, or one of absurd size."""
     with _access(directory, "read"):
         if not directory.is_dir():
             raise InputError(
                 f"there is no checkpoint at {directory}: correct the path, or make it with `dvc repro` or fetch "
                 "it with `dvc pull` in its project"
             )
-        if not path.is_file():
+        if not (directory / MANIFEST).is_file():
             raise InputError(
                 f"{directory} has no {MANIFEST}, so it is not a checkpoint of this project: name one of its models/"
             )
-        content = path.read_bytes()
+    return read_small(directory / MANIFEST, LARGEST_MANIFEST)
+
+
+class _AnyManifest(BaseModel):
+    """What manifests of all versions have in common."""
+
+    schema_version: int
+
+
+def parse_manifest(directory: Path, content: bytes) -> Manifest:
+    """A checkpoint's manifest from its bytes. Raises InputError if it is none, or of another version.
+
+    Says nothing of what it holds unless it is a manifest: as a link, it may be anybody's file.
+    """
+    path = directory / MANIFEST
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        return Manifest.model_validate_json(content.removeprefix(codecs.BOM_UTF8))
+        version = _AnyManifest.model_validate_json(content, strict=True).schema_version
+    except ValidationError:
+        raise InputError(
+            f"{path} is not a manifest that this version can read (it is no JSON with a schema_version): rebuild it"
+        ) from None
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{path} is not a manifest that this version can read (its schema_version is {SHORT.repr(version)}, not "
+            f"{SCHEMA_VERSION}): open it with the version that made it, or rebuild it"
+        )
+    try:
+        return Manifest.model_validate_json(content)
     except ValidationError as error:
         raise InputError(
             f"{path} is not a manifest that this version can read ({explain(error)}): rebuild it"
         ) from None
 
 
+def open_regular(file: Path) -> BinaryIO:
+    """Opens a regular file to read. Raises OSError, also if it is a pipe or a device, of which a read may never end."""
+    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    stream = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "no regular file", str(file))
+    return stream
+
+
+def read_small(file: Path, most: int) -> bytes:
+    """The bytes of a regular file. Raises InputError if it can't be read or has more bytes than `most`."""
+    with _access(file, "read"), open_regular(file) as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise InputError(f"{file} has more than the {most:,} bytes that it may have: rebuild it")
+    return content
+
+
 def verify_files(directory: Path, manifest: Manifest) -> None:
     """Compares a checkpoint's files with its manifest. Raises InputError if one is missing, surplus or altered.
+
+    A file may be a link to a regular file, wherever that is, as DVC lays its cache out: it is only ever read, and what
+    it holds counts, which the manifest's hash settles. A folder may not be a link, nor may there be a link to nowhere,
+    a pipe or a device: nobody knows what those will hold when somebody reads them. The card, a signature and what a Hub
+    keeps beside may be there or not, whatever they hold.
 
     Logs a warning of what the system strew about there, which it passes over.
     """
     remedy = (
         "copy it again, or, in its project, fetch it with `dvc pull --force` or rebuild it with `dvc repro --force`"
     )
+    files = {name: record for name, record in manifest.files.items() if not BESIDE.fullmatch(name)}
     with _access(directory, "read"):
         present, strewn = _files(directory)
-        if missing := manifest.files.keys() - present:
+        if missing := files.keys() - present:
             raise InputError(f"{directory} lacks {_names(missing)}: {remedy}")
-        if surplus := present - manifest.files.keys() - {MANIFEST}:
+        if surplus := present - files.keys() - {MANIFEST}:
             raise InputError(
                 f"{directory} holds {_names(surplus)}, which {MANIFEST} does not list: remove or rebuild it"
             )
         if strewn:
             LOGGER.warning("passed over in %s: %s", printable(directory), printable(_names(strewn)))
+        for name, record in files.items():
+            if (directory / name).stat().st_size != record.bytes:
+                raise InputError(f"{directory / name} is damaged, its size is not the one in {MANIFEST}: {remedy}")
         with ThreadPoolExecutor() as pool:
-            digests = dict(
-                zip(manifest.files, pool.map(lambda name: sha256(directory / name), manifest.files), strict=True)
-            )
-        for name, record in manifest.files.items():
-            if (directory / name).stat().st_size != record.bytes or digests[name] != record.sha256:
+            digests = dict(zip(files, pool.map(lambda name: sha256(directory / name), files), strict=True))
+        for name, record in files.items():
+            if digests[name] != record.sha256:
                 raise InputError(f"{directory / name} is damaged, its SHA-256 is not the one in {MANIFEST}: {remedy}")
 
 
@@ -222,10 +326,42 @@ def checkpoint_bytes(directory: Path) -> int:
 
 
 def _files(directory: Path) -> tuple[set[str], set[str]]:
-    """The names of a checkpoint's files, and of those that lie among them by accident, relative to its directory."""
-    paths = [file.relative_to(directory) for file in directory.rglob("*") if file.is_file()]
-    strewn = {path.as_posix() for path in paths if any(map(STREWN.fullmatch, path.parts))}
-    return {path.as_posix() for path in paths} - strewn, strewn
+    """The names of a checkpoint's files, and of those that lie among them by accident, relative to its directory.
+
+    Raises InputError if something is neither file nor folder, or if there are too many.
+    """
+    files: set[str] = set()
+    strewn: set[str] = set()
+    for number, path in enumerate(_walk(directory)):
+        if number > 2 * MOST_FILES:
+            raise InputError(
+                f"{directory} holds more than {MOST_FILES} files, so it is no checkpoint: correct the path"
+            )
+        name = path.relative_to(directory)
+        if any(map(STREWN.fullmatch, name.parts)):
+            strewn.update({name.as_posix()} if path.is_file() else ())
+        elif path.is_file():
+            files.add(name.as_posix())
+        elif path.is_symlink() or not path.is_dir():
+            raise InputError(f"{path} is neither a file nor a link to one: remove it, or copy the checkpoint again")
+    return files, strewn
+
+
+def _walk(directory: Path) -> Iterator[Path]:
+    """All that is below a directory but what lies beside the checkpoint. Links to folders are not followed.
+
+    Raises OSError if a folder can't be listed.
+    """
+    folders = [directory]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                if BESIDE.fullmatch(path.relative_to(directory).as_posix()):
+                    continue
+                yield path
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(path)
 
 
 def _names(names: Collection[str]) -> str:

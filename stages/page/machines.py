@@ -5,10 +5,8 @@
 
 import hashlib
 import json
-import os
 import re
 import subprocess
-import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -21,6 +19,7 @@ from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import InputError, explain, read_text, run
 from stages.measure.machine import describe_machine
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics, write_text
+from stages.page.one_run import stages_to_rerun
 from stages.params import PARAMS, Name, read_params
 
 MACHINES, README = REPORTS / "machines", Path("README.md")
@@ -140,12 +139,7 @@ def gather(checkout: Path) -> Machine:
 
 def _check_one_run(checkout: Path) -> None:
     """By DVC's own records: benchmarks of these very checkpoints, with this code and these settings, on that host."""
-    command = [sys.executable, "-m", "dvc", "status", "--json", "benchmark_baseline", "benchmark"]
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}  # which DVC would send from where it finds no project
-    process = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
-    if process.returncode:
-        raise InputError(f"DVC can't tell the state of {checkout}: run this in a checkout of this project")
-    if changed := sorted(json.loads(process.stdout)):
+    if changed := stages_to_rerun(checkout, ["benchmark_baseline", "benchmark"]):
         raise InputError(
             f"the reports in {checkout} do not belong together, as {changed[0]} would have to run again: {AGAIN}"
         )

@@ -5,13 +5,15 @@ to 10 MB at each break, takes no other way where the storage behind Xet is block
 here. Whatever a Hub offers through Xet it offers over HTTP too.
 """
 
-import stages.sources.hub_environment  # noqa: F401  (first, as its docstring says)
+from stages.sources.hub_environment import without_password  # first, as its docstring says
 
 # isort: split
 
 import fcntl
+import logging
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import responses
 from pathlib import Path
@@ -20,6 +22,8 @@ from urllib.parse import quote
 
 import httpx2
 from huggingface_hub import constants, get_token
+from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
+from huggingface_hub.utils.sha import git_hash
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich import print
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -41,6 +45,7 @@ CONFIGURATION = (
     "added_tokens.json",
 )
 PAUSES = (0.25, 0.5, 1, 2)  # seconds before each further attempt, while none brings anything new
+LONGEST_WAIT = 60  # seconds that a server may ask to wait before an attempt
 BUSY = {408, 429, 500, 502, 503, 504}  # HTTP statuses that may be another in a moment
 LARGE = 10_000_000  # bytes from which on progress is shown
 # How a connection may fail: httpx2's own errors, and Python's where an address or a header is not one.
@@ -48,7 +53,11 @@ FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, ValueError)
 
 
 class _Busy(httpx2.HTTPError):
-    """The server answered, but has nothing for us now."""
+    """The server answered, but has nothing for us now; it asks to wait for so many seconds."""
+
+    def __init__(self, message: str, wait: float) -> None:
+        super().__init__(message)
+        self.wait = wait
 
 
 PASSING = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError, _Busy)
@@ -59,9 +68,13 @@ class _GitLfs(BaseModel):
 
 
 class _File(BaseModel):
-    """A file in the Hub's list of a commit; `lfs` has the SHA-256 of those that Git itself does not hold."""
+    """An entry of the Hub's list of a commit: a file, or a folder.
+
+    `oid` is what Git calls it by, a SHA-1 of the content; `lfs` has the SHA-256 of what Git itself does not hold.
+    """
 
     path: str
+    oid: str
     size: int = 0
     lfs: _GitLfs | None = None
 
@@ -93,7 +106,10 @@ def _fetch(source: HubSource, folder: Path) -> Path:
     if _is_whole(folder):
         return folder
     if constants.HF_HUB_OFFLINE:
-        raise _unreachable(source, "HF_HUB_OFFLINE is set")
+        raise InputError(
+            f"{source.hub} is not in the download cache, and HF_HUB_OFFLINE forbids to fetch it: unset that and run "
+            "this again; without a network, set model to demo or blip-base-untrained"
+        )
     (folder.parents[1] / "blobs").mkdir(parents=True, exist_ok=True)
     with _connect(source) as client:
         offered = _list_files(client, source)
@@ -144,38 +160,91 @@ def _shards(index: Path) -> list[str]:
 
 
 def _connect(source: HubSource) -> httpx2.Client:
-    address = constants.ENDPOINT
+    _check_endpoint()
     try:
-        endpoint = httpx2.URL(address)
-        if endpoint.scheme not in ("http", "https") or not endpoint.host:
-            raise httpx2.InvalidURL("not an address")
-    except httpx2.InvalidURL:
-        raise InputError(f"HF_ENDPOINT is {address[:100]!r}, which is no address: correct it or unset it") from None
-    try:
-        token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+        token = _token()
         headers = {"User-Agent": "blip-on-cpu", "Accept-Encoding": "identity"}
         return httpx2.Client(
             headers=headers | ({"Authorization": f"Bearer {token}"} if token else {}),
             follow_redirects=True,
             timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
         )
-    except UnicodeEncodeError:
-        raise InputError("the Hub's token has characters that no token has: correct HF_TOKEN or unset it") from None
+    except InputError:
+        raise
     except Exception as error:  # proxies, certificates, the token's file: each has its own kinds
         raise _unreachable(source, error) from None
 
 
-def _list_files(client: httpx2.Client, source: HubSource) -> dict[str, _File]:
+def _token() -> str | None:
+    """The user's token, if there is one. Raises InputError if it can't be sent, as errors of HTTP would quote it."""
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # it would quote a damaged file of tokens
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    if token and not (token.isascii() and token.isprintable()):
+        raise InputError(
+            "the Hub's token has characters that no token has: correct HF_TOKEN or unset it, or, if it is from a "
+            "file, run `hf auth login` again"
+        )
+    return token
+
+
+def _check_endpoint() -> None:
+    address = constants.ENDPOINT
     try:
-        response = client.get(f"{constants.ENDPOINT}/api/models/{source.hub}/tree/{source.revision}")
-        _check_status(response, source)
+        endpoint = httpx2.URL(address)
+        if endpoint.scheme not in ("http", "https") or not endpoint.host:
+            raise httpx2.InvalidURL("not an address")
+    except httpx2.InvalidURL:
+        shown = without_password(address)
+        raise InputError(f"HF_ENDPOINT is {shown!r}, which is no address: correct it or unset it") from None
+
+
+def _list_files(client: httpx2.Client, source: HubSource) -> dict[str, _File]:
+    attempt = 0
+    while True:
+        try:
+            return _list_files_once(client, source)
+        except PASSING as error:
+            _pause(source, error, attempt)
+            attempt += 1
+        except FAILURES as error:
+            raise _unreachable(source, error) from None
+
+
+def _list_files_once(client: httpx2.Client, source: HubSource) -> dict[str, _File]:
+    response = client.get(f"{constants.ENDPOINT}/api/models/{source.hub}/tree/{source.revision}")
+    _check_status(response, source)
+    try:
         files = TypeAdapter(list[_File]).validate_json(response.content)
     except ValidationError:
         kind = response.headers.get("Content-Type", "something")[:60]
         raise _unreachable(source, f"{kind} came instead of a list of files; the network may ask for a login") from None
-    except FAILURES as error:
-        raise _unreachable(source, error) from None
     return {file.path: file for file in files if Path(file.path).name == file.path}
+
+
+def _pause(source: HubSource, failure: Exception, attempt: int) -> None:
+    """Waits before a further attempt, as long as a server asks for. Raises InputError if that is too long, or if there
+    were enough attempts.
+    """
+    asked = failure.wait if isinstance(failure, _Busy) else 0
+    if asked > LONGEST_WAIT:
+        raise _unreachable(source, f"{failure}, and asks to wait {asked:.0f} s") from None
+    if attempt >= len(PAUSES):
+        raise _unreachable(source, failure) from None
+    if asked > PAUSES[attempt]:
+        print(f"{failure}: waiting {asked:.0f} s")
+    time.sleep(max(asked, PAUSES[attempt]))
+
+
+def seconds_to_wait(headers: Mapping[str, str]) -> float:
+    """How long a server asks to wait, by `Retry-After`, a number or a date, or by the Hub's `RateLimit`; 0 if not."""
+    given = headers.get("Retry-After", "")
+    try:
+        limit = parse_ratelimit_headers(headers)
+        if limit and not limit.remaining:
+            return limit.reset_in_seconds
+        return float(given) if given.isdecimal() else max(0, parsedate_to_datetime(given).timestamp() - time.time())
+    except (ValueError, OverflowError):  # it is none of these
+        return 0
 
 
 def _check_status(response: httpx2.Response, source: HubSource) -> None:
@@ -187,11 +256,24 @@ def _check_status(response: httpx2.Response, source: HubSource) -> None:
         case "RevisionNotFound":
             raise InputError(f"{source.hub} has no commit {source.revision}: correct its revision in params.yaml")
         case "RepoNotFound":
-            raise InputError(f"the Hub has no model {source.hub}, or not for you: correct its name in params.yaml")
-    if response.status_code == HTTPStatus.UNAUTHORIZED:
-        raise InputError(f"the Hub gives out {source.hub} only to who is logged in: run `hf auth login` again")
-    answer = f"{response.status_code} {responses.get(response.status_code, '')}".strip()
-    raise (_Busy if response.status_code in BUSY else httpx2.HTTPError)(f"the server answered {answer}")
+            raise InputError(
+                f"the Hub has no model {source.hub}, or not for you: correct its name in params.yaml, or, if it is "
+                "private, run `hf auth login` or set HF_TOKEN"
+            )
+    match response.status_code:
+        case HTTPStatus.UNAUTHORIZED:
+            raise InputError(
+                f"the Hub gives out {source.hub} only to who is logged in: run `hf auth login` or correct HF_TOKEN"
+            )
+        case HTTPStatus.NOT_FOUND:
+            raise InputError(
+                f"the server lacks files of {source.hub} at commit {source.revision}: correct name and revision in "
+                "params.yaml, or HF_ENDPOINT if that is set"
+            )
+    answer = f"the server answered {response.status_code} {responses.get(response.status_code, '')}".strip()
+    if response.status_code in BUSY:
+        raise _Busy(answer, seconds_to_wait(response.headers))
+    raise httpx2.HTTPError(answer)
 
 
 def _fetch_file(client: httpx2.Client, source: HubSource, file: _File, folder: Path) -> None:
@@ -207,10 +289,14 @@ def _fetch_file(client: httpx2.Client, source: HubSource, file: _File, folder: P
             return
         _fill(client, source, file, stream)
         stream.flush()
-        if file.lfs and sha256(part) != file.lfs.oid:
+        if _is_damaged(part, file):
             part.unlink()
             raise InputError(f"{file.path} of {source.hub} was damaged on its way: run this again")
         part.rename(target)
+
+
+def _is_damaged(part: Path, file: _File) -> bool:
+    return sha256(part) != file.lfs.oid if file.lfs else git_hash(part.read_bytes()) != file.oid
 
 
 def _fill(client: httpx2.Client, source: HubSource, file: _File, stream: BinaryIO) -> None:
@@ -225,18 +311,16 @@ def _fill(client: httpx2.Client, source: HubSource, file: _File, stream: BinaryI
             try:
                 for position in _receive(client, source, file, stream):
                     progress.update(task, completed=position)
-                failure: Exception | str = "the connection was closed early"
+                failure: Exception = httpx2.RemoteProtocolError("the connection was closed early")
             except PASSING as error:
                 failure = error
             except FAILURES as error:
                 raise _unreachable(source, error) from None
             if stream.tell() > farthest:
                 farthest, idle = stream.tell(), 0
-            elif idle < len(PAUSES):
-                time.sleep(PAUSES[idle])
-                idle += 1
             else:
-                raise _unreachable(source, failure)
+                _pause(source, failure, idle)
+                idle += 1
 
 
 def _receive(client: httpx2.Client, source: HubSource, file: _File, stream: BinaryIO) -> Iterator[int]:

@@ -16,5 +16,10 @@ def wrong_setting() -> str | None:
     return next((name for name in NUMBERS if not (os.environ.get(name) or "1").isdecimal()), None)
 
 
+def without_password(address: str) -> str:
+    """The beginning of an address, of which only what follows a user's name and password is shown."""
+    return address.rpartition("@")[2][:100]
+
+
 if name := wrong_setting():
-    sys.exit(f"error: {name} is {os.environ[name][:100]!r}, which can't be: correct it or unset it")
+    sys.exit(f"error: {name} is {without_password(os.environ[name])!r}, which can't be: correct it or unset it")

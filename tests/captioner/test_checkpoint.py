@@ -3,15 +3,19 @@ import json
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stages.captioner.checkpoint import (
+    LARGEST_MANIFEST,
     MANIFEST,
     WEIGHTS,
     checkpoint_bytes,
     read_manifest,
+    read_small,
     replacing,
     seal,
     verify_files,
@@ -71,6 +75,52 @@ def test_a_manifest_that_names_files_elsewhere_is_refused(copy: Path, name: str)
         read_manifest(copy)
 
 
+def test_a_manifest_of_another_version_says_which(copy: Path) -> None:
+    (copy / MANIFEST).write_text('{"schema_version": 3, "more": []}')
+    with pytest.raises(InputError, match="its schema_version is 3, not 2"):
+        read_manifest(copy)
+
+
+def test_a_manifest_of_gigabytes_is_not_read(copy: Path) -> None:
+    with (copy / MANIFEST).open("r+b") as stream:
+        stream.truncate(1024**4)
+    with pytest.raises(InputError, match=f"more than the {LARGEST_MANIFEST:,} bytes"):
+        read_manifest(copy)
+
+
+def test_a_manifest_that_is_a_link_tells_nothing_of_anybody_s_file(copy: Path, tmp_path: Path) -> None:
+    for number, content in enumerate(('{"password": "hunter2"}', "hunter2", '["hunter2"]')):
+        secret = tmp_path / f"hunter{number}"
+        secret.write_text(content)
+        (copy / MANIFEST).unlink()
+        (copy / MANIFEST).symlink_to(secret)
+        with pytest.raises(InputError, match="no JSON with a schema_version") as caught:
+            read_manifest(copy)
+        assert "hunter2" not in str(caught.value) and "password" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"passes": {"quantize": []}}, "passes: quantize"),
+        ({"passes": {"quantize": {"weight_bits": "8"}}}, "weight_bits"),
+        ({"passes": {"quantize": {"dynamic_quantization_group": -1}}}, "dynamic_quantization_group"),
+        ({"validated_on": ["x" * 1000]}, "validated_on"),
+        ({"validated_on": ["avx2"] * 1000}, "validated_on"),
+        ({"decoding": {"beams": 10**9}}, "beams"),
+        ({"files": {str(number): {} for number in range(1001)}}, "1001 files are more than the 1000"),
+        ({"files": {"x" * 300: {"bytes": 0, "sha256": "0" * 64}}}, "is not the name of a file"),
+        ({"files": {"a\0b": {"bytes": 0, "sha256": "0" * 64}}}, "is not the name of a file"),
+        ({"files": {"a": {"bytes": 10**13, "sha256": "0" * 64}}}, "more than 16 GB"),
+    ],
+)
+def test_a_manifest_with_absurd_values_is_refused(copy: Path, changes: dict[str, Any], reason: str) -> None:
+    manifest = json.loads((copy / MANIFEST).read_text())
+    (copy / MANIFEST).write_text(json.dumps(manifest | changes))
+    with pytest.raises(InputError, match=reason):
+        read_manifest(copy)
+
+
 def test_a_manifest_that_an_editor_saved_is_read(copy: Path) -> None:
     content = (copy / MANIFEST).read_bytes().replace(b"\n", b"\r\n")
     before = read_manifest(copy)
@@ -118,6 +168,38 @@ def test_what_systems_strew_is_not_sealed(copy: Path) -> None:
     assert read_manifest(copy) == manifest
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "LICENSE", ".gitattributes", ".git/HEAD", ".cache/huggingface/download/config.json.metadata"],
+)
+def test_a_card_and_what_a_hub_keeps_beside_are_no_part_of_a_checkpoint(
+    copy: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    manifest, size = read_manifest(copy), checkpoint_bytes(copy)
+    (copy / name).parent.mkdir(parents=True, exist_ok=True)
+    for text in ("a text", "another"):
+        (copy / name).write_text(text)
+        verify_files(copy, manifest)
+    seal(copy, manifest)
+    assert read_manifest(copy) == manifest and checkpoint_bytes(copy) == size
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("name", ["more/README.md", ".cache/other", "README.md.bin/x", "license.bin", ".gitmodules"])
+def test_only_those_are(copy: Path, name: str) -> None:
+    (copy / name).parent.mkdir(parents=True, exist_ok=True)
+    (copy / name).touch()
+    with pytest.raises(InputError, match="does not list"):
+        verify_files(copy, read_manifest(copy))
+
+
+def test_a_card_that_was_once_sealed_may_change(copy: Path) -> None:
+    manifest = read_manifest(copy)
+    sealed = manifest.model_copy(update={"files": manifest.files | {"README.md": manifest.files[WEIGHTS]}})
+    (copy / "README.md").write_text("a longer one")
+    verify_files(copy, sealed)
+
+
 @pytest.mark.skipif(not hasattr(os, "seteuid") or os.getuid() != 0, reason="needs root")
 def test_files_that_may_not_be_read_or_written_are_one_sentence(copy: Path) -> None:
     manifest = read_manifest(copy)
@@ -130,6 +212,55 @@ def test_files_that_may_not_be_read_or_written_are_one_sentence(copy: Path) -> N
             pass
     finally:
         os.seteuid(0)
+
+
+def test_a_file_may_be_a_link_and_what_it_holds_counts(copy: Path, tmp_path: Path) -> None:
+    stored = (copy / WEIGHTS).rename(tmp_path / "stored")
+    (copy / WEIGHTS).symlink_to(stored)
+    manifest = read_manifest(copy)
+    verify_files(copy, manifest)
+    content = bytearray(stored.read_bytes())
+    content[-1] ^= 1
+    stored.write_bytes(content)
+    with pytest.raises(InputError, match=f"{WEIGHTS} is damaged, its SHA-256"):
+        verify_files(copy, manifest)
+
+
+def test_a_folder_that_is_a_link_is_refused(copy: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(copy)
+    (tmp_path / "elsewhere").mkdir()
+    (copy / "below").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="below is neither a file nor a link to one"):
+        verify_files(copy, manifest)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, "surplus"])
+@pytest.mark.parametrize(
+    "put", [os.mkfifo, lambda path: path.symlink_to("nowhere"), lambda path: path.symlink_to("/dev/zero")]
+)
+def test_what_is_no_file_is_refused_and_not_read(copy: Path, name: str, put: Callable[[Path], None]) -> None:
+    manifest = read_manifest(copy)
+    (copy / name).unlink(missing_ok=True)
+    put(copy / name)
+    with pytest.raises(InputError, match=f"{name} is neither a file nor a link to one"):
+        verify_files(copy, manifest)
+    with pytest.raises(InputError, match=f"{name} can't be read"):
+        read_small(copy / name, 10)
+
+
+def test_a_folder_of_many_files_is_no_checkpoint(copy: Path) -> None:
+    manifest = read_manifest(copy)
+    for number in range(2000):
+        (copy / str(number)).mkdir()
+    with pytest.raises(InputError, match="holds more than 1000 files"):
+        verify_files(copy, manifest)
+
+
+def test_a_file_of_another_size_is_not_read(copy: Path) -> None:
+    with (copy / WEIGHTS).open("r+b") as stream:
+        stream.truncate(1024**4)
+    with pytest.raises(InputError, match=f"{WEIGHTS} is damaged, its size"):
+        verify_files(copy, read_manifest(copy))
 
 
 def test_no_checkpoint_says_how_to_get_one(tmp_path: Path) -> None:

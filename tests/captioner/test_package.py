@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from PIL import Image
 
 from stages.captioner import open_captioner
 from tests.conftest import PROJECT, Build
+from tests.test_readme import code_blocks
 
 PROGRAM = PROJECT / "tests" / "captioner" / "embedding_program.py"
 CHECKPOINTS = {"onnxruntime": "onnx_int8", "openvino": "openvino_int8", "torch": "quantized"}
@@ -141,6 +141,7 @@ def test_one_extra_in_an_empty_environment_captions(
 
     lines = run(binaries / "blip-on-cpu", "--checkpoint", checkpoint, *picture_files, home=home).splitlines()
     assert lines == [f"{file}: {caption}" for file, caption in zip(picture_files, alone, strict=True)]
+    assert run(binaries / "blip-on-cpu-verify", checkpoint, home=home) == f"{checkpoint}: whole\n"
     other = next(name for name in CHECKPOINTS if name != extra)
     with pytest.raises(AssertionError, match=rf"install blip-on-cpu with its extra \[{other}\]"):
         run(binaries / "blip-on-cpu", "--checkpoint", build(CHECKPOINTS[other]), picture_files[0], home=home)
@@ -168,8 +169,7 @@ def test_a_program_that_has_everything_keeps_its_process(
 def test_the_readme_s_lines_caption(
     build: Build, wheel: Path, picture_files: list[Path], pictures: list[Image.Image], home: Path
 ) -> None:
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    (lines,) = re.findall(r"^```python\n(.*?)^```$", readme, flags=re.DOTALL | re.MULTILINE)
+    (lines,) = code_blocks("Ship it without torch", "python")
     assert len(list(filter(None, lines.splitlines()))) == 3
     zipfile.ZipFile(wheel).extractall(home.parent / "site")
     (home.parent / "models").mkdir()

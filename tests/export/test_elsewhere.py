@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
+from safetensors.numpy import save
 
 from stages.captioner.checkpoint import Manifest, seal
 from stages.captioner.runtimes.captioner import open_captioner
@@ -253,15 +255,27 @@ def test_a_user_whom_the_system_does_not_know_makes_the_same_bytes_with_modes_by
     assert stat.S_IMODE((models / name).stat().st_mode) == 0o750
 
 
+def unusable(suffix: str) -> bytes:
+    """What is well formed and within all bounds, and yet nothing that a runtime can open."""
+    if suffix == ".safetensors":
+        return save({"text_decoder.bert.embeddings.word_embeddings.weight": np.zeros(3, dtype=np.float32)})
+    if suffix == ".xml":
+        return b'<net version="11"><layers><layer id="0" type="Result" version="opset1"/></layers></net>'
+    node = onnx.helper.make_node("Add", ["nowhere", "neither"], ["sum"])
+    output = onnx.helper.make_tensor_value_info("sum", onnx.TensorProto.FLOAT, [1])
+    return onnx.helper.make_model(onnx.helper.make_graph([node], "graph", [], [output])).SerializeToString()
+
+
 @pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("nonsense", [True, False])
 def test_a_graph_that_its_runtime_can_not_read_is_one_sentence(
-    name: str, build: Build, tmp_path: Path, picture_files: list[Path], run_stage: Callable[..., object]
+    nonsense: bool, name: str, build: Build, tmp_path: Path, picture_files: list[Path], run_stage: Callable[..., object]
 ) -> None:
     checkpoint = Path(shutil.copytree(build(name), tmp_path / "broken"))
     for file in checkpoint.iterdir():
         if file.suffix in (".onnx", ".xml", ".safetensors"):
-            file.write_bytes(b"nonsense" * 10)
+            file.write_bytes(b"nonsense" * 10 if nonsense else unusable(file.suffix))
     manifest = Manifest.model_validate(json.loads((checkpoint / "checkpoint.json").read_text()))
     seal(checkpoint, manifest)
     process: subprocess.CompletedProcess[str] = run_stage("caption", "--checkpoint", checkpoint, picture_files[0])
-    assert_one_sentence(process, "can't open", str(checkpoint))
+    assert_one_sentence(process, "rebuild it" if nonsense else "can't open", str(checkpoint))

@@ -1,26 +1,38 @@
 import contextlib
 import json
 import os
+import pty
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 
+from stages.sources.hub import seconds_to_wait
 from tests.conftest import PROJECT, assert_one_sentence
 from tests.hub import Handler, Hub, serve
 
 REPOSITORY, COMMIT = "somebody/blip-tiny", "0123456789abcdef0123456789abcdef01234567"
 FETCH = f"""
+import sys
 from stages.captioner.command_line import ending_in_one_sentence
 with ending_in_one_sentence():
-    from stages.sources.hub import fetch
+    from stages.sources import hub
     from stages.params import HubSource
-    fetch(HubSource(hub="{REPOSITORY}", revision="{COMMIT}"))
+    hub.PAUSES = (0.05, 0.1)
+    exec(sys.argv[1])
+    hub.fetch(HubSource(hub="{REPOSITORY}", revision="{COMMIT}"))
 """
+ATTEMPTS = 3  # one, and one after each pause
 Fetch = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -40,19 +52,26 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 def fetch(hub: Hub, tmp_path: Path) -> Fetch:
     """Fetches the repository in a process of its own, as the Hub's client reads the environment once."""
 
-    def run(**environment: str) -> "subprocess.CompletedProcess[str]":
-        clean = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-        given = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
+    def run(change: str = "", stdout: int = subprocess.PIPE, **given: str) -> "subprocess.CompletedProcess[str]":
+        """`change` is what is done to the module first: its limits are of seconds and megabytes."""
         return subprocess.run(
-            [sys.executable, "-c", FETCH],
+            ["bash", "-c", f'{given.pop("limit", ":")} && exec "$0" -c "$1" "$2"', sys.executable, FETCH, change],
             cwd=tmp_path,
-            env={**clean, "PYTHONPATH": str(PROJECT), **given, **environment},
-            capture_output=True,
+            env=environment(hub, tmp_path) | given,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             encoding="utf-8",
             timeout=60,
         )
 
     return run
+
+
+def environment(hub: Hub, tmp_path: Path) -> dict[str, str]:
+    """This one, without proxies and tokens, with the stand-in Hub and a cache of its own."""
+    own = {name: value for name, value in os.environ.items() if not name.lower().endswith(("_proxy", "_token"))}
+    here = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
+    return {**own, "PYTHONPATH": str(PROJECT), **here}
 
 
 def fetched(tmp_path: Path) -> dict[str, bytes]:
@@ -209,7 +228,8 @@ LOGIN = b"<html>" + b"please log in " * 10_000 + b"</html>"
     [
         (status(403), "403 Forbidden"),
         (status(407), "407 Proxy"),
-        (status(429, Retry_After="86400"), "429 Too Many"),
+        (status(429, Retry_After="86400"), "429 Too Many Requests, and asks to wait 86400 s"),
+        (status(429, RateLimit='"api";r=0;t=299'), "429 Too Many Requests, and asks to wait 299 s"),
         (status(500, X_Error_Message="x" * 10_000), "500 Internal"),
         (status(502), "502 Bad Gateway"),
         (status(599), "599"),
@@ -234,10 +254,22 @@ def test_whatever_a_network_answers_is_one_sentence(
     assert len(process.stderr) < 400
 
 
-@pytest.mark.parametrize("code", ["GatedRepo", "RevisionNotFound", "RepoNotFound"])
-def test_what_a_hub_refuses_is_named(fetch: Fetch, hub: Hub, code: str) -> None:
-    hub.instead = status(403, X_Error_Code=code)
-    assert_one_sentence(fetch(), REPOSITORY)
+@pytest.mark.parametrize(
+    ("instead", "part"),
+    [
+        (status(403, X_Error_Code="GatedRepo"), "accept its terms"),
+        (status(404, X_Error_Code="RevisionNotFound"), "correct its revision"),
+        (status(401, X_Error_Code="RepoNotFound"), "correct its name"),
+        (status(401), "hf auth login"),
+        (status(404), "HF_ENDPOINT"),
+    ],
+)
+def test_what_a_hub_refuses_is_named_at_once(
+    fetch: Fetch, hub: Hub, instead: Callable[[Handler], bool], part: str
+) -> None:
+    hub.instead = instead
+    assert_one_sentence(fetch(), REPOSITORY, part)
+    assert len(hub.seen) == 1
 
 
 @pytest.mark.parametrize(
@@ -256,6 +288,12 @@ def test_what_a_hub_refuses_is_named(fetch: Fetch, hub: Hub, code: str) -> None:
         ({"HF_ENDPOINT": "http://nowhere.invalid"}, ""),
         ({"HF_ENDPOINT": "http://" + "x" * 5000}, ""),
         ({"HF_TOKEN": "héllo"}, "HF_TOKEN"),
+        ({"HF_TOKEN": "hf_secret\x01"}, "HF_TOKEN"),
+        ({"HTTP_PROXY": "http://me:hf_secret@[::1"}, ""),
+        ({"HTTP_PROXY": "http://me:hf_secret@127.0.0.1:9"}, "refused"),
+        ({"HTTP_PROXY": "ftp://me:hf_secret@127.0.0.1:9"}, ""),
+        ({"HF_ENDPOINT": "ftp://me:hf_secret@127.0.0.1"}, "HF_ENDPOINT"),
+        ({"HF_ENDPOINT": "http://me:hf_secret@[::1"}, "HF_ENDPOINT"),
         ({"HF_HUB_DOWNLOAD_TIMEOUT": "soon"}, "HF_HUB_DOWNLOAD_TIMEOUT"),
         ({"SSL_CERT_FILE": "/nowhere/cert.pem", "HF_ENDPOINT": "https://127.0.0.1:9"}, ""),
         ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE"),
@@ -268,6 +306,7 @@ def test_settings_that_lead_nowhere_are_one_sentence(fetch: Fetch, environment: 
     process = fetch(**environment)
     assert_one_sentence(process, part)
     assert len(process.stderr) < 400
+    assert "hf_secret" not in process.stderr + process.stdout
 
 
 def test_another_protocol_behind_https_is_one_sentence(fetch: Fetch, hub: Hub) -> None:
@@ -281,3 +320,281 @@ def test_an_unfinished_download_leaves_only_its_part(fetch: Fetch, hub: Hub, tmp
         assert "pytorch_model.bin" not in fetched(tmp_path)
     (part,) = (tmp_path / "cache").rglob("*.incomplete")
     assert part.stat().st_size == 2_000_000
+
+
+# A server that is busy, or stalls
+
+
+def at_first(times: int, answer: Callable[[Handler], bool], path: str) -> Callable[[Handler], bool]:
+    """Answers so for as many times where a request's path has this in it, and then no longer."""
+    left = [times]
+
+    def instead(handler: Handler) -> bool:
+        if path not in handler.path or not left[0]:
+            return False
+        left[0] -= 1
+        return answer(handler)
+
+    return instead
+
+
+@pytest.mark.parametrize("path", ["/tree/", "/resolve/", "/storage/"])
+@pytest.mark.parametrize("code", [429, 500, 503])
+def test_a_server_that_is_busy_for_a_moment_is_asked_again(
+    fetch: Fetch, hub: Hub, tmp_path: Path, path: str, code: int
+) -> None:
+    hub.instead = at_first(ATTEMPTS - 1, status(code), path)
+    process = fetch()
+    assert process.returncode == 0, process.stderr
+    assert_all_there(hub, tmp_path)
+
+
+@pytest.mark.parametrize("path", ["/tree/", "/storage/"])
+def test_a_server_that_stays_busy_is_asked_only_so_often(fetch: Fetch, hub: Hub, path: str) -> None:
+    hub.instead = at_first(100, status(500), path)
+    assert_one_sentence(fetch(), "500 Internal", "check the network")
+    assert len([seen for seen, _ in hub.seen if path in seen]) == ATTEMPTS
+
+
+@pytest.mark.parametrize("asked", [{"Retry_After": "1"}, {"RateLimit": '"resolvers";r=0;t=1'}])
+def test_a_server_is_given_the_time_that_it_asks_for(
+    fetch: Fetch, hub: Hub, tmp_path: Path, asked: dict[str, str]
+) -> None:
+    free_again: list[float] = []
+
+    def busy_for_a_second(handler: Handler) -> bool:
+        if "/storage/" not in handler.path:
+            return False
+        free_again.append(time.monotonic() + 0.9)
+        return time.monotonic() < free_again[0] and status(429, **asked)(handler)
+
+    hub.instead = busy_for_a_second
+    process = fetch()
+    assert process.returncode == 0, process.stderr
+    assert "429 Too Many Requests: waiting 1 s" in process.stdout
+    assert_all_there(hub, tmp_path)
+
+
+def test_a_server_that_asks_for_too_much_time_is_not_asked_again(fetch: Fetch, hub: Hub) -> None:
+    hub.instead = at_first(100, status(503, Retry_After="61"), "/tree/")
+    assert_one_sentence(fetch(), "503 Service Unavailable, and asks to wait 61 s", "run this again")
+    assert len(hub.seen) == 1
+
+
+def test_the_time_that_a_server_asks_for_is_a_number_or_a_date() -> None:
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    assert seconds_to_wait({"Retry-After": "120"}) == 120
+    assert 3500 < seconds_to_wait({"Retry-After": format_datetime(soon, usegmt=True)}) <= 3600
+    assert seconds_to_wait({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
+    assert seconds_to_wait({"Retry-After": "soon", "RateLimit": '"api";r=0;t=55'}) == 55
+    assert seconds_to_wait({"RateLimit": '"api";r=7;t=55'}) == 0
+    assert seconds_to_wait({}) == 0
+
+
+@given(st.text(), st.text() | st.from_regex(r'"api";r=0;t=\d+'))
+def test_whatever_a_server_asks_for_is_a_time(retry_after: str, limit: str) -> None:
+    assert seconds_to_wait({"Retry-After": retry_after, "RateLimit": limit}) >= 0
+
+
+def send_and_stall(handler: Handler) -> bool:
+    """Announces all of a file, sends a little of it once, and then nothing until the other side hangs up."""
+    handler.send(200, {"Content-Length": str(256 * 12_000)})
+    if "Range" not in handler.headers:
+        handler.wfile.write(b"a little")
+        handler.wfile.flush()
+    with contextlib.suppress(OSError):
+        handler.connection.recv(1)
+    handler.close_connection = True
+    return True
+
+
+def test_a_connection_that_stalls_is_given_up(fetch: Fetch, hub: Hub, tmp_path: Path) -> None:
+    hub.instead = at_first(100, send_and_stall, "/storage/")
+    assert_one_sentence(fetch("hub.PAUSES = (0.1,)"), "timed out", "run this again, it will resume")
+    assert "pytorch_model.bin" not in fetched(tmp_path)
+
+
+# Wrong bytes
+
+
+@pytest.mark.parametrize("name", ["config.json", "pytorch_model.bin"])
+def test_other_bytes_of_the_right_length_are_found_out(fetch: Fetch, hub: Hub, tmp_path: Path, name: str) -> None:
+    wrong = b"x" * (hub.folder / name).stat().st_size
+    kept_at = "/storage/" if name == "pytorch_model.bin" else "/small/"
+    hub.instead = at_first(1, page("application/octet-stream", wrong), kept_at + name)
+    assert_one_sentence(fetch(), f"{name} of {REPOSITORY}", "damaged", "run this again")
+    assert name not in (fetched(tmp_path) if name != "config.json" else {})
+    assert not list((tmp_path / "cache").rglob("*.incomplete"))
+    assert fetch().returncode == 0
+    assert_all_there(hub, tmp_path)
+
+
+# Tokens
+
+TOKEN = "hf_secretOfThisTest"
+
+
+def only_with_token(handler: Handler) -> bool:
+    if handler.path.startswith("/storage/") or handler.headers["Authorization"] == f"Bearer {TOKEN}":
+        return False
+    unknown = "Authorization" not in handler.headers
+    return status(401, **({"X_Error_Code": "RepoNotFound"} if unknown else {"X_Error_Message": "Invalid"}))(handler)
+
+
+@pytest.mark.parametrize("place", ["HF_TOKEN", "token", "HF_TOKEN_PATH"])
+def test_a_private_model_is_fetched_with_a_token_that_stays_where_it_was(
+    fetch: Fetch, hub: Hub, tmp_path: Path, place: str
+) -> None:
+    hub.instead = only_with_token
+    file = tmp_path / ("cache/token" if place == "token" else "my-token")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"{TOKEN}\n")
+    given = {"HF_TOKEN": {"HF_TOKEN": TOKEN}, "token": {}, "HF_TOKEN_PATH": {"HF_TOKEN_PATH": str(file)}}[place]
+    process = fetch(**given)
+    assert process.returncode == 0, process.stderr
+    assert_all_there(hub, tmp_path)
+    assert TOKEN not in process.stdout + process.stderr
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
+    assert kept == [file]
+    assert not [path for path, headers in hub.seen if path.startswith("/storage/") and TOKEN in str(headers)]
+
+
+@pytest.mark.parametrize(("given", "part"), [({}, "is private"), ({"HF_TOKEN": "hf_another"}, "correct HF_TOKEN")])
+def test_a_private_model_without_its_token_is_one_sentence(
+    fetch: Fetch, hub: Hub, given: dict[str, str], part: str
+) -> None:
+    hub.instead = only_with_token
+    process = fetch(**given)
+    assert_one_sentence(process, REPOSITORY, part, "hf auth login")
+    assert "hf_another" not in process.stderr
+
+
+@pytest.mark.parametrize("content", [f"{TOKEN}\n", f"[a]\n{TOKEN}\n", f"[{TOKEN}\n", "\xff"])
+def test_damaged_files_of_tokens_are_not_quoted(fetch: Fetch, tmp_path: Path, content: str) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/token").write_text(TOKEN)
+    (tmp_path / "cache/stored_tokens").write_text(content, encoding="latin-1")
+    process = fetch()
+    assert TOKEN not in process.stdout + process.stderr
+    assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.parametrize("path", ["/tree/", "/resolve/"])
+def test_a_redirect_to_another_host_gets_no_token(fetch: Fetch, hub: Hub, tmp_path: Path, path: str) -> None:
+    def elsewhere(handler: Handler) -> bool:
+        if path not in handler.path or not handler.headers["Host"].startswith("127.0.0.1"):
+            return False
+        return status(307, Location=f"{hub.storage}{handler.path}")(handler)
+
+    hub.instead = elsewhere
+    assert fetch(HF_TOKEN=TOKEN).returncode == 0
+    assert_all_there(hub, tmp_path)
+    hosts = {headers["Host"]: "Authorization" in headers for _, headers in hub.seen}
+    assert hosts == {hub.endpoint.removeprefix("http://"): True, hub.storage.removeprefix("http://"): False}
+
+
+# What lies between
+
+
+def test_a_mirror_may_lie_below_a_path(fetch: Fetch, hub: Hub, tmp_path: Path) -> None:
+    hub.prefix = "/mirrors/hub"
+    process = fetch(HF_ENDPOINT=f"{hub.endpoint}/mirrors/hub/")
+    assert process.returncode == 0, process.stderr
+    assert_all_there(hub, tmp_path)
+
+
+@pytest.fixture
+def proxy_log(tmp_path: Path) -> Iterator[Path]:
+    """The log of a proxy that asks for a name and a password."""
+    log, port = tmp_path / "proxy.log", tmp_path / "port"
+    settings = ["--hostname=127.0.0.1", "--port=0", f"--port-file={port}", "--basic-auth=me:hf_secret"]
+    command = [sys.executable, "-m", "proxy", *settings, "--num-acceptors=1", "--num-workers=1", f"--log-file={log}"]
+    with subprocess.Popen(command, cwd=tmp_path, env=os.environ | {"HOME": str(tmp_path)}) as process:
+        while not port.exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        yield log
+        process.terminate()
+
+
+def proxy_of(log: Path, password: str = "hf_secret") -> str:
+    return f"http://me:{password}@127.0.0.1:{(log.parent / 'port').read_text().strip()}"
+
+
+def wait_for(log: Path, line: str) -> None:
+    """Until a proxy has written a line, which it does once a connection has ended."""
+    until = time.monotonic() + 20
+    while line not in log.read_text():
+        assert time.monotonic() < until, f"{line} is not in {log.read_text()}"
+        time.sleep(0.02)
+
+
+def test_a_proxy_is_gone_through(fetch: Fetch, hub: Hub, tmp_path: Path, proxy_log: Path) -> None:
+    process = fetch(HTTP_PROXY=proxy_of(proxy_log))
+    assert process.returncode == 0, process.stderr
+    assert_all_there(hub, tmp_path)
+    for host, path in (("127.0.0.1", f"/api/models/{REPOSITORY}"), ("127.0.0.2", "/storage/pytorch_model.bin")):
+        wait_for(proxy_log, f"GET {host}:{hub.server_port}{path}")
+
+
+def test_a_proxy_that_does_not_let_through_is_one_sentence(fetch: Fetch, hub: Hub, proxy_log: Path) -> None:
+    process = fetch(HTTP_PROXY=proxy_of(proxy_log, "hf_wrong"))
+    assert_one_sentence(process, "407 Proxy Authentication Required")
+    assert not hub.seen and "hf_wrong" not in process.stderr
+
+
+def test_what_is_encrypted_goes_through_a_proxy_that_sees_no_token(
+    fetch: Fetch, hub: Hub, tmp_path: Path, proxy_log: Path
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    hub.socket = context.wrap_socket(hub.socket, server_side=True)
+    given = {"HF_ENDPOINT": hub.endpoint.replace("http:", "https:"), "HTTPS_PROXY": proxy_of(proxy_log)}
+    given |= {"HF_TOKEN": TOKEN, "SSL_CERT_FILE": str(tmp_path / "authority.pem")}
+    process = fetch(**given)
+    assert process.returncode == 0, process.stderr
+    assert_all_there(hub, tmp_path)
+    wait_for(proxy_log, f"CONNECT 127.0.0.1:{hub.server_port}")
+    assert hub.seen and not [headers for _, headers in hub.seen if {"Via", "Proxy-Authorization"} & headers.keys()]
+    untrusted = fetch(**given | {"SSL_CERT_FILE": "", "HF_HOME": str(tmp_path / "other")})
+    assert_one_sentence(untrusted, "CERTIFICATE_VERIFY_FAILED")
+
+
+# The disk and the terminal
+
+
+def test_a_full_disk_midway_is_one_sentence_and_the_next_run_goes_on(fetch: Fetch, hub: Hub, tmp_path: Path) -> None:
+    assert_one_sentence(fetch(limit="ulimit -f 2000"), "the disk is full", "free some space")
+    (part,) = (tmp_path / "cache").rglob("*.incomplete")
+    size = part.stat().st_size
+    assert 0 < size <= 2000 * 1024 < (hub.folder / "pytorch_model.bin").stat().st_size
+    hub.requested_ranges.clear()
+    process = fetch()
+    assert process.returncode == 0, process.stderr
+    assert hub.requested_ranges == [f"bytes={size}-"]
+    assert_all_there(hub, tmp_path)
+
+
+def test_a_terminal_shows_progress(fetch: Fetch) -> None:
+    ours, theirs = pty.openpty()
+    process = fetch("hub.LARGE = 1_000_000", stdout=theirs, TERM="xterm", COLUMNS="100")
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # which is how a terminal ends
+        while more := os.read(ours, 65536):
+            shown += more
+    os.close(ours)
+    assert process.returncode == 0, process.stderr
+    assert b"pytorch_model.bin" in shown and b"3.1/3.1 MB" in shown
+    assert b"\x1b[" in shown
+    assert b"config.json" not in shown
+
+
+def test_a_log_gets_no_more_than_a_plain_line_per_file(fetch: Fetch) -> None:
+    process = fetch("hub.LARGE = 1_000_000")
+    assert process.returncode == 0, process.stderr
+    assert not process.stderr
+    assert len(process.stdout.splitlines()) <= 1
+    assert "\x1b" not in process.stdout and "\r" not in process.stdout

@@ -3,8 +3,9 @@
 import importlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -14,6 +15,7 @@ from PIL import Image
 from ..checkpoint import Manifest, read_manifest, verify_files
 from ..command_line import InputError, brief, printable
 from ..images import to_rgb
+from ..inspection.files import inspect_files
 from ..instruction_sets import instruction_sets, overflows
 from .cores import usable_cores
 from .decoding import Decoding
@@ -27,6 +29,8 @@ LOGGER = logging.getLogger(__name__)
 EXTRAS = {"pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
 # What a runtime sets while it opens, such as PyTorch's choice of kernels, is the process's.
 ONE_AT_A_TIME = Lock()
+# What a library in Rust raises where it gives up. Python's libraries share no such class, and it is no Exception.
+PANIC = "PanicException"
 
 
 class Parts(Protocol):
@@ -87,8 +91,9 @@ class Captioner:
             parts = self.parts
             if not pictures:
                 return []
-            states = parts.encode(parts.preprocess(pictures))
-            return [parts.detokenize(tokens) for tokens in parts.decode(states, decoding or self.decoding)]
+            with _sentence("this checkpoint can't caption"):
+                states = parts.encode(parts.preprocess(pictures))
+                return [parts.detokenize(tokens) for tokens in parts.decode(states, decoding or self.decoding)]
 
     def close(self) -> None:
         """Frees the engine, its memory and the files that it has mapped, once no thread captions any more."""
@@ -130,22 +135,30 @@ def open_captioner(checkpoint: str | os.PathLike[str], threads: int | None = Non
     runtime = _import_and_verify(directory, manifest)
     if threads is None and manifest.runtime != "pytorch":
         threads = usable_cores()
+    with ONE_AT_A_TIME, _sentence(f"{manifest.runtime} can't open {directory}, whose files are whole"):
+        return Captioner(runtime.open_checkpoint(directory, threads), manifest.decoding)
+
+
+@contextmanager
+def _sentence(failure: str) -> Iterator[None]:
+    """Raises InputError for whatever goes wrong in a runtime: each has kinds of its own, and some share none."""
     try:
-        with ONE_AT_A_TIME:
-            return Captioner(runtime.open_checkpoint(directory, threads), manifest.decoding)
+        yield
     except InputError:
         raise
-    except Exception as error:  # each runtime has kinds of its own, and some share none
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != PANIC:
+            raise
         raise InputError(
-            f"{manifest.runtime} can't open {directory}, whose files are whole ({brief(error)}): free memory, "
-            "or rebuild it with this machine's libraries"
+            f"{failure} ({brief(error)}): free memory, or rebuild it with this machine's libraries"
         ) from error
 
 
 def _import_and_verify(directory: Path, manifest: Manifest) -> Any:
-    """The module of a checkpoint's runtime. One core verifies the files while another imports it."""
+    """The module of a checkpoint's runtime. Other cores verify and inspect the files while one imports it."""
     with ThreadPoolExecutor() as pool:
         verification = pool.submit(verify_files, directory, manifest)
+        inspection = pool.submit(inspect_files, directory, manifest)
         try:
             runtime = importlib.import_module(f".{manifest.runtime}", __package__)
         except ImportError as error:
@@ -153,5 +166,6 @@ def _import_and_verify(directory: Path, manifest: Manifest) -> Any:
                 f"{directory} runs in {manifest.runtime}, which can't be imported here ({brief(error)}): "
                 f"install blip-on-cpu with its extra [{EXTRAS[manifest.runtime]}]"
             ) from None
-        verification.result()
+        verification.result()  # first, as a damaged file is to be copied again, and one that may not be opened is not
+        inspection.result()
     return runtime

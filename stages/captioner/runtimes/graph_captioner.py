@@ -1,6 +1,5 @@
 """A captioner for engines that run an encoder graph and a decoder graph: all that is around the two, without torch."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,6 +8,7 @@ import numpy as np
 from PIL import Image
 from tokenizers import Tokenizer
 
+from ..inspection.configuration import read_configuration
 from .decoding import Decoding, check_room
 from .generate import Decoder, Vocabulary, feed, generate
 from .preprocessing import preprocess, read_preprocessing
@@ -61,9 +61,10 @@ class GraphCaptioner:
         self.tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
         self.tokenizer.encode_special_tokens = True  # a prompt is words, whatever their spelling
         self.tokenizer.no_truncation()
-        config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))["text_config"]
-        self.vocabulary = Vocabulary(config["bos_token_id"], config["sep_token_id"], config["pad_token_id"])
-        self.positions = config["max_position_embeddings"]
+        self.tokenizer.no_padding()
+        config = read_configuration(checkpoint).text_config
+        self.vocabulary = Vocabulary(config.bos_token_id, config.sep_token_id, config.pad_token_id)
+        self.positions = config.max_position_embeddings
 
     def preprocess(self, images: Sequence[Image.Image]) -> np.ndarray:
         """RGB pictures to normalized pixels."""

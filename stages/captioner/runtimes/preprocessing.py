@@ -6,11 +6,14 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, FiniteFloat, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, PositiveInt, ValidationError
 
+from ..checkpoint import read_small
 from ..command_line import InputError, explain
 
 PREPROCESSOR = "preprocessor_config.json"
+LARGEST_SETTINGS = 1024**2  # bytes
+LONGEST_SIDE = 4096  # pixels, ten times as many as BLIP takes
 
 
 class Size(BaseModel):
@@ -18,8 +21,8 @@ class Size(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    height: PositiveInt
-    width: PositiveInt
+    height: PositiveInt = Field(le=LONGEST_SIDE)
+    width: PositiveInt = Field(le=LONGEST_SIDE)
 
 
 class Preprocessing(BaseModel):
@@ -41,7 +44,7 @@ def read_preprocessing(checkpoint: Path) -> Preprocessing:
     """Reads a checkpoint's settings. Raises InputError if they ask for what this module does not do."""
     path = checkpoint / PREPROCESSOR
     try:
-        return Preprocessing.model_validate_json(path.read_bytes())
+        return Preprocessing.model_validate_json(read_small(path, LARGEST_SETTINGS))
     except ValidationError as error:
         raise InputError(f"{path} is not BLIP's way to prepare pictures ({explain(error)}): correct it") from None
 

@@ -16,6 +16,7 @@ from ..checkpoint import WEIGHTS
 from ..command_line import InputError
 from . import pytorch_int8
 from .decoding import Decoding, check_room
+from .preprocessing import read_preprocessing
 
 # `generate` draws from the one generator that all threads share.
 ONE_SAMPLES = Lock()
@@ -104,6 +105,7 @@ def open_checkpoint(checkpoint: Path, threads: int | None) -> PyTorchCaptioner:
     """Opens a checkpoint directory whose files have been verified. `threads` are PyTorch's in the whole process."""
     if threads is not None:
         torch.set_num_threads(threads)
+    read_preprocessing(checkpoint)  # which says what is wrong with it
     return PyTorchCaptioner(
         model=load_model(checkpoint),
         tokenizer=BertTokenizer.from_pretrained(checkpoint),

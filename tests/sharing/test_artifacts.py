@@ -1,0 +1,34 @@
+"""What dvc.yaml says of the checkpoints that others get by name."""
+
+import tomllib
+
+import yaml
+
+from stages.params import Recipe, read_params
+from tests.conftest import PROJECT
+
+ARTIFACTS = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))["artifacts"]
+EXTRAS = {"pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
+
+
+def labels(recipe: Recipe) -> list[str]:
+    passes = [*["pruned"] * (recipe.prune is not None), *["equalized"] * recipe.equalize]
+    return ["image-captioning", "cpu", recipe.runtime, *passes, *([recipe.quantize.scheme] if recipe.quantize else [])]
+
+
+def test_every_variant_is_an_artifact_that_tells_its_recipe_and_what_it_runs_with() -> None:
+    variants = read_params(PROJECT / "params.yaml").variants
+    assert ARTIFACTS.keys() == variants.keys()
+    package = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for name, recipe in variants.items():
+        artifact = ARTIFACTS[name]
+        extra = EXTRAS[recipe.runtime]
+        assert extra in package["optional-dependencies"]
+        assert artifact == {
+            "path": f"models/{name}",
+            "type": "model",
+            "desc": artifact["desc"],
+            "labels": labels(recipe),
+            "meta": {"install": f"{package['name']}[{extra}]"},
+        }
+        assert artifact["desc"].startswith("BLIP ")
