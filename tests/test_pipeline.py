@@ -144,13 +144,18 @@ def commit(project: Path) -> None:
     shell(project, "git", "commit", "-q", "--allow-empty", "-m", "state")
 
 
-def shell(project: Path, *command: str) -> str:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+def environment() -> dict[str, str]:
+    """What commands find in their environment: the tools that are installed beside Python, and an author for Git."""
+    variables = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for role in ("AUTHOR", "COMMITTER"):
-        environment |= {f"GIT_{role}_NAME": "test", f"GIT_{role}_EMAIL": "test@localhost"}
+        variables |= {f"GIT_{role}_NAME": "test", f"GIT_{role}_EMAIL": "test@localhost"}
+    return variables
+
+
+def shell(project: Path, *command: str) -> str:
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:  # no pipe, which a daemon might hold open
         process = subprocess.Popen(
-            command, cwd=project, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command, cwd=project, env=environment(), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
             status: int | str = process.wait(timeout=500)

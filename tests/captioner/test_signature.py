@@ -73,7 +73,8 @@ def test_a_manifest_or_comment_that_was_changed_is_refused(copy: Path, key: Path
 
 def test_files_that_were_changed_and_sealed_again_are_refused(copy: Path, key: Path) -> None:
     sign(copy, key, None)
-    (copy / "README.md").write_text("another")
+    weights = (copy / WEIGHTS).read_bytes()
+    (copy / WEIGHTS).write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
     seal(copy, read_manifest(copy))
     assert verify(copy) is None
     with pytest.raises(InputError, match="signature verification failed"):
