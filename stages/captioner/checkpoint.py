@@ -12,9 +12,9 @@ import shutil
 import stat
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -147,14 +147,17 @@ def replacing(directory: Path) -> Iterator[Path]:
     """A temporary directory that takes the place of `directory` if all goes well and vanishes if not.
 
     Where `directory` is a link to another folder, it takes that folder's place. Its files get the modes that the umask
-    asks for, whatever the libraries that wrote them think.
+    asks for, whatever the libraries that wrote them think. Whoever comes while another process is at it waits, as does
+    a stage for the one that a killed `dvc repro` left behind.
     """
     directory = directory.resolve()
     unfinished = directory.with_name(f".{directory.name}.unfinished")
-    with _access(directory, "written"):
-        _delete(unfinished)
-        unfinished.mkdir(parents=True)
-    try:
+    with ExitStack() as stack:
+        with _access(directory, "written"):
+            stack.enter_context(_alone(unfinished.with_name(f"{unfinished.name}.lock")))
+            _delete(unfinished)
+            unfinished.mkdir(parents=True)
+        stack.callback(shutil.rmtree, unfinished, ignore_errors=True)
         yield unfinished
         with _access(directory, "written"):
             mode = stat.S_IMODE(unfinished.stat().st_mode)
@@ -162,8 +165,31 @@ def replacing(directory: Path) -> Iterator[Path]:
                 path.chmod(mode if path.is_dir() else mode & 0o666)
             _delete(directory)
             unfinished.rename(directory)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Lets one process at a time into the block. One that dies lets the next one in."""
+    import fcntl  # here, as Windows has none and only opens checkpoints
+
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with lock.open("w", encoding="utf-8") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            if not _is_at(stream, lock):  # whoever had it before is done, and has removed it
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _is_at(stream: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _delete(path: Path) -> None:

@@ -2,8 +2,13 @@ import codecs
 import json
 import os
 import shutil
+import signal
 import stat
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +26,7 @@ from stages.captioner.checkpoint import (
     verify_files,
 )
 from stages.captioner.command_line import InputError
+from tests.conftest import PROJECT
 
 
 @pytest.fixture
@@ -281,6 +287,43 @@ def test_replacing_leaves_the_old_directory_until_the_new_one_is_whole(tmp_path:
     with replacing(target) as unfinished:
         (unfinished / "new").touch()
     assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["out", "out/new"]
+
+
+def test_who_replaces_what_another_is_still_writing_waits(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    second_writes = threading.Event()
+
+    def write_second() -> None:
+        with replacing(target) as unfinished:
+            second_writes.set()
+            (unfinished / "file").write_text("second")
+
+    with ThreadPoolExecutor() as pool:
+        with replacing(target) as unfinished:
+            second = pool.submit(write_second)
+            assert not second_writes.wait(timeout=0.3)
+            (unfinished / "file").write_text("first")
+        second.result()
+    assert (target / "file").read_text() == "second"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_what_a_dead_process_was_writing_is_in_nobody_s_way(tmp_path: Path) -> None:
+    dying = """
+import os, signal, sys
+from pathlib import Path
+from stages.captioner.checkpoint import replacing
+with replacing(Path(sys.argv[1])) as unfinished:
+    (unfinished / "half").write_text("of it")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    target = tmp_path / "out"
+    assert subprocess.run([sys.executable, "-c", dying, target], cwd=PROJECT, check=False).returncode == -signal.SIGKILL
+    assert os.listdir(tmp_path)
+    with replacing(target) as unfinished:
+        (unfinished / "file").write_text("whole")
+    assert os.listdir(tmp_path) == ["out"]
+    assert os.listdir(target) == ["file"]
 
 
 def test_replacing_follows_a_link_and_replaces_what_is_protected(tmp_path: Path) -> None:

@@ -46,9 +46,18 @@ def _await(process: "subprocess.Popen[bytes]", log: Path, pattern: str) -> str:
 @contextmanager
 def serve(protocol: str, folder: Path, log: Path, *options: str) -> Iterator[str]:
     """`rclone serve s3`, `webdav` or `http` of a folder, as the host and port where it answers."""
+    with serve_until_killed(protocol, folder, log, *options) as (_, address):
+        yield address
+
+
+@contextmanager
+def serve_until_killed(
+    protocol: str, folder: Path, log: Path, *options: str
+) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
+    """The same with its process, which may die before the block ends."""
     own = ["--config", "", "--addr", "127.0.0.1:0", *options]
     with _running([str(RCLONE), "serve", protocol, *own, str(folder)], log) as process:
-        yield _await(process, log, r" on \[http://(.*?)/\]")
+        yield process, _await(process, log, r" on \[http://(.*?)/\]")
 
 
 @contextmanager

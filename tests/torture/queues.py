@@ -1,0 +1,106 @@
+"""Experiments of `dvc exp run --queue` whose two workers die."""
+
+import json
+import random
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+import yaml
+
+from tests.test_pipeline import shell
+from tests.torture.case import LONGEST, Case, contents, lost_by, moments
+
+STAGE = "optimize@quantized"
+AMOUNTS = (0.2, 0.4, 0.6)
+
+
+def kill_workers(project: Path, kills: int, dice: random.Random) -> Iterator[Case]:
+    """Kills both workers, with all that they started, while they make three checkpoints.
+
+    What the README says to do afterwards must give the checkpoints of an undisturbed run.
+    """
+    before = contents(project)
+    start = time.perf_counter()
+    _queue(project, AMOUNTS)
+    _work(project)
+    right, seconds = {amount: _made(project, amount) for amount in AMOUNTS}, time.perf_counter() - start
+    assert all(right.values()), "the queue makes no experiments"
+    for moment in moments(seconds, kills, dice):
+        shell(project, "dvc", "exp", "remove", "--all-commits")
+        _queue(project, AMOUNTS)
+        shell(project, "dvc", "queue", "start", "--jobs", str(2))
+        time.sleep(moment)
+        struck = _kill_all_in(project)
+
+        def check() -> None:
+            shell(project, "dvc", "queue", "stop", "--kill")
+            shell(project, "dvc", "queue", "remove", "--all")
+            _queue(project, [amount for amount in AMOUNTS if not _made(project, amount)])
+            _work(project)
+            assert {amount: _made(project, amount) for amount in AMOUNTS} == right, "other checkpoints"
+            assert contents(project) == before, "the workspace has changed"
+
+        yield Case(f"both workers after {moment:.1f} s", struck, lost_by(check))
+
+
+def _queue(project: Path, amounts: Sequence[float]) -> None:
+    for amount in amounts:
+        prune = f"++variants.quantized.prune={{method: l1_unstructured, amount: {amount}}}"
+        shell(project, "dvc", "exp", "run", "--queue", "--name", _name(amount), "-S", prune, STAGE)
+
+
+def _name(amount: float) -> str:
+    return f"amount-{amount}".replace(".", "-")
+
+
+def _work(project: Path) -> None:
+    """Lets two workers do what is queued. Raises AssertionError if it never ends."""
+    shell(project, "dvc", "queue", "start", "--jobs", str(2))
+    deadline = time.monotonic() + LONGEST
+    while "Queued" in (said := shell(project, "dvc", "queue", "status")) or "Running" in said:
+        assert time.monotonic() < deadline, f"the queue never ends: {said}"
+        time.sleep(1)
+    while _processes_in(project):
+        assert time.monotonic() < deadline, "workers with nothing to do never end"
+        time.sleep(0.2)
+
+
+def _made(project: Path, amount: float) -> str:
+    """The hash of the checkpoint that an experiment made; none if there is no such experiment."""
+    if _name(amount) not in shell(project, "dvc", "exp", "list", "--name-only").split():
+        return ""
+    lock = yaml.safe_load(shell(project, "git", "show", f"{_revision(project, amount)}:dvc.lock"))
+    return str(lock["stages"][STAGE]["outs"][0]["md5"])
+
+
+def _revision(project: Path, amount: float) -> str:
+    listed = json.loads(shell(project, "dvc", "exp", "show", "--json", "--no-pager"))
+    [revision] = [
+        each["rev"] for entry in listed for each in entry["experiments"] or [] if each["name"] == _name(amount)
+    ]
+    return str(revision)
+
+
+def _processes_in(project: Path) -> list[psutil.Process]:
+    """Those that work in a project or in one of its experiments' own folders."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if Path(process.cwd()).is_relative_to(project.resolve()):
+                found.append(process)
+        except (psutil.Error, OSError):  # it has ended, or is another user's
+            continue
+    return found
+
+
+def _kill_all_in(project: Path) -> bool:
+    """Whether there was anybody to kill."""
+    struck = False
+    while processes := _processes_in(project):
+        struck = True
+        for process in processes:
+            process.kill()
+        psutil.wait_procs(processes, timeout=1)
+    return struck

@@ -1,0 +1,76 @@
+"""Kills a stage at random moments and lets the next `dvc repro` go on."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from tests.test_pipeline import shell
+from tests.torture.case import (
+    Case,
+    begin,
+    contents,
+    damaged,
+    kill_group,
+    lost_by,
+    moments,
+    seconds_of,
+    status,
+    wait_for_group,
+)
+
+# Who dies: all, as when the power goes; DVC, whose stage goes on alone; or the stage, as the one with most memory does.
+Victim = Literal["all", "DVC", "the stage"]
+VICTIMS: Sequence[Victim] = ("all", "DVC", "the stage")
+
+
+def kill_stages(project: Path, stages: Sequence[str], kills: int, dice: random.Random, *targets: str) -> Iterator[Case]:
+    """Kills each stage of a project so many times; all must be as it was once `dvc repro` has made its targets."""
+    right = contents(project)
+    for stage in stages:
+        command = ("dvc", "repro", "--force", "--single-item", stage)
+        for number, moment in enumerate(moments(seconds_of(project, *command), kills, dice)):
+            victim = VICTIMS[number % len(VICTIMS)]
+            process = begin(project, *command)
+            time.sleep(moment)
+            struck = _kill(process.pid, victim)
+
+            def check(process: "subprocess.Popen[bytes]" = process) -> None:
+                shell(project, "dvc", "repro", *targets)
+                wait_for_group(process)
+                compare(project, right, *targets)
+
+            lost = lost_by(check)
+            kill_group(process)
+            yield Case(f"{stage}: {victim} after {moment:.1f} s", struck, lost)
+
+
+def _kill(dvc: int, victim: Victim) -> bool:
+    """Whether there was somebody to kill."""
+    try:
+        process = psutil.Process(dvc)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        below = process.children(recursive=True)
+        if victim == "all":
+            os.killpg(dvc, signal.SIGKILL)
+        for each in {"all": [], "DVC": [process], "the stage": below}[victim]:
+            each.kill()
+    except (ProcessLookupError, psutil.NoSuchProcess):
+        return False
+    return victim != "the stage" or bool(below)
+
+
+def compare(project: Path, right: dict[str, str], *targets: str) -> None:
+    """Raises AssertionError unless a project is whole, has these contents, and has nothing left to do."""
+    now = contents(project)
+    differing = sorted(name for name in now.keys() | right.keys() if now.get(name) != right.get(name))
+    assert not differing, f"differ from an undisturbed run: {differing[:5]}"
+    assert not damaged(project / ".dvc/cache"), "DVC's cache is damaged"
+    assert not status(project, *targets), "not all is up to date"
