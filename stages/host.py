@@ -1,4 +1,5 @@
-"""DVC stage `host`: records what the other stages find here, so that they run again where it differs. Always runs.
+"""DVC stage `host`: records what the other stages find here, so that they run again where it differs. Always runs,
+and removes what killed stages left half-written.
 
 That is this machine, as timings belong to it, and what the user's own files hold that the chosen model names in
 params.yaml, links followed. DVC's own dependencies can't depend on which model is chosen, and don't look behind links,
@@ -11,12 +12,13 @@ from pathlib import Path
 
 from rich import print
 
-from stages.captioner.checkpoint import sha256
+from stages.captioner.checkpoint import MODELS, remove_unfinished, sha256
 from stages.captioner.command_line import InputError, run
 from stages.measure.machine import describe_machine
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics
 from stages.params import Coco, Dataset, Folder, FolderSource, Source, read_params
 from stages.pictures import coco, folder
+from stages.pictures.examples import EVALUATION
 
 MODEL_FILES, PICTURES = Path("data/inputs/model.json"), Path("data/inputs/pictures.json")
 # What transformers reads of a model's folder; what training leaves there beside it changes nothing.
@@ -89,6 +91,8 @@ def _considered(dataset: Coco | Folder) -> int:
 
 def main() -> None:
     """Writes reports/host.json, data/inputs/model.json and data/inputs/pictures.json."""
+    for folder_of_outputs in (MODELS, EVALUATION.parent):
+        remove_unfinished(folder_of_outputs)
     write_metrics(describe_machine(), REPORTS / "host.json")
     model = read_params().chosen_model()
     record_model(model.source, MODEL_FILES)

@@ -48,6 +48,8 @@ STREWN = re.compile(
 BESIDE = re.compile(
     rf"{re.escape(SIGNATURE)}|{re.escape(CARD)}|LICENSE|\.gitattributes|\.git(/.*)?|\.cache/huggingface(/.*)?"
 )
+# How the name ends of what says that a directory is being written.
+UNFINISHED_LOCK = ".unfinished.lock"
 # How many names a message lists.
 FEW = 3
 # Far above what any BLIP needs, so that what somebody else wrote can take neither all memory nor all day.
@@ -151,10 +153,11 @@ def replacing(directory: Path) -> Iterator[Path]:
     a stage for the one that a killed `dvc repro` left behind.
     """
     directory = directory.resolve()
-    unfinished = directory.with_name(f".{directory.name}.unfinished")
+    lock = directory.with_name(f".{directory.name}{UNFINISHED_LOCK}")
+    unfinished = lock.with_suffix("")
     with ExitStack() as stack:
         with _access(directory, "written"):
-            stack.enter_context(_alone(unfinished.with_name(f"{unfinished.name}.lock")))
+            stack.enter_context(_alone(lock))
             _delete(unfinished)
             unfinished.mkdir(parents=True)
         stack.callback(shutil.rmtree, unfinished, ignore_errors=True)
@@ -183,6 +186,18 @@ def _alone(lock: Path) -> Iterator[None]:
             finally:
                 lock.unlink(missing_ok=True)
             return
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes the directories that processes began to write in a folder and that died."""
+    import fcntl
+
+    for lock in folder.glob(f".*{UNFINISHED_LOCK}"):
+        with lock.open("a", encoding="utf-8") as stream, suppress(BlockingIOError):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(stream, lock):
+                _delete(lock.with_suffix(""))
+                lock.unlink()
 
 
 def _is_at(stream: IO[str], path: Path) -> bool:

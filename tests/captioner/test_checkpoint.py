@@ -21,6 +21,7 @@ from stages.captioner.checkpoint import (
     checkpoint_bytes,
     read_manifest,
     read_small,
+    remove_unfinished,
     replacing,
     seal,
     verify_files,
@@ -308,7 +309,9 @@ def test_who_replaces_what_another_is_still_writing_waits(tmp_path: Path) -> Non
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_what_a_dead_process_was_writing_is_in_nobody_s_way(tmp_path: Path) -> None:
+@pytest.fixture
+def left(tmp_path: Path) -> Path:
+    """A folder in which a process died while it replaced «out»."""
     dying = """
 import os, signal, sys
 from pathlib import Path
@@ -317,13 +320,26 @@ with replacing(Path(sys.argv[1])) as unfinished:
     (unfinished / "half").write_text("of it")
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    target = tmp_path / "out"
-    assert subprocess.run([sys.executable, "-c", dying, target], cwd=PROJECT, check=False).returncode == -signal.SIGKILL
-    assert os.listdir(tmp_path)
-    with replacing(target) as unfinished:
+    folder = tmp_path / "left"
+    ended = subprocess.run([sys.executable, "-c", dying, folder / "out"], cwd=PROJECT, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert os.listdir(folder)
+    return folder
+
+
+def test_what_a_dead_process_was_writing_is_in_nobody_s_way(left: Path) -> None:
+    with replacing(left / "out") as unfinished:
         (unfinished / "file").write_text("whole")
-    assert os.listdir(tmp_path) == ["out"]
-    assert os.listdir(target) == ["file"]
+    assert os.listdir(left) == ["out"]
+    assert os.listdir(left / "out") == ["file"]
+
+
+def test_what_dead_processes_were_writing_is_removed_and_nothing_else(left: Path) -> None:
+    with replacing(left / "other") as unfinished:
+        (unfinished / "file").write_text("whole")
+        remove_unfinished(left)
+    assert os.listdir(left) == ["other"]
+    assert os.listdir(left / "other") == ["file"]
 
 
 def test_replacing_follows_a_link_and_replaces_what_is_protected(tmp_path: Path) -> None:

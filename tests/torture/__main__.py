@@ -14,7 +14,7 @@ from rich.table import Table
 
 from tests.test_pipeline import commit, copy_project, shell
 from tests.torture.case import Case
-from tests.torture.disks import can_mount, fill_disks
+from tests.torture.disks import SHARES, can_mount, fill_disks
 from tests.torture.pushes import kill_the_client, kill_the_server, push_at_once
 from tests.torture.queues import kill_workers
 from tests.torture.stages import kill_stages
@@ -44,7 +44,7 @@ def tortures(project: Path, place: Path, kills: int, seed: int) -> dict[str, Tor
     folders |= {"download": "models/baseline", "dataset": "data/eval"}
     return {
         "dvc repro, SIGKILL": lambda: kill_stages(project, stages_of(project), kills, dice),
-        "dvc repro, disk full": lambda: fill_disks(project, folders) if can_mount() else iter(()),
+        "dvc repro, disk full": lambda: fill_disks(project, folders, SHARES) if can_mount() else iter(()),
         "dvc push, server SIGKILL": lambda: kill_the_server(project, place, kills, dice),
         "dvc push, client SIGKILL": lambda: kill_the_client(project, place, kills, dice),
         "dvc push, two at once": lambda: push_at_once(project, place, kills, dice),

@@ -11,11 +11,11 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from tests.test_pipeline import environment, shell
+from tests.sharing.commands import fails
+from tests.test_pipeline import shell
 from tests.torture.case import LONGEST, Case, contents, lost_by
 from tests.torture.stages import compare
 
@@ -31,56 +31,53 @@ def can_mount() -> bool:
     return bool(shutil.which("unshare")) and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def fill_disks(project: Path, stages: dict[str, str], shares: Sequence[float] = SHARES) -> Iterator[Case]:
-    """Runs stages on disks with room for such shares of the folders that they write. `stages` names one for each."""
+def fill_disks(project: Path, stages: dict[str, str], shares: Sequence[float], *targets: str) -> Iterator[Case]:
+    """Runs stages on disks with room for such shares of the folders that they write, `{stage: folder}`.
+
+    All must be as it was once there is room and `dvc repro` has made its targets.
+    """
     for stage, folder in stages.items():
         for share in shares:
-            command = [*APART, sys.executable, "-m", "tests.torture.disks", str(project), stage, folder, str(share)]
-            ended = subprocess.run(
-                command, env=environment(), capture_output=True, text=True, timeout=LONGEST, check=False
-            )
+            arguments = [str(project), stage, folder, str(share), *targets]
+            command = [*APART, sys.executable, "-m", "tests.torture.disks", *arguments]
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
             yield Case(f"{stage}, room for {share:.0%}", True, ended.stderr if ended.returncode else "")
 
 
-def main(
-    project: Path, stage: str, folder: str, share: Annotated[float, typer.Argument(help="of what the stage writes")]
-) -> None:
+def main(project: Path, stage: str, folder: str, share: float, targets: list[str] | None = None) -> None:
     """Ends with status 1 unless the stage fails in one sentence, and completes once there is room."""
     right = contents(project)
     with tempfile.TemporaryDirectory() as disk:
-        _mount(ROOM, disk)
+        _mount(ROOM, Path(disk))
         try:
             copy = Path(shutil.copytree(project, Path(disk) / "project", symlinks=True))
-            lost = lost_by(lambda: _fill(copy, Path(disk), stage, folder, share, right))
+            lost = lost_by(lambda: _fill(copy, stage, folder, share))
+            lost = lost or lost_by(lambda: _go_on(copy, right, *(targets or ())))
         finally:
             subprocess.run(["umount", "--lazy", disk], check=True)
     if lost:
         sys.exit(lost)
 
 
-def _fill(project: Path, disk: Path, stage: str, folder: str, share: float, right: dict[str, str]) -> None:
+def _fill(project: Path, stage: str, folder: str, share: float) -> None:
+    """Runs a stage without enough room. Raises AssertionError unless it says so in a sentence and leaves nothing."""
+    disk = project.parent
+    before = _used(disk)
     shutil.copytree(project / folder, disk / "again")
-    with_both = _used(disk)
+    size = _used(disk) - before
     shutil.rmtree(disk / "again")
-    # DVC removes what a stage made before it runs it again.
-    _mount(int(_used(disk) - (1 - share) * (with_both - _used(disk))), str(disk), "remount,")
-    ended = subprocess.run(
-        ["dvc", "repro", "--force", "--single-item", stage],
-        cwd=project,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LONGEST,
-        check=False,
+    _mount(int(before - (1 - share) * size), disk, "remount,")  # DVC removes a folder before a stage makes it again
+    said = fails(project, "dvc", "repro", "--force", "--single-item", stage)
+    assert len(SENTENCE.findall(said)) == 1, said[-500:]
+    assert not (project / folder).exists() and not list(project.rglob("*.unfinished*")), (
+        "something half-written is left"
     )
-    assert ended.returncode, "there was room enough"
-    assert "Traceback" not in ended.stderr, ended.stderr[-500:]
-    assert len(SENTENCE.findall(ended.stderr)) == 1, ended.stderr[-500:]
-    assert not (project / folder).exists() and not list(project.rglob("*.unfinished")), "something half-written is left"
-    _mount(ROOM, str(disk), "remount,")
-    shell(project, "dvc", "repro")
-    compare(project, right)
+    _mount(ROOM, disk, "remount,")
+
+
+def _go_on(project: Path, right: dict[str, str], *targets: str) -> None:
+    shell(project, "dvc", "repro", *targets)
+    compare(project, right, *targets)
 
 
 def _used(disk: Path) -> int:
@@ -88,7 +85,7 @@ def _used(disk: Path) -> int:
     return (sizes.f_blocks - sizes.f_bfree) * sizes.f_frsize
 
 
-def _mount(size: int, disk: str, how: str = "") -> None:
+def _mount(size: int, disk: Path, how: str = "") -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"{how}size={size}", "tmpfs", disk], check=True)
 
 

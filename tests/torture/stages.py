@@ -13,6 +13,7 @@ import psutil
 
 from tests.test_pipeline import shell
 from tests.torture.case import (
+    LONGEST,
     Case,
     begin,
     contents,
@@ -40,6 +41,7 @@ def kill_stages(project: Path, stages: Sequence[str], kills: int, dice: random.R
             process = begin(project, *command)
             time.sleep(moment)
             struck = _kill(process.pid, victim)
+            process.wait(timeout=LONGEST)  # what DVC left has its number, which nobody may have when DVC looks
 
             def check(process: "subprocess.Popen[bytes]" = process) -> None:
                 shell(project, "dvc", "repro", *targets)
