@@ -41,6 +41,10 @@ fuzz: .venv/ready-for-tests
 	$(ACTIVATE) FUZZ_CASES=10000 FUZZ_OPENINGS=400 pytest -o faulthandler_timeout=7200 \
 		tests/captioner/inspection/test_files.py
 
+# Kills each stage, pushes, servers and workers at random moments and fills disks, and counts what is lost; an hour.
+torture: .venv/ready-for-tests
+	$(ACTIVATE) python -m tests.torture
+
 # In a clone of the last commit, so that this checkout keeps its own checkpoints and reports.
 machine: .venv/ready
 	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && git clone --quiet . $(APART) && \
@@ -56,4 +60,4 @@ machine: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-avx2 wheel publish check audit fuzz machine
+.PHONY: repro test test-avx2 wheel publish check audit fuzz torture machine

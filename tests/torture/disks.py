@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -44,7 +45,9 @@ def fill_disks(project: Path, stages: dict[str, str], shares: Sequence[float], *
             yield Case(f"{stage}, room for {share:.0%}", True, ended.stderr if ended.returncode else "")
 
 
-def main(project: Path, stage: str, folder: str, share: float, targets: list[str] | None = None) -> None:
+def main(
+    project: Path, stage: str, folder: str, share: float, targets: Annotated[list[str] | None, typer.Argument()] = None
+) -> None:
     """Ends with status 1 unless the stage fails in one sentence, and completes once there is room."""
     right = contents(project)
     with tempfile.TemporaryDirectory() as disk:
@@ -63,10 +66,9 @@ def _fill(project: Path, stage: str, folder: str, share: float) -> None:
     """Runs a stage without enough room. Raises AssertionError unless it says so in a sentence and leaves nothing."""
     disk = project.parent
     before = _used(disk)
-    shutil.copytree(project / folder, disk / "again")
-    size = _used(disk) - before
-    shutil.rmtree(disk / "again")
-    _mount(int(before - (1 - share) * size), disk, "remount,")  # DVC removes a folder before a stage makes it again
+    shutil.rmtree(project / folder)  # as DVC does before a stage makes it again
+    removed = before - _used(disk)
+    _mount(int(_used(disk) + share * removed), disk, "remount,")
     said = fails(project, "dvc", "repro", "--force", "--single-item", stage)
     assert len(SENTENCE.findall(said)) == 1, said[-500:]
     assert not (project / folder).exists() and not list(project.rglob("*.unfinished*")), (

@@ -91,8 +91,9 @@ def push_at_once(project: Path, place: Path, times: int, dice: random.Random) ->
     clones = [_clone_with(project, place / f"clone-{amount}", amount) for amount in (0.2, 0.4)]
     with bucket(store, *clones):
         seconds = seconds_of(clones[0], *PUSH)
-        for number, moment in enumerate(moments(seconds, times, dice)):
-            empty(store)
+    for number, moment in enumerate(moments(seconds, times, dice)):
+        empty(store)
+        with bucket(store, *clones):
             pushes = [begin(clone, *PUSH) for clone in clones]
             if number % 2:
                 time.sleep(moment)

@@ -1,6 +1,5 @@
 """Experiments of `dvc exp run --queue` whose two workers die."""
 
-import json
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,8 @@ AMOUNTS = (0.2, 0.4, 0.6)
 def kill_workers(project: Path, kills: int, dice: random.Random) -> Iterator[Case]:
     """Kills both workers, with all that they started, while they make three checkpoints.
 
-    What the README says to do afterwards must give the checkpoints of an undisturbed run.
+    What the README says to do afterwards must give the checkpoints of an undisturbed run: `dvc queue kill` and `remove`
+    for those that seem to run, and to queue them again.
     """
     before = contents(project)
     start = time.perf_counter()
@@ -35,9 +35,10 @@ def kill_workers(project: Path, kills: int, dice: random.Random) -> Iterator[Cas
         struck = _kill_all_in(project)
 
         def check() -> None:
-            shell(project, "dvc", "queue", "stop", "--kill")
-            shell(project, "dvc", "queue", "remove", "--all")
-            _queue(project, [amount for amount in AMOUNTS if not _made(project, amount)])
+            if names := _running(project):
+                shell(project, "dvc", "queue", "kill", "--force", *names)
+                shell(project, "dvc", "queue", "remove", "--failed")
+            _queue(project, [amount for amount in AMOUNTS if _name(amount) in names])
             _work(project)
             assert {amount: _made(project, amount) for amount in AMOUNTS} == right, "other checkpoints"
             assert contents(project) == before, "the workspace has changed"
@@ -67,20 +68,19 @@ def _work(project: Path) -> None:
         time.sleep(0.2)
 
 
+def _running(project: Path) -> list[str]:
+    """The names of the experiments that are being made, or were when their workers died."""
+    rows = [line.split() for line in shell(project, "dvc", "queue", "status").splitlines()]
+    return [row[1] for row in rows if row and row[-1] == "Running"]
+
+
 def _made(project: Path, amount: float) -> str:
     """The hash of the checkpoint that an experiment made; none if there is no such experiment."""
-    if _name(amount) not in shell(project, "dvc", "exp", "list", "--name-only").split():
+    found = shell(project, "git", "for-each-ref", "--format=%(objectname)", f"refs/exps/**/{_name(amount)}").split()
+    if not found:
         return ""
-    lock = yaml.safe_load(shell(project, "git", "show", f"{_revision(project, amount)}:dvc.lock"))
+    lock = yaml.safe_load(shell(project, "git", "show", f"{found[0]}:dvc.lock"))
     return str(lock["stages"][STAGE]["outs"][0]["md5"])
-
-
-def _revision(project: Path, amount: float) -> str:
-    listed = json.loads(shell(project, "dvc", "exp", "show", "--json", "--no-pager"))
-    [revision] = [
-        each["rev"] for entry in listed for each in entry["experiments"] or [] if each["name"] == _name(amount)
-    ]
-    return str(revision)
 
 
 def _processes_in(project: Path) -> list[psutil.Process]:
