@@ -25,6 +25,7 @@ __all__ = ["public"]  # a fixture
 
 ADDRESS = "https://example.com/team/blip.git"
 ONE_COMMAND = next(block for block in BLOCKS if block.startswith("dvc get"))
+THREE_COMMANDS = next(block for block in BLOCKS if "blip-on-cpu-verify" in block)
 REGISTER = next(block for block in BLOCKS if block.startswith("gto register"))
 BY_VERSION = next(block for block in BLOCKS if block.startswith("gto show"))
 (PYTHON,) = code_blocks("Share checkpoints", "python")
@@ -136,29 +137,39 @@ def test_what_is_not_there_or_in_the_way_or_damaged_is_told(
     assert bytes_of(own / VARIANT) == published.checkpoint
 
 
-def test_a_checkpoint_captions_on_a_read_only_disk_for_a_stranger_with_the_package_alone(
-    published: Published, public: Path, picture_files: list[Path], tmp_path: Path
+def test_three_commands_bring_a_caption_on_a_read_only_disk_to_a_stranger_with_the_package_alone(
+    published: Published,
+    public: Path,
+    picture_files: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    follow(public, ONE_COMMAND.splitlines()[0], {ADDRESS: published.address})
+    get, *commands = THREE_COMMANDS.splitlines()
+    follow(public, get, {ADDRESS: published.address})
     checkpoint = public / VARIANT
+    assert bytes_of(checkpoint) == published.checkpoint
     for path in (*checkpoint.iterdir(), checkpoint):
         path.chmod(0o555 if path.is_dir() else 0o444)
     artifact = yaml.safe_load((published.project / "dvc.yaml").read_text())["artifacts"][VARIANT]
     extra = re.fullmatch(r"blip-on-cpu\[(.*)\]", artifact["meta"]["install"])
     assert extra
     binaries = install(PROJECT, extra[1], sys.executable, tmp_path / "environment")
-    shutil.copyfile(picture_files[0], public / "0.png")
+    shutil.copyfile(picture_files[0], public / "photo.jpg")
     kept = {name: value for name, value in os.environ.items() if name.startswith(("LANG", "LC_"))}
-    process = subprocess.run(
-        [*(NOBODY if ROOT else ()), binaries / "blip-on-cpu", "--checkpoint", checkpoint, public / "0.png"],
-        cwd=public,
-        env=kept,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-    )
-    assert (process.returncode, process.stderr) == (0, "")
-    expected = shell(
-        PROJECT, sys.executable, "-m", "stages.caption", "--checkpoint", str(checkpoint), str(public / "0.png")
-    )
-    assert process.stdout == expected
+    said = []
+    for command, *arguments in map(str.split, commands):
+        process = subprocess.run(
+            [*(NOBODY if ROOT else ()), binaries / command, *arguments],
+            cwd=public,
+            env=kept,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=120,
+        )
+        assert (process.returncode, process.stderr) == (0, "")
+        said.append(process.stdout)
+    verified, captioned = said
+    assert VARIANT in verified
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    expected = shell(public, sys.executable, "-m", "stages.caption", "--checkpoint", VARIANT, "photo.jpg")
+    assert captioned == expected
