@@ -12,6 +12,7 @@ from rich.table import Table
 from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import printable, run
 from stages.captioner.images import allow_large_pictures
+from stages.measure.acceptance import Recommendation, recommend
 from stages.measure.metrics import REPORTS, read_captions, read_metrics, write_metrics, write_text
 from stages.page.charts import draw_examples, draw_speed
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
@@ -69,6 +70,15 @@ def write_views(metrics: Metrics, machine: dict[str, Any], output: Path) -> None
     write_metrics(speed_rows(metrics, name), output / "plots" / "speed.json")
     write_metrics(part_rows(metrics, name), output / "plots" / "parts.json")
     write_metrics(difference_rows(metrics), output / "plots" / "differences.json")
+
+
+def write_recommendation(recommendation: Recommendation, output: Path) -> None:
+    """Writes recommendation.json and, for `dvc metrics`, what to ship."""
+    write_metrics(recommendation.model_dump(), output / "recommendation.json")
+    short: dict[str, Any] = {"ship": recommendation.checkpoint or "none"}
+    if recommendation.pictures_needed:
+        short["pictures_needed"] = recommendation.pictures_needed
+    write_metrics(short, output / "metrics" / "recommendation.json")
 
 
 def gather_captions(checkpoints: list[str], reports: Path) -> dict[str, list[str]]:
@@ -144,6 +154,8 @@ def main() -> None:
     metrics, captions = gather(checkpoints, REPORTS), gather_captions(checkpoints, REPORTS)
     write_views(metrics, read_metrics(REPORTS / "host.json"), REPORTS)
     trained = read_manifest(BASELINE).trained
+    recommendation = recommend(metrics, params.accept, params.model, params.chosen_model().dataset, trained=trained)
+    write_recommendation(recommendation, REPORTS)
     write_report(params.model, metrics, captions, EVALUATION, REPORTS, trained=trained)
     print_table(params.model, metrics, captions)
 
