@@ -58,9 +58,9 @@ def judge(figures: Figures, accept: Accept, *, trained: bool) -> Verdict:
 
 def _cost_breaches(times: dict[str, Any], accept: Accept) -> list[str]:
     budgets = {
-        "checkpoint_mb": ("takes {:.1f} MB on disk", accept.checkpoint_mb_at_most),
-        "peak_memory_mb": ("takes {:.0f} MB of memory", accept.memory_mb_at_most),
-        "load_s": ("may give its first caption only after {:.2f} s", accept.first_caption_s_at_most),
+        "checkpoint_mb": ("it takes {:.1f} MB on disk", accept.checkpoint_mb_at_most),
+        "peak_memory_mb": ("it takes {:.0f} MB of memory", accept.memory_mb_at_most),
+        "load_s": ("its first caption may come only after {:.2f} s", accept.first_caption_s_at_most),
     }
     breaches = []
     for key, (sentence, budget) in budgets.items():
@@ -121,6 +121,18 @@ def _pictures_needed(distance: float, deviation: float, seen: int) -> int | None
     return max(math.ceil(max(by_power, by_rule_of_three)), seen + 1)
 
 
+def budget_breaches(variants: dict[str, Figures], accept: Accept, *, trained: bool) -> list[str]:
+    """A sentence for every budget that a variant breaks, or that the pictures are too few to tell of: a gate that lets
+    through what it can't see would let through everything, with few pictures."""
+    verdicts = {name: judge(own, accept, trained=trained) for name, own in variants.items()}
+    return [
+        f"{name} is {what}, as {sentence}"
+        for name, verdict in verdicts.items()
+        for what, sentences in (("refused", verdict.refused), ("undecided", verdict.undecided))
+        for sentence in sentences
+    ]
+
+
 def recommend(
     metrics: dict[str, Figures], accept: Accept, model: str, dataset: Dataset, *, trained: bool
 ) -> Recommendation:
@@ -135,7 +147,9 @@ def recommend(
         if name == BASELINE.name:
             continue
         verdict = judge(own, accept, trained=trained)
-        slow = [] if _beats(own, metrics[BASELINE.name], noise) else [f"is no better than the baseline: {_speed(own)}"]
+        slow = (
+            [] if _beats(own, metrics[BASELINE.name], noise) else [f"it is no better than the baseline: {_speed(own)}"]
+        )
         if verdict.refused or slow:
             refused[name] = [*verdict.refused, *slow]
         elif verdict.undecided:
