@@ -1,4 +1,4 @@
-"""DVC stage `report`: gathers what evaluation and benchmark found, for DVC's own views, in report.md and a table."""
+"""DVC stage `report`: gathers what was found, for DVC's own views and in pages and a table for people."""
 
 import html
 import re
@@ -15,6 +15,7 @@ from stages.captioner.images import allow_large_pictures
 from stages.measure.metrics import REPORTS, read_captions, read_metrics, write_metrics, write_text
 from stages.page.charts import draw_examples, draw_speed
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
+from stages.page.web_page import write_page
 from stages.params import read_params
 from stages.pictures.examples import EVALUATION, read_examples
 
@@ -145,6 +146,7 @@ def main() -> None:
     write_views(metrics, read_metrics(REPORTS / "host.json"), REPORTS)
     trained = read_manifest(BASELINE).trained
     write_report(params.model, metrics, captions, EVALUATION, REPORTS, trained=trained)
+    write_page(params.model, metrics, EVALUATION, REPORTS, trained=trained)
     print_table(params.model, metrics, captions)
 
 
