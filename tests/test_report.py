@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stages.dataset import make_dataset
+from stages.measure.acceptance import Recommendation
 from stages.page.charts import draw_examples, draw_speed
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
 from stages.params import Noise
@@ -59,6 +60,16 @@ MACHINE = {
 }
 
 
+RECOMMENDATION = Recommendation(
+    checkpoint=None,
+    sentence="Ship the *baseline*: nothing else passes.",
+    tied=[],
+    refused={"quantized": ["it takes 20.0 MB on disk, and 10 are allowed", "it is slow"]},
+    undecided={"onnx_int8": ["7 pictures can't tell"]},
+    pictures_needed=None,
+)
+
+
 def made_up(names: Iterable[str]) -> Metrics:
     """Made-up figures of checkpoints, on pictures without captions."""
     figures = ("speedup", "latency_ms", "encode_ms", "prefill_ms", "token_ms", "throughput_images_per_s")
@@ -84,7 +95,7 @@ def write_a_report(
     (tmp_path / "host.json").write_text(json.dumps(MACHINE))
     peaks = {"gops": {"float32": 184.0, "int8": 860.0}, "read_gb_per_s": {"4": 80, "256": 61}}
     (tmp_path / "peaks.json").write_text(json.dumps(peaks))
-    write_report(model, metrics or made_up(own), own, tmp_path / "eval", tmp_path, trained=trained)
+    write_report(model, metrics or made_up(own), own, RECOMMENDATION, tmp_path / "eval", tmp_path, trained=trained)
     return (tmp_path / "report.md").read_text(encoding="utf-8")
 
 

@@ -171,7 +171,7 @@ def _label_apart(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     """Writes each name beside its point, where nothing is written yet."""
     figure.draw_without_rendering()
     frame = axes.get_window_extent()
-    taken: list[Bbox] = []
+    taken = [box for point in points for box in _drawn(axes, point)]
     for point in sorted(points, key=lambda point: (not point.best, -point.speed[0])):
         for right, up in _offsets():
             text = axes.annotate(
@@ -194,6 +194,13 @@ def _label_apart(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
         else:
             continue  # named in the table, and in the chart's words
         taken.append(box)
+
+
+def _drawn(axes: Axes, point: Point) -> list[Bbox]:
+    """What a point covers, in pixels: itself and the lines of its intervals."""
+    (x, left, right), (y, low, high) = point.speed, point.quality
+    corners = [((x, y), (x, y), 8), ((left, y), (right, y), 2), ((x, low), (x, high), 2)]
+    return [Bbox(axes.transData.transform((start, end))).padded(margin) for start, end, margin in corners]
 
 
 def _offsets() -> Iterable[tuple[bool, int]]:

@@ -10,8 +10,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stages.captioner.checkpoint import BASELINE
+from stages.captioner.command_line import printable
+from stages.measure.acceptance import Recommendation
 from stages.measure.metrics import read_captions, read_metrics, write_text
-from stages.page.gallery import as_line, make_gallery
+from stages.page.gallery import make_gallery
 from stages.page.plots import Metrics
 from stages.page.web_charts import Bar, Point, draw_bars, draw_curve, draw_speed, draw_trade_off
 from stages.page.words import ENDS, PARTS, WORDS, interval, number, words_of
@@ -49,17 +51,20 @@ class Sweep(NamedTuple):
     charts: list[Markup]
 
 
-def write_page(model: str, metrics: Metrics, evaluation: Path, reports: Path, *, trained: bool) -> None:
+def write_page(
+    model: str, metrics: Metrics, recommendation: Recommendation, evaluation: Path, reports: Path, *, trained: bool
+) -> None:
     """Writes report.html of what lies in the folder of reports; `trained` says whether captions mean anything."""
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals |= {"number": number, "interval": interval, "words_of": words_of, "slug": slug}
-    environment.filters["as_line"] = lambda value: as_line(str(value))
+    environment.filters["as_line"] = lambda value: printable(" ".join(str(value).split()))
     page = environment.get_template("report.html.jinja").render(
         **_code(),
         **_files(metrics, evaluation, reports),
         model=model,
+        recommendation=recommendation,
         metrics=metrics,
         trained=trained,
         baseline=BASELINE.name,
@@ -81,11 +86,9 @@ def _code() -> dict[str, Any]:
 
 def _files(metrics: Metrics, evaluation: Path, reports: Path) -> dict[str, Any]:
     examples = read_examples(evaluation)
-    recommendation = reports / "recommendation.json"
     return {
         "machine": read_metrics(reports / "host.json"),
         "peaks": read_metrics(reports / "peaks.json"),
-        "recommendation": read_metrics(recommendation) if recommendation.exists() else None,
         "pictures": len(examples),
         "gallery": make_gallery({name: read_captions(reports / f"quality/{name}.csv") for name in metrics}, examples),
         "sweeps": read_sweeps(reports / "sweeps"),
