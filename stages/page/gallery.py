@@ -19,7 +19,7 @@ from stages.captioner.images import open_image
 SHOWN, SHOWN_CAPTIONS = 200, 2400
 LONGEST_CAPTION, MOST_REFERENCES = 400, 5  # characters; captions
 PICTURE_BYTES = 12_000  # of each picture, before base64 makes it a third longer
-SIZES = ((256, 75), (256, 55), (192, 50), (128, 40), (64, 20))  # pixels of the longer side, quality of WebP
+SIZES = ((256, 75), (256, 50), (160, 45), (96, 30))  # pixels of the longer side, quality of WebP
 
 Step = tuple[str, str]
 
@@ -114,7 +114,7 @@ def data_uri(path: Path, size: int = PICTURE_BYTES) -> tuple[str, tuple[int, int
     for side, quality in SIZES:
         picture.thumbnail((side, side))
         file = io.BytesIO()
-        picture.save(file, "WEBP", quality=quality)
+        picture.save(file, "WEBP", quality=quality, method=2)
         if file.tell() <= size:
             break
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}", picture.size

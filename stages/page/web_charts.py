@@ -45,6 +45,7 @@ STYLE: Any = {
 }
 WIDTH, ROW = 420, 27  # what the page shows as pixels where it is wide enough
 LONGEST_NAME = 26
+CURVE_COLORS, MARKERS = (ACCENT, INK, MUTED), "osD^vPX*"
 INCH = 72
 
 
@@ -133,17 +134,23 @@ def draw_trade_off(points: Sequence[Point], speed: Words, quality: Words, label:
         return _svg(figure, f"Speed against quality ({label}). {'; '.join(said)}.", "trade-off")
 
 
-def draw_curve(name: str, title: str, bars: Sequence[Bar], label: str, words: Words) -> Markup:
-    """A figure over the values of a knob, each with its interval; here `name` of a bar is the value."""
+def draw_curves(name: str, title: str, curves: dict[str, list[Bar]], label: str, words: Words) -> Markup:
+    """A figure over the values of a knob, a curve for each checkpoint; here the names of bars are the values."""
     with _figure(230) as (figure, axes):
-        values = [float(bar.name) for bar in bars]
-        axes.plot(values, [bar.value or 0.0 for bar in bars], "o-", color=ACCENT, markersize=6, linewidth=1.5)
-        for value, bar in zip(values, bars, strict=True):
-            axes.vlines(value, *bar.ends(), color=ACCENT, linewidth=2)
+        for number_of, (checkpoint, bars) in enumerate(curves.items()):
+            values = [float(bar.name) for bar in bars]
+            color, marker = CURVE_COLORS[number_of % len(CURVE_COLORS)], MARKERS[number_of % len(MARKERS)]
+            middle = [bar.value or 0.0 for bar in bars]
+            axes.plot(values, middle, f"{marker}-", color=color, label=checkpoint, markersize=6, linewidth=1.5)
+            for value, bar in zip(values, bars, strict=True):
+                axes.vlines(value, *bar.ends(), color=color, linewidth=2)
         axes.set_xlabel(label)
         axes.grid(color=LINE, linewidth=0.8)
+        if len(curves) > 1:
+            axes.legend(frameon=False, fontsize=11, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
         _use_percent(axes, words)
-        return _svg(figure, f"{title}. {_figures(bars, words)}.", name)
+        said = "; ".join(f"{checkpoint}: {_figures(bars, words)}" for checkpoint, bars in curves.items())
+        return _svg(figure, f"{title}. {said}.", name)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from stages.measure.acceptance import Recommendation
 from stages.measure.metrics import read_captions, read_metrics, write_text
 from stages.page.gallery import make_gallery
 from stages.page.plots import Metrics
-from stages.page.web_charts import Bar, Point, draw_bars, draw_curve, draw_speed, draw_trade_off
+from stages.page.web_charts import Bar, Point, draw_bars, draw_curves, draw_speed, draw_trade_off
 from stages.page.words import ENDS, PARTS, WORDS, interval, number, words_of
 from stages.pictures.examples import read_examples
 
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 COLUMNS = (
     ("benchmark", "speedup", "speed-up"),
     ("benchmark", "latency_ms", "a caption takes"),
-    ("quality", "cider_change", "CIDEr, change"),
+    ("quality", "cider_change_share", "CIDEr, change"),
     ("quality", "same_caption", "same captions"),
     ("benchmark", "peak_memory_mb", "memory"),
     ("benchmark", "checkpoint_mb", "on disk"),
@@ -35,6 +35,10 @@ COSTS = {
     "load_s": "From start to the first caption",
     "throughput_images_per_s": "Pictures a second, in batches",
 }
+# What of a sweep is drawn, and stands in its table. Decoding changes the baseline too: changes from it say little then.
+SWEPT = ("speedup", "cider_change_share", "same_caption")
+SWEPT_WITH_BASELINE = ("speedup", "latency_ms", "cider", "same_caption")
+SWEPT_TABLE = ("speedup", "latency_ms", "cider", "cider_change_share", "same_caption", "checkpoint_mb")
 Estimated = tuple[float, float, float]  # value, and the interval's bounds
 TradeOffs = dict[str, tuple[Estimated, Estimated]]
 
@@ -48,7 +52,7 @@ class Sweep(NamedTuple):
     keys: list[str]  # of the figures in its table
     values: list[dict[str, Any]]
     failed: list[dict[str, Any]]
-    charts: list[Markup]
+    charts: list[tuple[str, Markup]]  # of each figure, with its words
 
 
 def write_page(
@@ -56,10 +60,14 @@ def write_page(
 ) -> None:
     """Writes report.html of what lies in the folder of reports; `trained` says whether captions mean anything."""
     environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        finalize=_visible,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.globals |= {"number": number, "interval": interval, "words_of": words_of, "slug": slug}
-    environment.filters["as_line"] = lambda value: printable(" ".join(str(value).split()))
     page = environment.get_template("report.html.jinja").render(
         **_code(),
         **_files(metrics, evaluation, reports),
@@ -75,6 +83,11 @@ def write_page(
         captioned="cider" in metrics[BASELINE.name]["quality"],
     )
     write_text(page, reports / "report.html")
+
+
+def _visible(value: object) -> object:
+    """What a page can't show as it is, such as control characters, as escapes."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else printable(value)
 
 
 def _code() -> dict[str, Any]:
@@ -142,8 +155,8 @@ def _trade_off(metrics: Metrics) -> Markup:
 
 def quality_of(metrics: Metrics) -> tuple[str, float, str]:
     """What quality is judged by: its key, the baseline's value of it, and words for an axis."""
-    if any("cider_change" in own["quality"] for own in metrics.values()):
-        return "cider_change", 0.0, "change of CIDEr by picture"
+    if any("cider_change_share" in own["quality"] for own in metrics.values()):
+        return "cider_change_share", 0.0, "change of CIDEr"
     return "same_caption", 1.0, "share of the baseline's captions"
 
 
@@ -179,23 +192,26 @@ def read_sweeps(folder: Path) -> list[Sweep]:
 
 def _sweep(file: str, content: dict[str, Any]) -> Sweep:
     values = [value for value in content["values"] if "failed" not in value]
-    numeric = [value for value in values if isinstance(value["value"], int | float)]
-    keys = list(dict.fromkeys(key for value in values for key in value))
-    shown = [key for key in keys if key not in ("value", "checkpoint") and not key.endswith(ENDS)]
-    drawn = [key for key in shown if any(f"{key}_ci_low" in value for value in numeric)] if len(numeric) > 1 else []
+    knob, checkpoints = content["knob"], {value["checkpoint"]: None for value in values}
+    drawn = SWEPT_WITH_BASELINE if BASELINE.name in checkpoints else SWEPT
+    charts = []
+    for key in drawn:
+        words = words_of(key)
+        curves = {name: _curve([value for value in values if value["checkpoint"] == name], key) for name in checkpoints}
+        if any(curves.values()):
+            title, last = f"{words.label}, over {knob}", knob.rpartition(".")[2]
+            charts.append((words.label, draw_curves(slug(f"{file}-{key}"), title, curves, last, words)))
     return Sweep(
         file,
-        content["knob"],
+        knob,
         content["machine"],
-        shown,
+        [key for key in SWEPT_TABLE if any(key in value for value in values)],
         values,
         [value for value in content["values"] if "failed" in value],
-        [_curve(slug(file), content["knob"], key, numeric) for key in drawn],
+        charts,
     )
 
 
-def _curve(name: str, knob: str, key: str, values: list[dict[str, Any]]) -> Markup:
-    words = words_of(key)
+def _curve(values: list[dict[str, Any]], key: str) -> list[Bar]:
     ordered = sorted((value for value in values if key in value), key=lambda value: float(value["value"]))
-    bars = [_bar(str(value["value"]), value, key) for value in ordered]
-    return draw_curve(f"{name}-{key}", words.label, bars, f"{words.label}, over {knob}", words)
+    return [_bar(str(value["value"]), value, key) for value in ordered]

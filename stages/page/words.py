@@ -51,6 +51,8 @@ WORDS = {
     "batch_size": Words("pictures in a batch"),
     "cider": Words("CIDEr: likeness to what people wrote", "", 3),
     "cider_change": Words("CIDEr, change from the baseline's by picture", "", 3),
+    "cider_change_share": Words("CIDEr, change in % of the baseline's", "%", 1),
+    "cider_change_share_deviation": Words("CIDEr, how far that scatters from picture to picture", "%", 1),
     "bleu_4": Words("BLEU-4", "", 3),
     "rouge_l": Words("ROUGE-L", "", 3),
     "exact_match": Words("word for word a reference", "%"),
