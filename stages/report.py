@@ -18,6 +18,7 @@ from stages.captioner.images import allow_large_pictures
 from stages.measure.acceptance import Recommendation, budget_breaches, recommend
 from stages.measure.metrics import REPORTS, read_captions, read_metrics, write_metrics, write_text
 from stages.page.charts import draw_examples, draw_speed
+from stages.page.gallery import who_says
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
 from stages.page.web_page import write_page
 from stages.params import read_params
@@ -135,9 +136,8 @@ def write_report(
         machine=read_metrics(output / "host.json"),
         peaks=read_metrics(output / "peaks.json"),
         metrics=metrics,
-        captions=captions,
+        said={index: who_says({name: own[index] for name, own in captions.items()}) for index in shown},
         recommendation=recommendation,
-        shown=shown,
         references={index: examples[index][1] for index in shown},
         baseline=BASELINE.name,
         fastest=max(metrics, key=lambda name: float(metrics[name]["benchmark"]["speedup"])),

@@ -144,12 +144,9 @@ def _card(
     order: dict[str, int],
 ) -> Card:
     path, references = example
-    said = {name: str(own["caption"].iloc[picture]) for name, own in tables.items()}
-    baseline = said.pop(BASELINE.name)
-    by_caption: dict[str, list[str]] = {}
-    for name, caption in said.items():
-        by_caption.setdefault(caption, []).append(name)
-    same = by_caption.pop(baseline, [])
+    baseline = str(tables[BASELINE.name]["caption"].iloc[picture])
+    said = who_says({name: str(own["caption"].iloc[picture]) for name, own in tables.items()})
+    same = [name for name in said.pop(baseline) if name != BASELINE.name]
     uri, size = data_uri(path)
     return Card(
         name=as_line(path.name),
@@ -160,11 +157,19 @@ def _card(
         same=same,
         others=[
             Said(names, compare_words(as_line(baseline), as_line(caption)), _figures(tables, names, picture))
-            for caption, names in by_caption.items()
+            for caption, names in said.items()
         ],
         references=[as_line(reference) for reference in references[:MOST_REFERENCES]],
         order=order,
     )
+
+
+def who_says(captions: dict[str, str]) -> dict[str, list[str]]:
+    """Each caption of a picture, in order, and the checkpoints that give it."""
+    found: dict[str, list[str]] = {}
+    for name, caption in captions.items():
+        found.setdefault(caption, []).append(name)
+    return found
 
 
 def _figures(tables: dict[str, pd.DataFrame], names: list[str], picture: int) -> str:

@@ -12,7 +12,6 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import PercentFormatter
 from matplotlib.transforms import Bbox
 
 from stages.captioner.command_line import shorten
@@ -144,6 +143,8 @@ def draw_curves(name: str, title: str, curves: dict[str, list[Bar]], label: str,
             axes.plot(values, middle, f"{marker}-", color=color, label=checkpoint, markersize=6, linewidth=1.5)
             for value, bar in zip(values, bars, strict=True):
                 axes.vlines(value, *bar.ends(), color=color, linewidth=2)
+        axes.set_xticks(sorted({float(bar.name) for bars in curves.values() for bar in bars}))
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlabel(label)
         axes.grid(color=LINE, linewidth=0.8)
         if len(curves) > 1:
@@ -171,7 +172,7 @@ def _say(axes: Axes, text: str, place: tuple[float, float], color: str = INK) ->
 
 def _use_percent(axes: Axes, words: Words) -> None:
     if words.unit == "%":
-        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+        axes.yaxis.set_major_formatter(lambda share, _: f"{round(100 * share, 6):g} %" if share <= 1 else "")
 
 
 def _label_apart(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
@@ -188,7 +189,7 @@ def _label_apart(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
                 textcoords="offset points",
                 ha="left" if right else "right",
                 va="center",
-                arrowprops={"arrowstyle": "-", "color": LINE, "linewidth": 1, "shrinkA": 0, "shrinkB": 6},
+                arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 6},
                 color=INK if point.best else MUTED,
                 fontweight="bold" if point.best else "normal",
             )
