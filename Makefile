@@ -26,6 +26,11 @@ publish: .venv/ready
 	$(if $(VARIANT),,$(error say which checkpoint: make publish VARIANT=openvino_int8))
 	$(ACTIVATE) python -m stages.page.publish $(VARIANT)
 
+# The picture of the page at the top of README.md. For root: make picture CHROMIUM='chromium --no-sandbox'.
+CHROMIUM ?= chromium
+picture:
+	$(CHROMIUM) --headless --hide-scrollbars --window-size=1200,1270 --screenshot=reports/page.png reports/report.html
+
 # Style, types, and the licences of what the package brings along.
 check: .venv/ready-for-tests
 	$(ACTIVATE) ruff check && ruff format --check && mypy && python -m tests.captioner.licences
@@ -56,4 +61,4 @@ machine: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-avx2 wheel publish check audit fuzz machine
+.PHONY: repro test test-avx2 wheel publish picture check audit fuzz machine

@@ -21,12 +21,11 @@ from stages.page.charts import draw_examples, draw_speed
 from stages.page.gallery import who_says
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
 from stages.page.web_page import write_page
+from stages.page.words import SPOILED_DB
 from stages.params import read_params
 from stages.pictures.examples import EVALUATION, read_examples
 
 EXAMPLES = 4
-# As much noise in every linear layer of the demo changes one caption in 200; with 10 dB it is one in 40, with 5 half.
-SPOILED_DB = 15.0
 # What Markdown takes for markup within a line; of underscores, those that are not inside a word.
 MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
 # What a person decides by: its name for `dvc metrics`, where it comes from, and the digits that are no mere noise.

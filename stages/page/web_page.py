@@ -16,7 +16,7 @@ from stages.measure.metrics import read_captions, read_metrics, write_text
 from stages.page.gallery import make_gallery
 from stages.page.plots import Metrics
 from stages.page.web_charts import Bar, Point, draw_bars, draw_curves, draw_speed, draw_trade_off
-from stages.page.words import ENDS, PARTS, WORDS, interval, number, words_of
+from stages.page.words import ENDS, PARTS, SPOILED_DB, WORDS, interval, number, words_of
 from stages.pictures.examples import read_examples
 
 HERE = Path(__file__).parent
@@ -80,6 +80,9 @@ def write_page(
         keys={part: figure_keys([own[part] for own in metrics.values()]) for part in ("benchmark", "quality")},
         charts=draw_charts(metrics, trained=trained),
         limits=any(key.endswith("_limit_ms") for own in metrics.values() for key in own["benchmark"]),
+        spoiled=[
+            name for name, own in metrics.items() if own["quality"].get("worst_int8_layer_db", SPOILED_DB) < SPOILED_DB
+        ],
         captioned="cider" in metrics[BASELINE.name]["quality"],
     )
     write_text(page, reports / "report.html")

@@ -144,6 +144,14 @@ def test_sweeps_are_drawn_and_failures_named(tmp_path: Path) -> None:
     assert "0.1: 1.10 × (1.00 to 2.00); 0.5: 1.50" in chart
 
 
+def test_a_layer_that_int8_spoils_is_a_warning(tmp_path: Path) -> None:
+    make_reports(tmp_path)
+    for level, warned in ((36.5, False), (7.5, True)):
+        file = tmp_path / "reports/quality/small.json"
+        write_metrics(read_metrics(file) | {"worst_int8_layer_db": level}, file)
+        assert ("Warning: small's captions will suffer" in text_of(parsed(write(tmp_path)))) == warned
+
+
 # What it is
 
 
