@@ -68,6 +68,9 @@ def write_page(
         lstrip_blocks=True,
     )
     environment.globals |= {"number": number, "interval": interval, "words_of": words_of, "slug": slug}
+    environment.filters["pieces"] = re.compile(
+        r"(dataset: \{.*?\})"
+    ).split  # what goes into params.yaml is every second
     page = environment.get_template("report.html.jinja").render(
         **_code(),
         **_files(metrics, evaluation, reports),

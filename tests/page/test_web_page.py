@@ -110,7 +110,7 @@ def test_a_limit_is_marked_and_what_noise_hides_is_said(tmp_path: Path) -> None:
 def test_untrained_weights_have_no_quality_to_draw(tmp_path: Path) -> None:
     page = text_of(parsed(write(make_reports(tmp_path, captioned=False), trained=False)))
     assert "Speed against quality" not in page
-    assert "The weights are random" in page and "furthest from the baseline's (KL)" in page
+    assert "The weights are random" in page and "furthest from the baseline's (their KL divergence)" in page
 
 
 def test_pictures_without_captions_are_judged_by_agreement(tmp_path: Path) -> None:
@@ -203,7 +203,8 @@ def test_changed_words_are_marked_as_inserted_and_deleted(page: Path) -> None:
     assert cards["00000.png"].find(".//del") is None
     assert "small" in str(cards["00000.png"].find(".//p[@data-by]").get("data-by"))  # type: ignore[union-attr]
     assert cards["00001.png"].find(".//ins") is None
-    assert "(nothing)" in text_of(cards["00002.png"])
+    assert "(nothing) baseline" in text_of(cards["00002.png"])
+    assert "without: a bus (nothing) small" in text_of(cards["00003.png"])
 
 
 HOSTILE = [
@@ -334,10 +335,14 @@ def test_charts_are_drawn_in_the_pages_colors_only(page: Path) -> None:
 
 
 def test_nothing_is_recommended_that_the_recommendation_does_not_say(tmp_path: Path) -> None:
-    sentence = "No checkpoint can be recommended yet: 10 pictures are too few."
+    sentence = "No checkpoint can be recommended yet: 10 pictures are too few. Write dataset: {a: 1} or dataset: {b: 2}"
     undecided = RECOMMENDATION.model_copy(
         update={"checkpoint": None, "sentence": sentence, "refused": {}, "undecided": {"fast": ["few pictures"]}}
     )
     tree = parsed(write(make_reports(tmp_path), recommendation=undecided))
     assert sentence in text_of(tree) and "ship this" not in text_of(tree)
+    assert [text_of(code) for code in tree.iterfind(".//section[@id='recommendation']/p/code[@class='line']")] == [
+        "dataset: {a: 1}",
+        "dataset: {b: 2}",
+    ]
     assert "fast undecided" in {text_of(row) for row in tree.iterfind(".//tbody/tr/th")}
