@@ -111,7 +111,8 @@ def copy_project(target: Path, variants: Sequence[str] = VARIANTS) -> Path:
         text=True,
     )
     for name in filter(None, listing.stdout.split("\0")):
-        if (PROJECT / name).is_file() and not name.startswith(("reports/", "tests/")):
+        kept = name.startswith("reports/sweeps/") or not name.startswith(("reports/", "tests/"))
+        if kept and (PROJECT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(PROJECT / name, target / name)
     recipes = yaml.safe_load((target / "params.yaml").read_text())["variants"]
