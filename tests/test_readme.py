@@ -7,6 +7,8 @@ from pathlib import Path
 import yaml
 from PIL import Image
 
+from stages.measure.acceptance import more_pictures
+from stages.params import Accept, Coco, Folder, Model, Photographs
 from tests.conftest import PROJECT, save_tiny_model
 from tests.test_dataset import save_photos, write_coco
 from tests.test_pipeline import change, commit, copy_project, repro, shell
@@ -36,6 +38,18 @@ def test_the_first_table_has_the_figures_of_its_machine() -> None:
         assert (memory, disk) == (f"{own['peak_memory_mb']:.0f} MB", f"{own['checkpoint_mb']:.0f} MB")
     (picture,) = re.findall(r'<img src="([^"]+)"', first)
     assert Image.open(PROJECT / picture).width >= 1000
+
+
+def test_budgets_and_pictures_that_decide_are_such_as_params_yaml_takes() -> None:
+    budgets, datasets = code_blocks("Which checkpoint to ship", "yaml")
+    assert yaml.safe_load(budgets)["accept"].keys() == Accept.model_fields.keys()
+    Accept.model_validate(yaml.safe_load(budgets)["accept"])
+    for line in datasets.splitlines():
+        model = yaml.safe_load((PROJECT / "params.yaml").read_text())["models"]["blip-base"] | yaml.safe_load(line)
+        written = Model.model_validate(model).dataset
+        assert isinstance(written, Coco | Folder)
+        found = more_pictures("blip-base", Photographs(kind="photographs"), written.evaluation)
+        assert line.strip() in found
 
 
 def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder_apart(tmp_path: Path) -> None:
