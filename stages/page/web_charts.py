@@ -56,6 +56,7 @@ class Bar(NamedTuple):
     low: float | None = None
     high: float | None = None
     limit: float | None = None
+    share: float | None = None  # how much of the limit is reached
 
     def ends(self) -> tuple[float, float]:
         """The interval's bounds; the figure itself if it has none."""
@@ -100,9 +101,12 @@ def draw_bars(name: str, title: str, bars: Sequence[Bar], words: Words) -> Marku
                 continue
             axes.barh(row, bar.value, height=0.5, color=ACCENT, alpha=0.35, linewidth=0)
             axes.hlines(row, *bar.ends(), color=ACCENT, linewidth=2)
-            _say(axes, f"{number(bar.value, words)} {words.unit}".strip(), (max(bar.ends()[1], bar.limit or 0), row))
+            reached = "" if bar.share is None else f", {bar.share:.0%}"
+            text = f"{number(bar.value, words)} {words.unit}".strip() + reached
+            _say(axes, text, (max(bar.ends()[1], bar.limit or 0), row))
         _name_rows(axes, bars)
-        axes.set_xlim(0, 1.25 * max(max(bar.ends()[1], bar.limit or 0) for bar in bars) or 1)
+        margin = 1.25 if all(bar.share is None for bar in bars) else 1.45
+        axes.set_xlim(0, margin * max(max(bar.ends()[1], bar.limit or 0) for bar in bars) or 1)
         axes.xaxis.set_visible(False)
         axes.spines["bottom"].set_visible(False)
         return _svg(figure, f"{title}. {_figures(bars, words)}.", name)
@@ -226,7 +230,8 @@ def _one(bar: Bar, words: Words) -> str:
     text = f"{bar.name}: {number(bar.value, words)} {words.unit}".rstrip()
     if bar.low is not None and bar.high is not None:
         text += f" ({number(bar.low, words)} to {number(bar.high, words)})"
-    return text if bar.limit is None else f"{text}, limit {number(bar.limit, words)} {words.unit}"
+    text += "" if bar.limit is None else f", limit {number(bar.limit, words)} {words.unit}"
+    return text if bar.share is None else f"{text}, {bar.share:.0%} of it reached"
 
 
 def _svg(figure: Figure, words: str, name: str) -> Markup:

@@ -126,15 +126,16 @@ def slug(name: str) -> str:
 
 
 def _bars(metrics: Metrics, key: str) -> list[Bar]:
-    limit = re.sub(r"_ms$", "_limit_ms", key)
+    """Each checkpoint's figure; of a part's milliseconds, its limit and the share of it that is reached, too."""
+    part = key.removesuffix("_ms")
     return [
-        _bar(name, own["benchmark"], key, own["benchmark"].get(limit) if limit != key else None)
-        for name, own in metrics.items()
+        _bar(name, times, key)._replace(limit=times.get(f"{part}_limit_ms"), share=times.get(f"{part}_share"))
+        for name, times in ((name, own["benchmark"]) for name, own in metrics.items())
     ]
 
 
-def _bar(name: str, figures: dict[str, Any], key: str, limit: float | None = None) -> Bar:
-    return Bar(name, figures.get(key), figures.get(f"{key}_ci_low"), figures.get(f"{key}_ci_high"), limit)
+def _bar(name: str, figures: dict[str, Any], key: str) -> Bar:
+    return Bar(name, figures.get(key), figures.get(f"{key}_ci_low"), figures.get(f"{key}_ci_high"))
 
 
 def draw_charts(metrics: Metrics, *, trained: bool) -> dict[str, Any]:

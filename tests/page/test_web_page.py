@@ -98,11 +98,11 @@ def test_the_recommendation_comes_first_with_every_reason(page: Path) -> None:
 def test_a_limit_is_marked_and_what_noise_hides_is_said(tmp_path: Path) -> None:
     make_reports(tmp_path)
     file = tmp_path / "reports/benchmark/fast.json"
-    times = read_metrics(file) | {"encode_ms": 20.0, "encode_limit_ms": 12.5}
+    times = read_metrics(file) | {"encode_ms": 20.0, "encode_limit_ms": 12.5, "encode_share": 0.625}
     write_metrics({key: value for key, value in times.items() if not key.startswith("token_ms")}, file)
     tree = parsed(write(tmp_path))
     words = " ".join(charts_of(tree))
-    assert re.search(r"fast: 20\.0 ms \([^)]*\), limit 12\.5 ms", words)
+    assert re.search(r"fast: 20\.0 ms \([^)]*\), limit 12\.5 ms, 62% of it reached", words)
     assert "fast: hidden by noise" in words
     assert "the thick marks" in text_of(tree)
 
@@ -118,6 +118,15 @@ def test_pictures_without_captions_are_judged_by_agreement(tmp_path: Path) -> No
     assert "CIDEr" not in text_of(tree) and "A reference" not in text_of(tree)
     assert any("same captions" in text_of(heading) for heading in tree.iterfind(".//table[@id='table']//th"))
     assert any("share of the baseline's captions" in words for words in charts_of(tree))
+
+
+def test_the_baseline_alone_has_a_page(tmp_path: Path) -> None:
+    alone = {"baseline": CAPTIONS["baseline"]}
+    tree = parsed(
+        write(make_reports(tmp_path, alone), recommendation=RECOMMENDATION.model_copy(update={"refused": {}}))
+    )
+    assert [card.find(".//del") for card in tree.iterfind(".//li[@class='card']")] == [None] * len(alone["baseline"])
+    assert [text_of(row) for row in tree.iterfind(".//table[@id='table']/tbody/tr/th")] == ["baseline"]
 
 
 def test_sweeps_are_drawn_and_failures_named(tmp_path: Path) -> None:
