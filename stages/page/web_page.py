@@ -39,6 +39,7 @@ COSTS = {
 SWEPT = ("speedup", "cider_change_share", "same_caption")
 SWEPT_WITH_BASELINE = ("speedup", "latency_ms", "cider", "same_caption")
 SWEPT_TABLE = ("speedup", "latency_ms", "cider", "cider_change_share", "same_caption", "checkpoint_mb")
+SETTING = re.compile(r"(dataset: \{.*?\})")  # what a recommendation says to write into params.yaml
 Estimated = tuple[float, float, float]  # value, and the interval's bounds
 TradeOffs = dict[str, tuple[Estimated, Estimated]]
 
@@ -67,10 +68,8 @@ def write_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"number": number, "interval": interval, "words_of": words_of, "slug": slug}
-    environment.filters["pieces"] = re.compile(
-        r"(dataset: \{.*?\})"
-    ).split  # what goes into params.yaml is every second
+    environment.globals |= {"number": number, "interval": interval, "words_of": words_of}
+    environment.filters["pieces"] = SETTING.split
     page = environment.get_template("report.html.jinja").render(
         **_code(),
         **_files(metrics, evaluation, reports),
