@@ -21,6 +21,11 @@ test-avx2: .venv/ready-for-tests
 wheel: .venv/ready
 	$(ACTIVATE) pip wheel --quiet --no-deps --wheel-dir dist .
 
+# Quality and speed over a knob: make sweep KNOB=variants.pruned_quantized.prune.amount VALUES=0.1,0.3,0.5,0.7,0.9.
+sweep: .venv/ready
+	$(if $(and $(KNOB),$(VALUES)),,$(error say what to sweep: make sweep KNOB=decoding.beams VALUES=1,2,4))
+	$(ACTIVATE) python -m stages.sweep '$(KNOB)' '$(VALUES)'
+
 # A checkpoint with its model card, to upload to a model hub: make publish VARIANT=openvino_int8 makes dist/openvino_int8.
 publish: .venv/ready
 	$(if $(VARIANT),,$(error say which checkpoint: make publish VARIANT=openvino_int8))
@@ -56,4 +61,4 @@ machine: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-avx2 wheel publish check audit fuzz machine
+.PHONY: repro test test-avx2 sweep wheel publish check audit fuzz machine

@@ -1,0 +1,124 @@
+"""A sweep's figures as files that the report's page shows, as a picture and as a table in the terminal."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # the backend must be chosen first
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from stages.measure.metrics import REPORTS, write_metrics, write_text
+
+SWEEPS = REPORTS / "sweeps"
+Row = dict[str, Any]
+# What is drawn over the value, where there is such a figure.
+AXES = {
+    "speedup": "times as fast as the baseline",
+    "latency_ms": "ms a caption",
+    "cider": "CIDEr",
+    "same_caption": "share of captions\nsame as the baseline's",
+}
+# Told apart without color too.
+MARKERS = "osD^vPX*"
+
+
+def to_row(value: float, checkpoint: str, figures: dict[str, dict[str, Any]]) -> Row:
+    """A checkpoint's figures at a value: size, and all of speed and quality that has a 95 % interval, with it."""
+    benchmark, quality = figures["benchmark"], figures["quality"]
+    with_interval = [("speedup", benchmark), ("latency_ms", benchmark)]
+    with_interval += [(name, quality) for name in quality if f"{name}_ci_low" in quality]
+    row: Row = {"value": value, "checkpoint": checkpoint, "checkpoint_mb": benchmark["checkpoint_mb"]}
+    return row | {
+        f"{name}{part}": source[f"{name}{part}"]
+        for name, source in with_interval
+        for part in ("", "_ci_low", "_ci_high")
+    }
+
+
+def write_curve(knob: str, rows: list[Row], machine: str, folder: Path = SWEEPS) -> Path:
+    """Writes <knob>.json, <knob>.csv and <knob>.png, each whole or not at all; returns the first.
+
+    The picture is left out, and an older one removed, where every value failed.
+    """
+    path = folder / f"{knob}.json"
+    write_metrics({"knob": knob, "machine": machine, "values": rows}, path)
+    write_text(pd.DataFrame(rows).to_csv(index=False), folder / f"{knob}.csv")
+    picture = folder / f"{knob}.png"
+    if done := [row for row in rows if "failed" not in row]:
+        _draw(knob, done, machine, picture)
+    else:
+        picture.unlink(missing_ok=True)
+    return path
+
+
+def _draw(knob: str, rows: list[Row], machine: str, picture: Path) -> None:
+    """Each figure over the value with its 95 % interval, a line for each checkpoint, one below the other."""
+    checkpoints = list(dict.fromkeys(row["checkpoint"] for row in rows))
+    drawn = [name for name in AXES if any(name in row for row in rows)]
+    figure, panels = plt.subplots(
+        len(drawn), 1, sharex=True, figsize=(8, 2.3 * len(drawn) + 0.8), layout="constrained", squeeze=False
+    )
+    for name, axes in zip(drawn, panels[:, 0], strict=True):
+        for number, checkpoint in enumerate(checkpoints):
+            own = [row for row in rows if row["checkpoint"] == checkpoint and name in row]
+            if not own:
+                continue
+            middle = [row[name] for row in own]
+            errors = [
+                [row[name] - row[f"{name}_ci_low"] for row in own],
+                [row[f"{name}_ci_high"] - row[name] for row in own],
+            ]
+            axes.errorbar(
+                [row["value"] for row in own],
+                middle,
+                yerr=errors,
+                marker=MARKERS[number % len(MARKERS)],
+                capsize=4,
+                color=f"C{number}",
+                label=checkpoint,
+            )
+        if name == "speedup":
+            axes.axhline(1, color="0.6", linewidth=1, linestyle="--", zorder=0)
+        axes.set_ylabel(AXES[name])
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0, 0].legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    panels[-1, 0].set_xlabel(f"{knob}\n95 % intervals; {machine}")
+    unfinished = picture.with_name(f"{picture.name}.unfinished")
+    figure.savefig(unfinished, format="png", dpi=110, metadata={"Software": None})
+    plt.close(figure)
+    unfinished.rename(picture)
+
+
+def print_curve(knob: str, rows: list[Row]) -> None:
+    """Prints the values with what one decides by, and why the others failed."""
+    table = Table(title=knob)
+    for heading in ("value", "checkpoint"):
+        table.add_column(heading)
+    for heading in ("speed-up (95 % interval)", "ms", "CIDEr (95 % interval)", "same caption", "MB"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        if "failed" in row:
+            table.add_row(str(row["value"]), "failed")
+            continue
+        table.add_row(
+            str(row["value"]),
+            row["checkpoint"],
+            _interval(row, "speedup", 2),
+            f"{row['latency_ms']:.1f}",
+            _interval(row, "cider", 3) if "cider" in row else "",
+            f"{row['same_caption']:.1%}" if "same_caption" in row else "",
+            f"{row['checkpoint_mb']:.1f}",
+        )
+    console = Console(width=max(Console().width, 110), markup=False, emoji=False, highlight=False)
+    console.print(table)
+    for row in rows:
+        if "failed" in row:
+            console.print(f"{row['value']} failed: {row['failed']}", soft_wrap=True)
+
+
+def _interval(row: Row, name: str, digits: int) -> str:
+    return f"{row[name]:.{digits}f} ({row[f'{name}_ci_low']:.{digits}f} to {row[f'{name}_ci_high']:.{digits}f})"
