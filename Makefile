@@ -24,7 +24,7 @@ wheel: .venv/ready
 # Quality and speed over a knob: make sweep KNOB=variants.pruned_quantized.prune.amount VALUES=0.1,0.3,0.5,0.7,0.9.
 sweep: .venv/ready
 	$(if $(and $(KNOB),$(VALUES)),,$(error say what to sweep: make sweep KNOB=decoding.beams VALUES=1,2,4))
-	$(ACTIVATE) python -m stages.sweep '$(KNOB)' '$(VALUES)'
+	$(ACTIVATE) python -m stages.sweep -- '$(KNOB)' '$(VALUES)'
 
 # A checkpoint with its model card, to upload to a model hub: make publish VARIANT=openvino_int8 makes dist/openvino_int8.
 publish: .venv/ready

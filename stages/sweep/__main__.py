@@ -5,7 +5,6 @@ from itertools import chain
 from typing import Annotated
 
 import typer
-from rich import print
 
 from stages.captioner.command_line import InputError, run
 from stages.measure.machine import describe_machine
@@ -28,14 +27,14 @@ def sweep(knob: str, settings: dict[Number, Params]) -> list[Row]:
             go_on_from(clone, commit)
         for number, (value, params) in enumerate(settings.items(), 1):
             name = names[value]
-            print(f"{number} of {len(settings)}: {name}{', done before' if value in done else ''}")
+            print(f"{number} of {len(settings)}: {name}{', done before' if value in done else ''}", flush=True)
             try:
                 if value not in done:
                     run_experiment(clone, name, knob.split("."), value, params, list(chain(*stages.values())))
                 commit = find(name) or ""
                 rows += [to_row(value, checkpoint, read_figures(commit, checkpoint)) for checkpoint in stages]
             except InputError as error:
-                print(f"  failed: {error}")
+                print(f"  failed: {error}", flush=True)
                 rows.append({"value": value, "failed": str(error)})
     return rows
 

@@ -8,20 +8,26 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # the backend must be chosen first
 import pandas as pd
+from matplotlib.axes import Axes
 from rich.console import Console
 from rich.table import Table
 
+from stages.captioner.checkpoint import BASELINE
 from stages.measure.metrics import REPORTS, write_metrics, write_text
 
 SWEEPS = REPORTS / "sweeps"
 Row = dict[str, Any]
-# What is drawn over the value, where there is such a figure.
-AXES = {
-    "speedup": "times as fast as the baseline",
-    "latency_ms": "ms a caption",
-    "cider": "CIDEr",
-    "same_caption": "share of captions\nsame as the baseline's",
+# What is drawn over the value: its name, and where the baseline lies.
+AXES: dict[str, tuple[str, float | None]] = {
+    "speedup": ("times as fast\nas the baseline", 1),
+    "latency_ms": ("ms a caption", None),
+    "cider": ("CIDEr", None),
+    "cider_change": ("CIDEr, change from\nthe baseline", 0),
+    "same_caption": ("share of captions\nas the baseline's", 1),
 }
+# Decoding changes the baseline too, so that what is measured by it says little.
+DRAWN = ("speedup", "cider_change", "same_caption")
+DRAWN_WITH_BASELINE = ("speedup", "latency_ms", "cider", "same_caption")
 # Told apart without color too.
 MARKERS = "osD^vPX*"
 
@@ -56,41 +62,41 @@ def write_curve(knob: str, rows: list[Row], machine: str, folder: Path = SWEEPS)
 
 
 def _draw(knob: str, rows: list[Row], machine: str, picture: Path) -> None:
-    """Each figure over the value with its 95 % interval, a line for each checkpoint, one below the other."""
+    """Each figure over the value with its 95 % interval, a line for each checkpoint, one panel below the other."""
     checkpoints = list(dict.fromkeys(row["checkpoint"] for row in rows))
-    drawn = [name for name in AXES if any(name in row for row in rows)]
+    wanted = DRAWN_WITH_BASELINE if BASELINE.name in checkpoints else DRAWN
+    drawn = [name for name in wanted if any(name in row for row in rows)]
     figure, panels = plt.subplots(
         len(drawn), 1, sharex=True, figsize=(8, 2.3 * len(drawn) + 0.8), layout="constrained", squeeze=False
     )
     for name, axes in zip(drawn, panels[:, 0], strict=True):
         for number, checkpoint in enumerate(checkpoints):
             own = [row for row in rows if row["checkpoint"] == checkpoint and name in row]
-            if not own:
-                continue
-            middle = [row[name] for row in own]
-            errors = [
-                [row[name] - row[f"{name}_ci_low"] for row in own],
-                [row[f"{name}_ci_high"] - row[name] for row in own],
-            ]
-            axes.errorbar(
-                [row["value"] for row in own],
-                middle,
-                yerr=errors,
-                marker=MARKERS[number % len(MARKERS)],
-                capsize=4,
-                color=f"C{number}",
-                label=checkpoint,
-            )
-        if name == "speedup":
-            axes.axhline(1, color="0.6", linewidth=1, linestyle="--", zorder=0)
-        axes.set_ylabel(AXES[name])
+            _draw_line(axes, number, checkpoint, name, own)
+        label, baseline = AXES[name]
+        axes.set_ylabel(label)
         axes.spines[["top", "right"]].set_visible(False)
+        if baseline is not None:
+            axes.axhline(baseline, color="0.6", linewidth=1, linestyle="--", zorder=0)
+    values = sorted({row["value"] for row in rows})
+    panels[-1, 0].set_xticks(values, [f"{value:g}" for value in values])
+    panels[-1, 0].set_xlabel(f"{knob}\n95 % intervals, the baseline dashed; {machine}")
     panels[0, 0].legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
-    panels[-1, 0].set_xlabel(f"{knob}\n95 % intervals; {machine}")
     unfinished = picture.with_name(f"{picture.name}.unfinished")
     figure.savefig(unfinished, format="png", dpi=110, metadata={"Software": None})
     plt.close(figure)
     unfinished.rename(picture)
+
+
+def _draw_line(axes: Axes, number: int, checkpoint: str, name: str, rows: list[Row]) -> None:
+    middle = [row[name] for row in rows]
+    errors = [
+        [row[name] - row[f"{name}_ci_low"] for row in rows],
+        [row[f"{name}_ci_high"] - row[name] for row in rows],
+    ]
+    marker, color = MARKERS[number % len(MARKERS)], f"C{number}"
+    values = [row["value"] for row in rows]
+    axes.errorbar(values, middle, yerr=errors, capsize=4, marker=marker, color=color, label=checkpoint)
 
 
 def print_curve(knob: str, rows: list[Row]) -> None:
@@ -98,7 +104,7 @@ def print_curve(knob: str, rows: list[Row]) -> None:
     table = Table(title=knob)
     for heading in ("value", "checkpoint"):
         table.add_column(heading)
-    for heading in ("speed-up (95 % interval)", "ms", "CIDEr (95 % interval)", "same caption", "MB"):
+    for heading in ("speed-up (95 %)", "ms", "CIDEr (95 %)", "same caption", "MB"):
         table.add_column(heading, justify="right")
     for row in rows:
         if "failed" in row:

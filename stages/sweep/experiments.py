@@ -23,7 +23,6 @@ from typing import Any
 
 import yaml
 from dvc.utils.serialize import modify_yaml
-from rich import print
 
 from stages.captioner.command_line import InputError, brief, printable, shorten
 from stages.host import MODEL_FILES, PICTURES, record_model, record_pictures
@@ -35,7 +34,7 @@ from stages.sweep.knob import Number, put
 # A folder that DVC keeps out of Git and out of its own sight, on the disk that holds the checkpoints anyway.
 APART = Path(".dvc/tmp/sweep")
 CLONE, LOGS, LOCK = APART / "clone", APART / "logs", APART / "lock"
-RESULTS = ("dvc.lock", "data/inputs", REPORTS.as_posix())  # of an experiment: what DVC and the next value go on from
+RESULTS = ("dvc.lock", REPORTS.as_posix())  # of an experiment: what DVC and the next value go on from
 EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>.+)")
 NEVER_RUN = {"train_demo", "report"}
 LONGEST_REASON = 300  # characters
@@ -48,13 +47,14 @@ def clone_of_checkout() -> Iterator[Path]:
     There is one sweep at a time: waits for another, and for a value that a killed one left running, whose result it
     then takes over. Raises InputError if this is no Git repository with a commit.
     """
+    _git(Path(), "rev-parse", "--verify", "HEAD")
     APART.mkdir(parents=True, exist_ok=True)
     with LOCK.open("w") as lock:
         os.set_inheritable(lock.fileno(), True)  # so a value that outlives its sweep keeps the lock
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("another sweep is under way here, or a value that one left running: waiting for its end")
+            print("another sweep is under way here, or a value that one left running: waiting for its end", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         _remove_left_over()
         try:
@@ -177,7 +177,7 @@ def _follow(process: "subprocess.Popen[bytes]", log: Path) -> None:
             *whole, unfinished = (unfinished + lines.read()).split("\n")
             for line in whole:
                 if running := re.fullmatch(r"Running stage '(.*)':", line):
-                    print(f"  {running[1]}")
+                    print(f"  {running[1]}", flush=True)
             time.sleep(0 if ended else 0.2)
 
 

@@ -61,7 +61,7 @@ def _check(document: dict[str, Any], keys: list[str], value: Number) -> tuple[Nu
         put(changed, keys, value)
         params = Params.model_validate(changed)
     except ValidationError as error:
-        raise InputError(f"{brief(knob)} can't be {brief(value)}: {explain(error)}") from None
+        raise InputError(f"VALUES has {brief(value)}, which params.yaml can't have: {explain(error)}") from None
     found: Any = params
     for key in keys:
         found = found[key] if isinstance(found, dict) else getattr(found, key)
