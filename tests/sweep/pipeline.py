@@ -58,6 +58,8 @@ def main(stage: str, checkpoint: str) -> None:
     value = 0.0 if checkpoint == "baseline" else amount
     with RAN.open("a") as ran:
         print(stage, checkpoint, value, file=ran)
+    if not Path("data/local/photos/0.png").exists():
+        sys.exit("error: the pictures are not here")
     if stage == "benchmark":
         while HOLD.exists():
             time.sleep(0.05)

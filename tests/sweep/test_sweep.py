@@ -14,9 +14,11 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
+from PIL import Image
 
 from tests.conftest import PROJECT, assert_one_sentence
 from tests.sweep.pipeline import DVC_YAML
+from tests.test_dataset import save_photos
 from tests.test_pipeline import commit, shell
 
 AMOUNT = "variants.pruned_quantized.prune.amount"
@@ -33,7 +35,8 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project with a change that is not committed: what a sweep has to take along and to leave alone."""
+    """A project with pictures that only DVC tracks, and with a change of one and of params.yaml that is not committed:
+    what a sweep has to take along and to leave alone."""
     folder = tmp_path / "project"
     folder.mkdir()
     shutil.copy(PROJECT / "tests/sweep/pipeline.py", folder)
@@ -41,11 +44,16 @@ def project(tmp_path: Path) -> Path:
     (folder / "dvc.yaml").write_text(DVC_YAML)
     params = yaml.safe_load((PROJECT / "params.yaml").read_text())
     params["model"] = "blip-base"  # no file of it is needed here, as nothing is downloaded
+    photos = {"kind": "folder", "images": "data/local/photos", "evaluation": 2, "calibration": 1}
+    params["models"]["blip-base"]["dataset"] = photos
     params["variants"] = {"pruned_quantized": params["variants"]["pruned_quantized"]}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     shell(folder, "git", "init", "-q")
     shell(folder, "dvc", "init", "-q")
+    save_photos(folder, "0.png", "1.png", "2.png")
+    shell(folder, "dvc", "add", "-q", "data/local/photos")
     commit(folder)
+    Image.new("RGB", (8, 8), "white").save(folder / "data/local/photos/0.png")
     with (folder / "params.yaml").open("a") as stream:
         stream.write("# not committed\n")
     return folder
@@ -70,6 +78,7 @@ def state(project: Path) -> tuple[str, ...]:
     """All of a checkout that a sweep must not change, apart from its own reports."""
     return (
         (project / "params.yaml").read_text(),
+        str([path.read_bytes() for path in sorted((project / "data/local/photos").iterdir())]),
         shell(project, "git", "status", "--porcelain", "--", ".", ":!reports/sweeps"),
         shell(project, "git", "rev-parse", "--symbolic-full-name", "HEAD"),
         shell(project, "git", "stash", "list"),
@@ -117,7 +126,11 @@ def test_a_value_that_fails_is_named_and_tried_again_and_the_others_stand(projec
     assert list(table["speedup"]) == [1.25, 1.5]
     assert (project / f"reports/sweeps/{AMOUNT}.png").read_bytes().startswith(b"\x89PNG")
     assert state(project) == before and not (project / ".dvc/tmp/sweep/clone").exists()
-    assert shell(project, "dvc", "exp", "list", "--name-only").count("pruned_quantized.prune.amount=") == 2
+
+    _, second_name = sorted(shell(project, "dvc", "exp", "list", "--name-only").split())
+    assert second_name.startswith("pruned_quantized.prune.amount=0.5_")
+    shell(project, "dvc", "exp", "apply", second_name)
+    assert json.loads((project / "models/pruned_quantized").read_text())["value"] == 0.5
 
 
 def test_killed_it_leaves_the_checkout_as_it_was_and_goes_on_where_it_stopped(project: Path, outside: Path) -> None:
