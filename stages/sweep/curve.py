@@ -45,20 +45,17 @@ def to_row(value: float, checkpoint: str, figures: dict[str, dict[str, Any]]) ->
     }
 
 
-def write_curve(knob: str, rows: list[Row], machine: str, folder: Path = SWEEPS) -> Path:
-    """Writes <knob>.json, <knob>.csv and <knob>.png, each whole or not at all; returns the first.
+def write_curve(knob: str, rows: list[Row], machine: str, folder: Path = SWEEPS) -> None:
+    """Writes <knob>.json, <knob>.csv and <knob>.png, each whole or not at all.
 
     The picture is left out, and an older one removed, where every value failed.
     """
-    path = folder / f"{knob}.json"
-    write_metrics({"knob": knob, "machine": machine, "values": rows}, path)
+    write_metrics({"knob": knob, "machine": machine, "values": rows}, folder / f"{knob}.json")
     write_text(pd.DataFrame(rows).to_csv(index=False), folder / f"{knob}.csv")
     picture = folder / f"{knob}.png"
+    picture.unlink(missing_ok=True)
     if done := [row for row in rows if "failed" not in row]:
         _draw(knob, done, machine, picture)
-    else:
-        picture.unlink(missing_ok=True)
-    return path
 
 
 def _draw(knob: str, rows: list[Row], machine: str, picture: Path) -> None:

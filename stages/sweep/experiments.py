@@ -45,9 +45,11 @@ def clone_of_checkout() -> Iterator[Path]:
     """A clone of this checkout with its uncommitted changes to files in Git, sharing its cache; removed in the end.
 
     There is one sweep at a time: waits for another, and for a value that a killed one left running, whose result it
-    then takes over. Raises InputError if this is no Git repository with a commit.
+    then takes over. Raises InputError if this is no Git repository with a commit, or Git knows no name to commit as.
     """
     _git(Path(), "rev-parse", "--verify", "HEAD")
+    if not _git(Path(), "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT", check=False):
+        raise InputError("Git does not know whose experiments these are: git config user.name and user.email")
     APART.mkdir(parents=True, exist_ok=True)
     with LOCK.open("w") as lock:
         os.set_inheritable(lock.fileno(), True)  # so a value that outlives its sweep keeps the lock
@@ -114,7 +116,7 @@ def name_experiments(
     ]
     names = {}
     for value, params in settings.items():
-        own = params.model_dump(mode="json", exclude={"models", "demo_training"})
+        own = params.model_dump(mode="json", include={"model", "variants", "decoding", "evaluation", "benchmark"})
         own["variants"] = {name: own["variants"][name] for name in checkpoints if name in own["variants"]}
         content = json.dumps([common, own, model.model_dump(mode="json")], sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:8]
@@ -136,10 +138,10 @@ def go_on_from(clone: Path, commit: str) -> None:
     _git(clone, "restore", "--source", commit, "--staged", "--worktree", "--", *RESULTS)
 
 
-def run_experiment(clone: Path, name: str, keys: list[str], value: Number, params: Params, stages: list[str]) -> None:
-    """Runs stages with a knob's value as an experiment of this checkout. Raises InputError with the reason it failed.
+def run_experiment(clone: Path, name: str, keys: list[str], value: Number, params: Params, stages: list[str]) -> str:
+    """Runs stages with a knob's value as an experiment of this checkout; returns its commit.
 
-    Interrupted, it ends all that it started.
+    Raises InputError with the reason if it fails. Interrupted, it ends all that it started.
     """
     with modify_yaml(clone / PARAMS) as document:
         put(document, keys, value)
@@ -160,12 +162,16 @@ def run_experiment(clone: Path, name: str, keys: list[str], value: Number, param
         try:
             _follow(process, log)
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
     if process.returncode:
         raise InputError(_reason(log))
     collect(clone)
+    if commit := find(name):
+        return commit
+    raise InputError(f"DVC made no experiment of it: see {log}")
 
 
 def _follow(process: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -184,6 +190,7 @@ def _follow(process: "subprocess.Popen[bytes]", log: Path) -> None:
 def _reason(log: Path) -> str:
     """Why an experiment failed: the sentence in which one of our stages ended, or else the last lines."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("Having any troubles?")]
     ours = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     return shorten(printable(ours[-1] if ours else " ".join(lines[-2:]) or "DVC said nothing"), LONGEST_REASON)
 
