@@ -37,6 +37,7 @@ CLONE, LOGS, LOCK = APART / "clone", APART / "logs", APART / "lock"
 RESULTS = ("dvc.lock", REPORTS.as_posix())  # of an experiment: what DVC and the next value go on from
 EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>.+)")
 NEVER_RUN = {"train_demo", "report"}
+GIT_PLACES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
 LONGEST_REASON = 300  # characters
 
 
@@ -81,6 +82,8 @@ def _make_clone() -> None:
     _git(Path(), "clone", "--quiet", ".", str(CLONE))
     if changes:
         _git(CLONE, "apply", "--index", "--whitespace=nowarn", given=changes)
+    if not (CLONE / ".dvc/config").is_file():  # DVC would look for a project further up, and find this checkout
+        raise InputError(".dvc/config is not in Git: commit it, as a sweep runs in a clone")
     for key in ("user.name", "user.email"):
         if own := _git(Path(), "config", key, check=False).decode().strip():
             _git(CLONE, "config", key, own)
@@ -209,7 +212,7 @@ def read_figures(commit: str, checkpoint: str) -> dict[str, dict[str, Any]]:
 
 
 def _git(folder: Path, *arguments: str, given: bytes = b"", check: bool = True) -> bytes:
-    process = subprocess.run(["git", *arguments], cwd=folder, input=given, capture_output=True)
+    process = subprocess.run(["git", *arguments], cwd=folder, env=_environment(), input=given, capture_output=True)
     if check and process.returncode:
         said = brief(process.stderr.decode(errors="replace"))
         raise InputError(
@@ -228,6 +231,10 @@ def _dvc(folder: Path, *arguments: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """With the Python that runs this first on the path, as the stages' commands are «python -m …»."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
+    """With the Python that runs this first on the path, as the stages' commands are «python -m …».
+
+    Without what Git's hooks are given, which would make Git in the clone change this checkout.
+    """
+    own = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{own.get('PATH', '')}"
+    return {**own, "PATH": path, "DVC_NO_ANALYTICS": "1"}

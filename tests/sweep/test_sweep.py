@@ -70,7 +70,7 @@ def start(project: Path, values: str) -> "subprocess.Popen[str]":
 
 def sweep(project: Path, values: str) -> "subprocess.CompletedProcess[str]":
     process = start(project, values)
-    output, errors = process.communicate(timeout=300)
+    output, errors = process.communicate(timeout=500)
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
@@ -142,7 +142,7 @@ def test_killed_it_leaves_the_checkout_as_it_was_and_goes_on_where_it_stopped(pr
     wait_while_running(interrupted, lambda: ran.exists() and ran.read_text().endswith(benchmark))
     started = psutil.Process(interrupted.pid).children(recursive=True)
     interrupted.send_signal(signal.SIGINT)
-    output, _ = interrupted.communicate(timeout=300)
+    output, _ = interrupted.communicate(timeout=500)
     assert interrupted.returncode == 130 and "the same command goes on" in output
     assert started and not psutil.wait_procs(started, timeout=100)[1], "what it started goes on without it"
     assert state(project) == before
@@ -151,18 +151,26 @@ def test_killed_it_leaves_the_checkout_as_it_was_and_goes_on_where_it_stopped(pr
     killed = start(project, "0.25,0.5")
     wait_while_running(killed, lambda: ran.exists() and ran.read_text().endswith(benchmark))
     killed.kill()
-    killed.communicate(timeout=300)
+    killed.communicate(timeout=500)
     assert state(project) == before
 
     resumed = start(project, "0.25,0.5")
     assert resumed.stdout and "waiting for its end" in resumed.stdout.readline()
     hold.unlink()
-    output, errors = resumed.communicate(timeout=300)
+    output, errors = resumed.communicate(timeout=500)
     assert resumed.returncode == 0, errors
     assert "_" in output and "done before" in output
     assert [row["speedup"] for row in read_curve(project)] == [1.25, 1.5]
     assert ran.read_text().count(benchmark) == 1, "the value that outlived its sweep was not taken over"
     assert ran.read_text().count("evaluate baseline") == 1
+    assert state(project) == before
+
+
+def test_a_project_whose_dvc_folder_is_not_in_git_is_one_sentence(project: Path) -> None:
+    shell(project, "git", "rm", "-r", "-q", "--cached", ".dvc")
+    shell(project, "git", "commit", "-q", "-m", "without .dvc")
+    before = state(project)
+    assert_one_sentence(sweep(project, "0.25"), ".dvc/config is not in Git")
     assert state(project) == before
 
 
