@@ -110,7 +110,7 @@ def name_experiments(
     record_pictures(model.dataset, clone / PICTURES)
     stages = yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     stages = {name: stage.get("do", stage) for name, stage in stages.items() if name not in NEVER_RUN}
-    files = {file for stage in stages.values() for file in stage["deps"] if "$" not in file}
+    files = {file for stage in stages.values() for file in stage.get("deps", []) if "$" not in file}
     common = [
         describe_machine(),
         stages,
