@@ -1,5 +1,5 @@
-# `make repro` runs the pipeline, `make test` the tests, `make machine` times the full-size model for README.md's table;
-# all first make the virtual environment that they need.
+# `make repro` runs the pipeline, `make test` the tests, `make sweep` one knob's values, `make machine` the full-size model
+# for README.md's table; all first make the virtual environment that they need.
 
 PYTHON ?= python3
 ACTIVATE = . .venv/bin/activate &&
@@ -20,6 +20,11 @@ test-avx2: .venv/ready-for-tests
 # What `pip install .` installs, to give away: dist/blip_on_cpu-….whl.
 wheel: .venv/ready
 	$(ACTIVATE) pip wheel --quiet --no-deps --wheel-dir dist .
+
+# Quality and speed over a number in a recipe or in decoding, in reports/sweeps.
+sweep: .venv/ready
+	$(if $(and $(KNOB),$(VALUES)),,$(error say what to sweep: make sweep KNOB=variants.pruned_quantized.prune.amount VALUES=0.1,0.3,0.5))
+	$(ACTIVATE) python -m stages.sweep -- '$(KNOB)' '$(VALUES)'
 
 # A checkpoint with its model card, to upload to a model hub: make publish VARIANT=openvino_int8 makes dist/openvino_int8.
 publish: .venv/ready
@@ -61,4 +66,4 @@ machine: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-avx2 wheel publish picture check audit fuzz machine
+.PHONY: repro test test-avx2 sweep wheel publish picture check audit fuzz machine

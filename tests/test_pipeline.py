@@ -330,6 +330,25 @@ def test_a_new_variant_is_a_few_lines_of_params(project: Path) -> None:
         file.unlink()  # the report depends on the folder
 
 
+def test_a_sweep_reads_real_figures_and_builds_nothing_that_did_not_change(project: Path) -> None:
+    settings, status = (project / "params.yaml").read_bytes(), shell(project, "git", "status", "--porcelain")
+    knob = "variants.openvino_int8.quantize.float_below_db"
+    value = yaml.safe_load(settings)["variants"]["openvino_int8"]["quantize"]["float_below_db"]
+    output = shell(project, "python", "-m", "stages.sweep", knob, str(value))
+    assert [line.strip() for line in output.splitlines() if line.startswith("  ") and "@" in line] == []
+    [row] = json.loads((project / f"reports/sweeps/{knob}.json").read_text())["values"]
+    figures = {
+        **json.loads((project / "reports/benchmark/openvino_int8.json").read_text()),
+        **json.loads((project / "reports/quality/openvino_int8.json").read_text()),
+    }
+    assert row.pop("value") == value and row.pop("checkpoint") == "openvino_int8"
+    assert {"speedup_ci_low", "cider_change_ci_high", "same_caption", "kl_ci_low", "checkpoint_mb"} < row.keys()
+    assert row.items() <= figures.items()
+    shutil.rmtree(project / "reports/sweeps")
+    assert (project / "params.yaml").read_bytes() == settings
+    assert shell(project, "git", "status", "--porcelain") == status
+
+
 def test_pulled_checkpoints_are_not_rebuilt(project: Path, tmp_path: Path) -> None:
     commit(project)
     shell(project, "dvc", "remote", "add", "--default", "shared", str(tmp_path / "remote"))
