@@ -13,6 +13,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import typer
+from numpy.typing import ArrayLike
 from rich.progress import track
 
 from stages.captioner.checkpoint import BASELINE, MODELS, checkpoint_bytes, read_manifest
@@ -20,7 +21,7 @@ from stages.captioner.command_line import run
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics
 from stages.measure.roofline import Peaks, Precision, arithmetic, shortest_seconds
-from stages.measure.statistics import Estimate, estimate_over_sessions, fit_slope, typical
+from stages.measure.statistics import between_runs, estimate_over_sessions, estimate_speedup, fit_slope, typical
 from stages.measure.timing import Answer, Request, Worker, caption_request, parts_request, started, take_turns
 from stages.params import Benchmark, Model, read_params
 from stages.pictures.examples import EVALUATION, read_examples
@@ -48,16 +49,16 @@ def benchmark(
     for number in track(itertools.count(), description=f"timing {checkpoint.name}"):
         tables.append(_run_session(number, checkpoint, baseline, images, decoding, settings))
         samples = pd.concat(tables, ignore_index=True)
-        if enough(samples, settings, model, time.perf_counter() - start):
+        if enough(_sessions(samples, "caption")["speedup"], settings, model, time.perf_counter() - start):
             break
     return samples
 
 
-def enough(samples: pd.DataFrame, settings: Benchmark, model: Model, seconds: float) -> bool:
-    """Whether the samples, which took so many seconds, tell the speed-up as well as they are to."""
-    if samples["session"].nunique() < settings.sessions:
+def enough(speedups: ArrayLike, settings: Benchmark, model: Model, seconds: float) -> bool:
+    """Whether the sessions' speed-ups, which took so many seconds, tell the run's as well as they are to."""
+    if np.size(speedups) < settings.sessions:
         return False
-    return seconds >= model.benchmark_seconds or _speedup(samples).width() <= model.speedup_within
+    return seconds >= model.benchmark_seconds or estimate_over_sessions(speedups).width() <= model.speedup_within
 
 
 def _run_session(
@@ -116,18 +117,19 @@ def summarize(samples: pd.DataFrame, throughput_batch: int, speedup_within: floa
     decoding one token; `token`, each further one, is the slope of decoding's times over its lengths, and absent where
     noise hides that in a session. An interval is absent for what one session timed.
     """
-    speedup, captions = _speedup(samples), samples[samples["measurement"] == "caption"]
+    captions, sessions = samples[samples["measurement"] == "caption"], _sessions(samples, "caption")
+    width = estimate_over_sessions(sessions["speedup"]).width()
     figures: dict[str, float | int | str] = {
         "pairs": len(captions),
-        "sessions": captions["session"].nunique(),
-        "speedup_width": round(speedup.width(), 3),
-        "ended": "interval reached" if speedup.width() <= speedup_within else "time over",
-        **speedup.entries("speedup", 3),
+        "sessions": len(sessions),
+        "speedup_width": round(width, 3),
+        "ended": "interval reached" if width <= speedup_within else "time over",
+        **_entries("speedup", sessions["speedup"]),
         "latency_p90_ms": round(float(captions["checkpoint"].quantile(0.9)) * 1e3, 3),
+        **_entries("latency_ms", sessions["checkpoint"] * 1e3),
+        "baseline_latency_ms": _entries("latency", sessions["baseline"] * 1e3)["latency"],
     }
-    latencies = _sessions(samples, "caption")
-    figures |= _entries("latency_ms", latencies["checkpoint"] * 1e3)
-    figures["baseline_latency_ms"] = _entries("latency", latencies["baseline"] * 1e3)["latency"]
+    figures["speedup_between_runs"] = round(between_runs(float(figures["speedup"])), 3)
     parts = {part: _sessions(samples, part) for part in ("preprocess", "encode")}
     parts |= {"prefill": _sessions(samples[samples["tokens"] == 1], "decode"), "token": _slopes(samples)}
     for part, sessions in parts.items():
@@ -161,16 +163,13 @@ def _slopes(samples: pd.DataFrame) -> pd.DataFrame:
     return sessions.assign(speedup=sessions["baseline"] / sessions["checkpoint"])
 
 
-def _speedup(samples: pd.DataFrame) -> Estimate:
-    return estimate_over_sessions(list(_sessions(samples, "caption")["speedup"]))
-
-
 def _entries(name: str, sessions: pd.Series, digits: int = 3) -> dict[str, float]:
     if sessions.isna().any():
         return {}
     if len(sessions) == 1:
         return {name: round(float(sessions.iloc[0]), digits)}
-    return estimate_over_sessions(list(sessions)).entries(name, digits)
+    estimate = estimate_speedup if name.endswith("speedup") else estimate_over_sessions
+    return estimate(sessions).entries(name, digits)
 
 
 def compare_with_roofline(

@@ -21,7 +21,7 @@ from stages.captioner.runtimes.captioner import Parts
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.metrics import REPORTS, read_captions, write_metrics
 from stages.measure.quality import estimate_bleu_4, next_token_agreement, score_per_image
-from stages.measure.statistics import estimate_mean
+from stages.measure.statistics import estimate_change, estimate_mean, estimate_share
 from stages.params import Evaluation, read_params
 from stages.pictures.examples import EVALUATION, read_examples
 
@@ -65,11 +65,13 @@ def evaluate(
     table["tokens"] = [" ".join(map(str, row)) for row in tokens]
     same_in_batch = _compare_with_batches(captioner, paths[:BATCHED], tokens, decoding, batch_size)
     metrics: Metrics = {"images": len(examples), "batch_size": batch_size}
-    metrics |= estimate_mean(same_in_batch, settings.bootstrap_samples).entries("same_caption_in_batch", 4)
+    metrics |= estimate_share(same_in_batch).entries("same_caption_in_batch", 4)
     if all(references):
         for metric, scores in score_per_image(captions, references).items():
             table[metric] = scores.round(4)
-            metrics |= estimate_mean(scores, settings.bootstrap_samples).entries(metric, 4)
+            binary = metric == "exact_match"
+            estimate = estimate_share(scores) if binary else estimate_mean(scores, settings.bootstrap_samples)
+            metrics |= estimate.entries(metric, 4)
         metrics |= estimate_bleu_4(captions, references, settings.bootstrap_samples).entries("bleu_4", 4)
     if baseline:
         metrics |= _agreement(table, baseline.table, logits_agree, settings)
@@ -121,11 +123,11 @@ def _agreement(
     table["same_next_token"] = [round(same, 4) for same, _ in logits_agree]
     table["kl"] = [round(divergence, 6) for _, divergence in logits_agree]
     metrics: Metrics = {}
-    for column in ("same_caption", "same_next_token", "kl"):
-        metrics |= estimate_mean(table[column].to_numpy(), settings.bootstrap_samples).entries(column, 6)
+    for column in ("same_caption", "same_next_token"):
+        metrics |= estimate_share(table[column].to_numpy()).entries(column, 6)
+    metrics |= estimate_mean(table["kl"].to_numpy(), settings.bootstrap_samples).entries("kl", 6)
     if "cider" in table:
-        change = table["cider"] - baseline_table["cider"]
-        metrics |= estimate_mean(change.to_numpy(), settings.bootstrap_samples).entries("cider_change", 4)
+        metrics |= estimate_change(table["cider"], baseline_table["cider"]).entries("cider_change", 4)
     return metrics
 
 
