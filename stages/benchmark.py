@@ -22,12 +22,11 @@ from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics
 from stages.measure.roofline import Peaks, Precision, arithmetic, shortest_seconds
 from stages.measure.statistics import between_runs, estimate_over_sessions, estimate_speedup, fit_slope, typical
-from stages.measure.timing import Answer, Request, Worker, caption_request, parts_request, started, take_turns
-from stages.params import Benchmark, Model, read_params
+from stages.measure.timing import Request, Worker, caption_request, parts_request, started, take_turns
+from stages.params import Benchmark, Model, Params, read_params
 from stages.pictures.examples import EVALUATION, read_examples
 
 LENGTHS = 4  # how many numbers of tokens the line for the time per token goes through
-Pair = tuple[Answer, Answer]
 Row = tuple[str, int | None, float, float]
 
 
@@ -64,33 +63,39 @@ def enough(speedups: ArrayLike, settings: Benchmark, model: Model, seconds: floa
 def _run_session(
     number: int, checkpoint: Path, baseline: Path, images: list[Path], decoding: Decoding, settings: Benchmark
 ) -> pd.DataFrame:
-    """Captions come first. Their parts are timed in the sessions that there always are, batches in one."""
+    with ExitStack() as stack:
+        turn = 1 if number % 2 == 0 else -1  # who starts first changes from session to session
+        request = caption_request(images[:1], decoding)
+        opened = [_time_start(path, settings.threads, request, stack) for path in (baseline, checkpoint)[::turn]]
+        (first, first_start), (second, second_start) = opened[::turn]
+        rows = time_pair(number, (first, second), images, decoding, settings)
+    table = pd.DataFrame(
+        [("start", None, first_start, second_start), *rows], columns=["measurement", "tokens", "baseline", "checkpoint"]
+    )
+    return table.astype({"tokens": "Int64"}).assign(session=number)
+
+
+def time_pair(
+    number: int, pair: tuple[Worker, Worker], images: list[Path], decoding: Decoding, settings: Benchmark
+) -> list[Row]:
+    """What a session times once both workers are warm, the baseline's first. Captions come first; their parts are timed
+    in the sessions that there always are, batches in one."""
     singles = [caption_request([image], decoding) for image in images]
     lengths = token_counts(decoding, settings.new_tokens)
     parts = [parts_request(image, decoding, lengths) for image in images]
     batch = caption_request([images[index % len(images)] for index in range(settings.throughput_batch)], decoding)
-    with ExitStack() as stack:
-        turn = 1 if number % 2 == 0 else -1  # who starts first changes from session to session
-        opened = [_time_start(path, settings.threads, singles[0], stack) for path in (baseline, checkpoint)[::turn]]
-        (first, first_start), (second, second_start) = opened[::turn]
-
-        def timed(requests: list[Request], rounds: int, seconds: float) -> list[Pair]:
-            return list(take_turns((first, second), requests, rounds, seconds))
-
-        rows: list[Row] = [("start", None, first_start, second_start)]
-        rows += [
-            ("caption", None, a["seconds"], b["seconds"]) for a, b in timed(singles, settings.rounds, settings.seconds)
-        ]
-        memory = [worker.ask({"do": "memory"})["peak_memory_bytes"] for worker in (first, second)]
-        rows.append(("memory", None, memory[0], memory[1]))
-        if number < settings.sessions:
-            for a, b in timed(parts, 2, settings.seconds / 4):
-                rows += [(part, None, a[part], b[part]) for part in ("preprocess", "encode")]
-                rows += [("decode", *row) for row in zip(lengths, a["decode"], b["decode"], strict=True)]
-        if number == 0:
-            rows += [("batch", None, a["seconds"], b["seconds"]) for a, b in timed([batch], 1, settings.seconds / 4)]
-    table = pd.DataFrame(rows, columns=["measurement", "tokens", "baseline", "checkpoint"])
-    return table.astype({"tokens": "Int64"}).assign(session=number)
+    captions = take_turns(pair, singles, settings.rounds, settings.seconds)
+    rows: list[Row] = [("caption", None, a["seconds"], b["seconds"]) for a, b in captions]
+    memory = [worker.ask({"do": "memory"})["peak_memory_bytes"] for worker in pair]
+    rows.append(("memory", None, memory[0], memory[1]))
+    if number < settings.sessions:
+        for a, b in take_turns(pair, parts, 2, settings.seconds / 4):
+            rows += [(part, None, a[part], b[part]) for part in ("preprocess", "encode")]
+            rows += [("decode", *row) for row in zip(lengths, a["decode"], b["decode"], strict=True)]
+    if number == 0:
+        batches = take_turns(pair, [batch], 1, settings.seconds / 4)
+        rows += [("batch", None, a["seconds"], b["seconds"]) for a, b in batches]
+    return rows
 
 
 def token_counts(decoding: Decoding, new_tokens: int) -> list[int]:
@@ -193,16 +198,22 @@ def compare_with_roofline(
     return compared | ({"roofline_share": share} if share <= 1 else {})
 
 
+def pictures_to_time(params: Params) -> list[Path]:
+    """The first of the evaluation pictures."""
+    return [path for path, _ in read_examples(EVALUATION)][: params.benchmark.images]
+
+
+def decoding_to_time(params: Params) -> Decoding:
+    """Captions as they come; of untrained weights, which end where they like, of equal length."""
+    trained = read_manifest(BASELINE).trained
+    return params.decoding if trained else params.decoding.exactly(params.benchmark.new_tokens)
+
+
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml, or baseline")]) -> None:
     """Writes reports/benchmark/VARIANT.json, and VARIANT.csv with every pair."""
     params = read_params()
-    settings, decoding = params.benchmark, params.decoding
-    checkpoint = MODELS / variant
-    if not read_manifest(BASELINE).trained:  # untrained captions end where they like
-        decoding = decoding.exactly(settings.new_tokens)
-    images = [path for path, _ in read_examples(EVALUATION)][: settings.images]
-    model = params.chosen_model()
-    samples = benchmark(checkpoint, BASELINE, images, decoding, settings, model)
+    settings, model, checkpoint = params.benchmark, params.chosen_model(), MODELS / variant
+    samples = benchmark(checkpoint, BASELINE, pictures_to_time(params), decoding_to_time(params), settings, model)
     figures = summarize(samples, settings.throughput_batch, model.speedup_within)
     figures["checkpoint_mb"] = round(checkpoint_bytes(checkpoint) / 1e6, 2)
     peaks = Peaks(**read_metrics(REPORTS / "peaks.json"))
