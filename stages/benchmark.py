@@ -4,7 +4,6 @@
 """
 
 import itertools
-import json
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +19,8 @@ from stages.captioner.checkpoint import BASELINE, MODELS, checkpoint_bytes, read
 from stages.captioner.command_line import run
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics
-from stages.measure.roofline import Peaks, Precision, arithmetic, shortest_seconds
+from stages.measure.products import count_products
+from stages.measure.roofline import Peaks, compare_with_limits
 from stages.measure.statistics import between_runs, estimate_over_sessions, estimate_speedup, fit_slope, typical
 from stages.measure.timing import Request, Worker, caption_request, parts_request, started, take_turns
 from stages.params import Benchmark, Model, Params, read_params
@@ -104,6 +104,11 @@ def token_counts(decoding: Decoding, new_tokens: int) -> list[int]:
     return sorted({round(float(tokens)) for tokens in np.linspace(1, longest, LENGTHS)})
 
 
+def usual_length(samples: pd.DataFrame) -> int:
+    """The number of the token in the middle of those that the time per token is of."""
+    return max(2, round((2 + float(samples["tokens"].max())) / 2))
+
+
 def _time_start(checkpoint: Path, threads: int, request: Request, stack: ExitStack) -> tuple[Worker, float]:
     """A worker that ends with the stack, and the seconds from its process's start to its first answer.
 
@@ -177,27 +182,6 @@ def _entries(name: str, sessions: pd.Series, digits: int = 3) -> dict[str, float
     return estimate(sessions).entries(name, digits)
 
 
-def compare_with_roofline(
-    figures: dict[str, float | int | str], checkpoint: Path, peaks: Peaks, new_tokens: int
-) -> dict[str, float]:
-    """The least time that the machine's peaks allow for so many tokens, and its share of the measured time.
-
-    The share is absent where the time per token is, and where it would be above 1: then the machine was slower while
-    its peaks were taken.
-    """
-    manifest = read_manifest(checkpoint)
-    work = arithmetic(json.loads((checkpoint / "config.json").read_text(encoding="utf-8")))
-    linear: Precision = "int8" if "quantize" in manifest.recipe else "float32"
-    half = linear == "int8" and manifest.runtime == "openvino" and "bfloat16" in peaks.gops
-    shortest = shortest_seconds(work, peaks, new_tokens, linear, "bfloat16" if half else "float32") * 1e3
-    compared = {"roofline_ms": round(shortest, 3)}
-    if "token_ms" not in figures:
-        return compared
-    encode, prefill, token = (float(figures[f"{part}_ms"]) for part in ("encode", "prefill", "token"))
-    share = round(shortest / (encode + prefill + (new_tokens - 1) * token), 3)
-    return compared | ({"roofline_share": share} if share <= 1 else {})
-
-
 def pictures_to_time(params: Params) -> list[Path]:
     """The first of the evaluation pictures."""
     return [path for path, _ in read_examples(EVALUATION)][: params.benchmark.images]
@@ -217,7 +201,8 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     figures = summarize(samples, settings.throughput_batch, model.speedup_within)
     figures["checkpoint_mb"] = round(checkpoint_bytes(checkpoint) / 1e6, 2)
     peaks = Peaks(**read_metrics(REPORTS / "peaks.json"))
-    figures |= compare_with_roofline(figures, checkpoint, peaks, settings.new_tokens)
+    products = count_products(checkpoint, usual_length(samples))
+    figures |= compare_with_limits(figures, products, peaks, settings.new_tokens)
     write_metrics(figures, REPORTS / "benchmark" / f"{variant}.json")
     samples.to_csv(REPORTS / "benchmark" / f"{variant}.csv", index=False, float_format="%.9g")
 
