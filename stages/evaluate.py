@@ -21,7 +21,8 @@ from stages.captioner.runtimes.captioner import Parts
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.metrics import REPORTS, read_captions, write_metrics
 from stages.measure.quality import estimate_bleu_4, next_token_agreement, score_per_image
-from stages.measure.statistics import estimate_change, estimate_mean, estimate_share
+from stages.measure.small_samples import estimate_relative_change, estimate_share
+from stages.measure.statistics import estimate_between, estimate_change, estimate_mean
 from stages.params import Evaluation, read_params
 from stages.pictures.examples import EVALUATION, read_examples
 
@@ -70,8 +71,8 @@ def evaluate(
         for metric, scores in score_per_image(captions, references).items():
             table[metric] = scores.round(4)
             binary = metric == "exact_match"
-            estimate = estimate_share(scores) if binary else estimate_mean(scores, settings.bootstrap_samples)
-            metrics |= estimate.entries(metric, 4)
+            own = estimate_share(scores) if binary else estimate_mean(scores, settings.bootstrap_samples)
+            metrics |= own.entries(metric, 4)
         metrics |= estimate_bleu_4(captions, references, settings.bootstrap_samples).entries("bleu_4", 4)
     if baseline:
         metrics |= _agreement(table, baseline.table, logits_agree, settings)
@@ -122,12 +123,15 @@ def _agreement(
     table["same_caption"] = (table["caption"] == baseline_table["caption"]).astype(int)
     table["same_next_token"] = [round(same, 4) for same, _ in logits_agree]
     table["kl"] = [round(divergence, 6) for _, divergence in logits_agree]
-    metrics: Metrics = {}
-    for column in ("same_caption", "same_next_token"):
-        metrics |= estimate_share(table[column].to_numpy()).entries(column, 6)
+    metrics: Metrics = {**estimate_share(table["same_caption"].to_numpy()).entries("same_caption", 6)}
+    metrics |= estimate_between(table["same_next_token"], 0, 1).entries("same_next_token", 6)
     metrics |= estimate_mean(table["kl"].to_numpy(), settings.bootstrap_samples).entries("kl", 6)
     if "cider" in table:
         metrics |= estimate_change(table["cider"], baseline_table["cider"]).entries("cider_change", 4)
+        if baseline_table["cider"].any():
+            relative = estimate_relative_change(table["cider"].to_numpy(), baseline_table["cider"].to_numpy())
+            metrics |= relative.estimate.entries("cider_change_share", 6)
+            metrics["cider_change_share_deviation"] = round(relative.deviation, 6)
     return metrics
 
 

@@ -210,6 +210,23 @@ class Evaluation(_Frozen):
     bootstrap_samples: int = Field(ge=100)
 
 
+class Accept(_Frozen):
+    """What a variant must keep to be recommended. A budget that is left out allows everything.
+
+    No sample shows that nothing at all is lost, so the budgets of captions leave some room.
+    """
+
+    cider_change_at_least: float | None = Field(
+        None, ge=-1, lt=0, description="of the baseline's CIDEr: -0.01 lets a hundredth be lost; not without captions"
+    )
+    same_caption_at_least: float | None = Field(
+        None, gt=0, lt=1, description="share of pictures that keep the baseline's caption, word for word"
+    )
+    checkpoint_mb_at_most: float | None = Field(None, gt=0, description="on disk")
+    memory_mb_at_most: float | None = Field(None, gt=0, description="at its peak, with one picture at a time")
+    first_caption_s_at_most: float | None = Field(None, gt=0, description="from the start of the process")
+
+
 class Benchmark(_Frozen):
     """How long, and how, variants are timed against the baseline."""
 
@@ -239,6 +256,7 @@ class Params(_Frozen):
     variants: dict[Name, Recipe]
     decoding: Decoding
     evaluation: Evaluation
+    accept: Accept
     benchmark: Benchmark
     demo_training: DemoTraining
 

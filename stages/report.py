@@ -2,16 +2,20 @@
 
 import html
 import re
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Console
+from rich.panel import Panel
 from rich.table import Table
 
 from stages.captioner.checkpoint import BASELINE, read_manifest
-from stages.captioner.command_line import printable, run
+from stages.captioner.command_line import InputError, printable, run
 from stages.captioner.images import allow_large_pictures
+from stages.measure.acceptance import Recommendation, budget_breaches, recommend
 from stages.measure.metrics import REPORTS, read_captions, read_metrics, write_metrics, write_text
 from stages.page.charts import draw_examples, draw_speed
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
@@ -39,11 +43,14 @@ DECIDING = {
 
 
 def gather(checkpoints: list[str], reports: Path) -> Metrics:
-    """Each checkpoint's figures: {checkpoint: {"benchmark": {…}, "quality": {…}}}."""
-    return {
-        checkpoint: {part: read_metrics(reports / part / f"{checkpoint}.json") for part in ("benchmark", "quality")}
-        for checkpoint in checkpoints
-    }
+    """Figures as {checkpoint: {"benchmark": {…}, "quality": {…}}}. Raises InputError if a checkpoint has none."""
+    try:
+        return {
+            checkpoint: {part: read_metrics(reports / part / f"{checkpoint}.json") for part in ("benchmark", "quality")}
+            for checkpoint in checkpoints
+        }
+    except FileNotFoundError as error:
+        raise InputError(f"there is no {error.filename}: make it with `dvc repro`") from None
 
 
 def name_machine(machine: dict[str, Any]) -> str:
@@ -71,6 +78,15 @@ def write_views(metrics: Metrics, machine: dict[str, Any], output: Path) -> None
     write_metrics(difference_rows(metrics), output / "plots" / "differences.json")
 
 
+def write_recommendation(recommendation: Recommendation, output: Path) -> None:
+    """Writes recommendation.json and, for `dvc metrics`, what to ship."""
+    write_metrics(recommendation.model_dump(), output / "recommendation.json")
+    short: dict[str, Any] = {"ship": recommendation.checkpoint or "none"}
+    if recommendation.pictures_needed:
+        short["pictures_needed"] = recommendation.pictures_needed
+    write_metrics(short, output / "metrics" / "recommendation.json")
+
+
 def gather_captions(checkpoints: list[str], reports: Path) -> dict[str, list[str]]:
     """Each checkpoint's captions of the evaluation pictures, in the pictures' order."""
     return {name: list(read_captions(reports / "quality" / f"{name}.csv")["caption"]) for name in checkpoints}
@@ -92,7 +108,14 @@ def choose_examples(captions: dict[str, list[str]], count: int) -> list[int]:
 
 
 def write_report(
-    model: str, metrics: Metrics, captions: dict[str, list[str]], evaluation: Path, output: Path, *, trained: bool
+    model: str,
+    metrics: Metrics,
+    captions: dict[str, list[str]],
+    recommendation: Recommendation,
+    evaluation: Path,
+    output: Path,
+    *,
+    trained: bool,
 ) -> None:
     """Writes report.md and its two pictures; `trained` says whether captions mean anything."""
     examples = read_examples(evaluation)
@@ -112,6 +135,7 @@ def write_report(
         peaks=read_metrics(output / "peaks.json"),
         metrics=metrics,
         captions=captions,
+        recommendation=recommendation,
         shown=shown,
         references={index: examples[index][1] for index in shown},
         baseline=BASELINE.name,
@@ -136,16 +160,51 @@ def print_table(model: str, metrics: Metrics, captions: dict[str, list[str]]) ->
     Console(width=max(Console().width, 110), markup=False, emoji=False).print(table)
 
 
-def main() -> None:
+def print_recommendation(recommendation: Recommendation) -> None:
+    """What to ship, and why no other."""
+    lines = [recommendation.sentence]
+    for heading, reasons in (("refused", recommendation.refused), ("undecided", recommendation.undecided)):
+        lines += [f"{heading}: {name}, as {reason}" for name, own in reasons.items() for reason in own]
+    console = Console(width=max(Console().width, 110), markup=False, emoji=False)
+    console.print(Panel("\n".join(lines), title="Recommendation", border_style="bold"))
+
+
+def check_budgets(variants: list[str]) -> None:
+    """Ends with status 1 and a sentence for each breach if one of the variants doesn't keep its budgets for certain.
+
+    Writes nothing: the figures are those of the last `dvc repro`. Without names, all variants are meant.
+    """
+    params = read_params()
+    names = [name for name in variants or params.variants if params.recipe(name)]
+    metrics = gather(names, REPORTS)
+    breaches = budget_breaches(metrics, params.accept, trained=read_manifest(BASELINE).trained)
+    for sentence in breaches:
+        print(f"error: {sentence}", file=sys.stderr)
+    if breaches:
+        sys.exit(1)
+    print(f"within the budgets of accept in params.yaml: {', '.join(names)}")
+
+
+def main(
+    variants: Annotated[list[str] | None, typer.Argument(help="for --strict: which variants; all by default")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="write nothing, but fail where a budget is broken")] = False,
+) -> None:
     """Writes the report of every variant in params.yaml."""
+    if strict:
+        return check_budgets(variants or [])
+    if variants:
+        raise InputError("the report is always of all variants: name some only with --strict")
     allow_large_pictures()
     params = read_params()
     checkpoints = [BASELINE.name, *params.variants]
     metrics, captions = gather(checkpoints, REPORTS), gather_captions(checkpoints, REPORTS)
     write_views(metrics, read_metrics(REPORTS / "host.json"), REPORTS)
     trained = read_manifest(BASELINE).trained
-    write_report(params.model, metrics, captions, EVALUATION, REPORTS, trained=trained)
+    recommendation = recommend(metrics, params.accept, params.model, params.chosen_model().dataset, trained=trained)
+    write_recommendation(recommendation, REPORTS)
+    write_report(params.model, metrics, captions, recommendation, EVALUATION, REPORTS, trained=trained)
     print_table(params.model, metrics, captions)
+    print_recommendation(recommendation)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,9 +17,16 @@ import pytest
 import yaml
 
 from stages.captioner.checkpoint import read_manifest
+from stages.report import as_text
 from tests.conftest import PROJECT
 
-REPORTS = ("reports/plots/speed.json", "reports/report.md", "reports/speed.png", "reports/examples.png")
+REPORTS = (
+    "reports/recommendation.json",
+    "reports/plots/speed.json",
+    "reports/report.md",
+    "reports/speed.png",
+    "reports/examples.png",
+)
 VARIANTS = ("openvino_int8",)  # of those in params.yaml, enough to see what runs
 
 
@@ -114,6 +122,7 @@ def copy_project(target: Path, variants: Sequence[str] = VARIANTS) -> Path:
             "models.demo.dataset.evaluation": 4,
             "models.demo.dataset.calibration": 2,
             "evaluation.bootstrap_samples": 100,
+            "accept": {"same_caption_at_least": 0.3},  # four pictures without a difference show 0.4
             "models.demo.benchmark_seconds": 0,
             "benchmark.sessions": 2,
             "benchmark.rounds": 4,
@@ -216,8 +225,8 @@ def test_the_first_run_runs_everything_and_reports(project: Path) -> None:
         ]
     )
     metrics = {path.stem: json.loads(path.read_text()) for path in (project / "reports/metrics").iterdir()}
-    assert metrics.keys() == {"baseline", *VARIANTS}
-    for name in metrics:
+    assert metrics.keys() == {"baseline", *VARIANTS, "recommendation"}
+    for name in ("baseline", *VARIANTS):
         assert f"{metrics[name]['speedup']:.2f}x" in output
     for name in VARIANTS:
         quality = json.loads((project / f"reports/quality/{name}.json").read_text())
@@ -232,22 +241,63 @@ def test_the_first_run_runs_everything_and_reports(project: Path) -> None:
     assert heading.split()[0] == "Path" and "speedup" in heading.split()
     assert [row.split()[0] for row in rows] == [f"reports/metrics/{name}.json" for name in sorted(metrics)]
     assert drawn_by_dvc(project, "show") == {"workspace"}
+    # The first thing on the page and the last in the terminal.
+    recommendation = json.loads((project / "reports/recommendation.json").read_text())
+    assert recommendation["checkpoint"] == metrics["recommendation"]["ship"] == "openvino_int8"
+    assert report.splitlines()[2] == f"**{as_text(recommendation['sentence'])}**"
+    assert output.index("the first evaluation picture") < output.index("Ship openvino_int8: ")
 
 
 def test_a_second_run_runs_only_host(project: Path) -> None:
     assert repro(project)[0] == ["host"]
 
 
+def test_what_the_workflow_runs_is_there_and_writes_nothing_anew(project: Path, tmp_path: Path) -> None:
+    commit(project)
+    commit(project)
+    [workflow] = (project / ".github/workflows").iterdir()
+    steps = yaml.safe_load(workflow.read_text())["jobs"]["budgets"]["steps"]
+    install, *commands, comment = [step["run"] for step in steps if "run" in step]
+    assert (project / install.removeprefix("pip install -r ")).is_file()
+    assert all(f"--body-file {name}" in comment for name in re.findall(r"> (\S+\.md)", commands[-1]))
+    change(project, {"evaluation.bootstrap_samples": 101})
+    for command in commands:
+        before = read_reports(project)
+        shell(project, "env", f"GITHUB_STEP_SUMMARY={tmp_path / 'summary.md'}", "bash", "-e", "-c", command)
+        assert command == "dvc repro" or read_reports(project) == before
+    assert "| reports/metrics/" in (tmp_path / "summary.md").read_text()
+    (project / "changes.md").unlink()
+
+
+def read_reports(project: Path) -> dict[Path, tuple[int, bytes]]:
+    files = [path for path in (project / "reports").rglob("*") if path.is_file()]
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
 def test_a_variants_knob_reruns_that_variant_and_the_report(project: Path) -> None:
     commit(project)
-    change(project, {"variants.openvino_int8.prune": {"method": "l1_unstructured", "amount": 0.5}})
+    change(project, {"variants.openvino_int8.prune": {"method": "l1_unstructured", "amount": 0.99}})
     ran, _ = repro(project)
     names = [f"{stage}@openvino_int8" for stage in ("benchmark", "evaluate", "optimize")]
     assert ran == sorted([*names, "host", "report"])
     lines = shell(project, "dvc", "metrics", "diff").splitlines()
     assert any(line.split()[:2] == ["reports/metrics/openvino_int8.json", "speedup"] for line in lines)
     assert max(map(len, lines)) <= 120
+    assert any(line.split()[:2] == ["reports/metrics/recommendation.json", "ship"] for line in lines)
     assert drawn_by_dvc(project, "diff") == {"HEAD", "workspace"}
+
+    # Captions that fell to pieces are refused, on the page and by the gate.
+    quality = json.loads((project / "reports/quality/openvino_int8.json").read_text())
+    assert quality["same_caption"] == 0
+    assert "- Refused: openvino_int8, as " in (project / "reports/report.md").read_text(encoding="utf-8")
+    gate = (sys.executable, "-m", "stages.report", "--strict")
+    for names in (["openvino_int8"], []):
+        with pytest.raises(AssertionError, match=r": 1\nerror: openvino_int8 is refused, as captions stay the same"):
+            shell(project, *gate, *names)
+    with pytest.raises(AssertionError, match=r"params\.yaml has no variant openvino"):
+        shell(project, *gate, "openvino")
+    with pytest.raises(AssertionError, match="name some only with --strict"):
+        shell(project, *gate[:-1], "openvino_int8")
 
 
 def test_a_decoding_setting_reaches_checkpoints_and_downloads_nothing(project: Path) -> None:

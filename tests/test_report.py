@@ -11,16 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from stages.captioner.command_line import InputError
 from stages.dataset import make_dataset
+from stages.measure.acceptance import Recommendation
 from stages.page.charts import draw_examples, draw_speed
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
 from stages.params import Noise
 from stages.report import (
     as_text,
     choose_examples,
+    gather,
     gather_captions,
     name_machine,
+    print_recommendation,
     print_table,
+    write_recommendation,
     write_report,
     write_views,
 )
@@ -59,6 +64,16 @@ MACHINE = {
 }
 
 
+RECOMMENDATION = Recommendation(
+    checkpoint=None,
+    sentence="Ship the *baseline*: nothing else passes.",
+    tied=[],
+    refused={"quantized": ["it takes 20.0 MB on disk, and 10 are allowed", "it is slow"]},
+    undecided={"onnx_int8": ["7 pictures can't tell"]},
+    pictures_needed=None,
+)
+
+
 def made_up(names: Iterable[str]) -> Metrics:
     """Made-up figures of checkpoints, on pictures without captions."""
     figures = ("speedup", "latency_ms", "encode_ms", "prefill_ms", "token_ms", "throughput_images_per_s")
@@ -84,7 +99,7 @@ def write_a_report(
     (tmp_path / "host.json").write_text(json.dumps(MACHINE))
     peaks = {"gops": {"float32": 184.0, "int8": 860.0}, "read_gb_per_s": {"4": 80, "256": 61}}
     (tmp_path / "peaks.json").write_text(json.dumps(peaks))
-    write_report(model, metrics or made_up(own), own, tmp_path / "eval", tmp_path, trained=trained)
+    write_report(model, metrics or made_up(own), own, RECOMMENDATION, tmp_path / "eval", tmp_path, trained=trained)
     return (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
@@ -98,6 +113,39 @@ def test_untrained_weights_are_reported_without_caption_scores(tmp_path: Path) -
     assert "The weights are untrained, so times are real while captions mean nothing" in page
     assert "word1 \\| word2" in page
     assert Image.open(tmp_path / "examples.png").width > 500
+
+
+def test_the_page_begins_with_the_recommendation_and_why_no_other(tmp_path: Path) -> None:
+    make_dataset(Noise(kind="noise", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
+    page = write_a_report(tmp_path, "mine", {"baseline": ["a", "b"], "quantized": ["a", "b"]})
+    assert page.split("\n**Machine.**")[0].splitlines() == [
+        "# mine: how fast, how good",
+        "",
+        "**Ship the \\*baseline\\*: nothing else passes.**",
+        "",
+        "- Refused: quantized, as it takes 20.0 MB on disk, and 10 are allowed; it is slow.",
+        "- Undecided: onnx_int8, as 7 pictures can't tell.",
+    ]
+
+
+def test_the_recommendation_is_written_whole_and_for_dvc_in_a_word(tmp_path: Path) -> None:
+    write_recommendation(RECOMMENDATION, tmp_path)
+    assert Recommendation.model_validate_json((tmp_path / "recommendation.json").read_text()) == RECOMMENDATION
+    assert json.loads((tmp_path / "metrics/recommendation.json").read_text()) == {"ship": "none"}
+    write_recommendation(RECOMMENDATION.model_copy(update={"pictures_needed": 368}), tmp_path)
+    assert json.loads((tmp_path / "metrics/recommendation.json").read_text())["pictures_needed"] == 368
+
+
+def test_the_terminal_ends_with_the_recommendation(capsys: pytest.CaptureFixture[str]) -> None:
+    print_recommendation(RECOMMENDATION)
+    printed = capsys.readouterr().out
+    assert "Ship the *baseline*: nothing else passes." in printed
+    assert "refused: quantized, as it takes 20.0 MB" in printed and "undecided: onnx_int8" in printed
+
+
+def test_figures_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"quantized\.json: make it with `dvc repro`"):
+        gather(["quantized"], tmp_path)
 
 
 def test_agreement_on_uncaptioned_pictures_tells_what_trained_weights_lost(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """Confidence intervals: of scores by SciPy's bootstrap (B. Efron, R. Tibshirani: An Introduction to the Bootstrap,
-1993), of shares and changes with two pictures more, of times by Student's t over sessions; and lines through times.
+1993), of changes that are rare with two pictures more, of times by Student's t over sessions; and lines through times.
 
 How often they hold the truth, `python -m tests.measure.coverage` draws.
 """
@@ -70,11 +70,6 @@ def between_runs(speedup: float) -> float:
     return BETWEEN_RUNS * abs(math.log(speedup))
 
 
-def estimate_share(samples: ArrayLike) -> Estimate:
-    """The mean of samples between 0 and 1, of which most may be the same."""
-    return _estimate_with_two_more(np.asarray(samples, dtype=np.float64), 0, 1)
-
-
 def estimate_change(scores: ArrayLike, before: ArrayLike) -> Estimate:
     """The mean change of scores from 0 up, paired by picture, of which most may not change at all.
 
@@ -82,17 +77,19 @@ def estimate_change(scores: ArrayLike, before: ArrayLike) -> Estimate:
     """
     after, earlier = np.asarray(scores, dtype=np.float64), np.asarray(before, dtype=np.float64)
     whole = max(after.mean(), earlier.mean())
-    return _estimate_with_two_more(after - earlier, -whole, whole)
+    return estimate_between(after - earlier, -whole, whole)
 
 
-def _estimate_with_two_more(values: np.ndarray, least: float, most: float) -> Estimate:
-    """The mean of at least one value; the interval is Student's t with two values more, a very low and a very high one.
+def estimate_between(samples: ArrayLike, least: float, most: float) -> Estimate:
+    """The mean of at least one sample, which lies between two values; most samples may be the same.
 
-    Where differences are rare, a sample may have none, and a bootstrap of it, or t alone, would be sure that there are
-    none at all. The two have little weight among many differences.
+    The interval is Student's t with two samples more, the least and the most. Where differences are rare, a sample may
+    have none, and a bootstrap of it, or t alone, would be sure that there are none at all. The two have little weight
+    among many differences.
     Source: D. Bonett, R. Price: Adjusted Wald Confidence Interval for a Difference of Binomial Proportions Based on
-    Paired Data, Journal of Educational and Behavioral Statistics, 2012; here for values of any size.
+    Paired Data, Journal of Educational and Behavioral Statistics, 2012; here for samples of any size.
     """
+    values = np.asarray(samples, dtype=np.float64)
     more = np.append(values, [least, most])
     middle, reach = more.mean(), stdtrit(len(more) - 1, 0.975) * more.std(ddof=1) / len(more) ** 0.5
     return Estimate(float(values.mean()), *(float(np.clip(middle + side * reach, least, most)) for side in (-1, 1)))

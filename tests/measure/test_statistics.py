@@ -6,11 +6,11 @@ from scipy.stats import binom
 
 from stages.measure.statistics import (
     Estimate,
+    estimate_between,
     estimate_change,
     estimate_mean,
     estimate_over_images,
     estimate_over_sessions,
-    estimate_share,
     estimate_speedup,
     fit_slope,
     typical,
@@ -126,14 +126,14 @@ def test_captions_that_are_all_the_same_leave_less_doubt_the_more_there_are() ->
 @pytest.mark.parametrize("pictures", [10, 50, 200])
 def test_a_share_s_interval_holds_the_truth_at_least_93_times_in_100(truth: float, pictures: int) -> None:
     counts = np.arange(pictures + 1)
-    intervals = [estimate_share(np.arange(pictures) < count) for count in counts]
+    intervals = [estimate_between(np.arange(pictures) < count, 0, 1) for count in counts]
     holds = [each.low <= truth <= each.high for each in intervals]
     assert binom.pmf(counts, pictures, truth) @ holds >= 0.93
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_a_share_lies_in_its_interval_between_0_and_1(values: list[float]) -> None:
-    estimate = estimate_share(values)
+    estimate = estimate_between(values, 0, 1)
     assert 0 <= estimate.low <= estimate.value + 1e-9 and estimate.value <= estimate.high + 1e-9 <= 1 + 1e-9
     assert estimate.low < 1 and estimate.high > 0
 
