@@ -66,10 +66,18 @@ def test_pytorch_s_counter_and_the_shapes_by_hand_agree_with_the_baseline(baseli
     assert 2 * macs(counted["prefill"]) == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["quantized", "onnx", "onnx_int8", "onnx_pruned_int8", "openvino", "openvino_int8", "openvino_pruned_dynamic_int8"],
-)
+def test_the_shapes_by_hand_are_full_size_blip_s() -> None:
+    config = BlipConfig(vision_config={"image_size": 384}, text_config={"vocab_size": 30524})
+    known = by_hand(config, LENGTH)
+    assert known["encoder"] + known["cross"] == pytest.approx((115 + 12.5) / 2 * 1e9, rel=0.02)
+    with torch.device("meta"):
+        model = BlipForConditionalGeneration(config)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model.vision_model(pixel_values=torch.zeros(1, 3, 384, 384))
+    assert counter.get_total_flops() == pytest.approx(2 * known["encoder"], rel=0.01)
+
+
+@pytest.mark.parametrize("name", RECIPES)
 def test_every_runtime_computes_what_the_baseline_does(name: str, baseline: Path, build: Build) -> None:
     known, counted = by_hand(load_model(baseline).config, LENGTH), count_products(build(name), LENGTH)
     once: Part = "prefill" if RECIPES[name].runtime == "pytorch" else "encode"  # which computes cross-attention's keys
