@@ -51,6 +51,15 @@ fuzz: .venv/ready-for-tests
 	$(ACTIVATE) FUZZ_CASES=10000 FUZZ_OPENINGS=400 pytest -o faulthandler_timeout=7200 \
 		tests/captioner/inspection/test_files.py
 
+# The baseline against itself, ten times in six minutes: at least nine intervals are to contain 1.00. With VARIANT=…, that
+# checkpoint against the baseline: each two intervals are to overlap. Wants a quiet machine.
+control: .venv/ready
+	$(ACTIVATE) dvc repro download dataset $(if $(VARIANT),optimize@$(VARIANT)) && python -m tests.measure.control $(VARIANT)
+
+# How often the intervals hold the truth, for README.md's tables; five minutes.
+coverage: .venv/ready
+	$(ACTIVATE) python -m tests.measure.coverage
+
 # In a clone of the last commit, so that this checkout keeps its own checkpoints and reports.
 machine: .venv/ready
 	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && git clone --quiet . $(APART) && \
@@ -66,4 +75,4 @@ machine: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-avx2 sweep wheel publish picture check audit fuzz machine
+.PHONY: repro test test-avx2 sweep wheel publish picture check audit fuzz control coverage machine
