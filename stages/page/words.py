@@ -20,6 +20,7 @@ PARTS = {
 WORDS = {
     "speedup": Words("speed-up: times as fast as the baseline, timed in turns", "×", 2),
     "speedup_width": Words("speed-up is known to ±", "%"),
+    "speedup_between_runs": Words("speed-up: what all sessions of a run may be off by together, ±", "%"),
     "sessions": Words("sessions with fresh processes"),
     "pairs": Words("captions timed in pairs"),
     "ended": Words("why timing ended"),
@@ -45,8 +46,8 @@ WORDS = {
     "peak_memory_mb": Words("memory at its peak", "MB", 0),
     "peak_memory_share": Words("memory: of the baseline's", "%"),
     "checkpoint_mb": Words("on disk", "MB", 1),
-    "roofline_ms": Words("least time that the machine's peaks allow", "ms"),
-    "roofline_share": Words("how much of that limit is reached", "%"),
+    "roofline_ms": Words("a caption: the machine's limit", "ms"),
+    "roofline_share": Words("a caption: how much of the limit is reached", "%"),
     "images": Words("pictures captioned"),
     "batch_size": Words("pictures in a batch"),
     "cider": Words("CIDEr: likeness to what people wrote", "", 3),
