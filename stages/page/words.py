@@ -20,7 +20,7 @@ PARTS = {
 WORDS = {
     "speedup": Words("speed-up: times as fast as the baseline, timed in turns", "×", 2),
     "speedup_width": Words("speed-up is known to ±", "%"),
-    "speedup_between_runs": Words("speed-up: what all sessions of a run may be off by together, ±", "%"),
+    "speedup_between_runs": Words("speed-up: how far whole runs scatter (standard deviation)", "%"),
     "sessions": Words("sessions with fresh processes"),
     "pairs": Words("captions timed in pairs"),
     "ended": Words("why timing ended"),
