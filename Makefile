@@ -1,5 +1,5 @@
-# `make repro` runs the pipeline, `make test` the tests, `make machine` times the full-size model for README.md's table;
-# all first make the virtual environment that they need.
+# `make repro` runs the pipeline, `make test` the tests, `make sweep` one knob's values, `make machine` the full-size model
+# for README.md's table; all first make the virtual environment that they need.
 
 PYTHON ?= python3
 ACTIVATE = . .venv/bin/activate &&
@@ -21,10 +21,20 @@ test-avx2: .venv/ready-for-tests
 wheel: .venv/ready
 	$(ACTIVATE) pip wheel --quiet --no-deps --wheel-dir dist .
 
+# Quality and speed over a number in a recipe or in decoding, in reports/sweeps.
+sweep: .venv/ready
+	$(if $(and $(KNOB),$(VALUES)),,$(error say what to sweep: make sweep KNOB=variants.pruned_quantized.prune.amount VALUES=0.1,0.3,0.5))
+	$(ACTIVATE) python -m stages.sweep -- '$(KNOB)' '$(VALUES)'
+
 # A checkpoint with its model card, to upload to a model hub: make publish VARIANT=openvino_int8 makes dist/openvino_int8.
 publish: .venv/ready
 	$(if $(VARIANT),,$(error say which checkpoint: make publish VARIANT=openvino_int8))
 	$(ACTIVATE) python -m stages.page.publish $(VARIANT)
+
+# The picture of the page at the top of README.md. For root: make picture CHROMIUM='chromium --no-sandbox'.
+CHROMIUM ?= chromium
+picture:
+	$(CHROMIUM) --headless --hide-scrollbars --window-size=1200,1270 --screenshot=reports/page.png reports/report.html
 
 # Style, types, and the licences of what the package brings along.
 check: .venv/ready-for-tests
@@ -45,6 +55,15 @@ fuzz: .venv/ready-for-tests
 torture: .venv/ready-for-tests
 	$(ACTIVATE) python -m tests.torture
 
+# The baseline against itself, ten times in six minutes: at least nine intervals are to contain 1.00. With VARIANT=…, that
+# checkpoint against the baseline: each two intervals are to overlap. Wants a quiet machine.
+control: .venv/ready
+	$(ACTIVATE) dvc repro download dataset $(if $(VARIANT),optimize@$(VARIANT)) && python -m tests.measure.control $(VARIANT)
+
+# How often the intervals hold the truth, for README.md's tables; five minutes.
+coverage: .venv/ready
+	$(ACTIVATE) python -m tests.measure.coverage
+
 # In a clone of the last commit, so that this checkout keeps its own checkpoints and reports.
 machine: .venv/ready
 	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && git clone --quiet . $(APART) && \
@@ -60,4 +79,4 @@ machine: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-avx2 wheel publish check audit fuzz torture machine
+.PHONY: repro test test-avx2 sweep wheel publish picture check audit fuzz torture control coverage machine

@@ -4,7 +4,6 @@
 """
 
 import itertools
-import json
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,20 +12,21 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import typer
+from numpy.typing import ArrayLike
 from rich.progress import track
 
 from stages.captioner.checkpoint import BASELINE, MODELS, checkpoint_bytes, read_manifest
 from stages.captioner.command_line import run
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics
-from stages.measure.roofline import Peaks, Precision, arithmetic, shortest_seconds
-from stages.measure.statistics import Estimate, estimate_over_sessions, fit_slope, typical
-from stages.measure.timing import Answer, Request, Worker, caption_request, parts_request, started, take_turns
-from stages.params import Benchmark, Model, read_params
+from stages.measure.products import count_products
+from stages.measure.roofline import Peaks, compare_with_limits
+from stages.measure.statistics import between_runs, estimate_over_sessions, estimate_speedup, fit_slope, typical
+from stages.measure.timing import Request, Worker, caption_request, parts_request, started, take_turns
+from stages.params import Benchmark, Model, Params, read_params
 from stages.pictures.examples import EVALUATION, read_examples
 
 LENGTHS = 4  # how many numbers of tokens the line for the time per token goes through
-Pair = tuple[Answer, Answer]
 Row = tuple[str, int | None, float, float]
 
 
@@ -48,54 +48,65 @@ def benchmark(
     for number in track(itertools.count(), description=f"timing {checkpoint.name}"):
         tables.append(_run_session(number, checkpoint, baseline, images, decoding, settings))
         samples = pd.concat(tables, ignore_index=True)
-        if enough(samples, settings, model, time.perf_counter() - start):
+        if enough(_sessions(samples, "caption")["speedup"], settings, model, time.perf_counter() - start):
             break
     return samples
 
 
-def enough(samples: pd.DataFrame, settings: Benchmark, model: Model, seconds: float) -> bool:
-    """Whether the samples, which took so many seconds, tell the speed-up as well as they are to."""
-    if samples["session"].nunique() < settings.sessions:
+def enough(speedups: ArrayLike, settings: Benchmark, model: Model, seconds: float) -> bool:
+    """Whether the sessions' speed-ups, which took so many seconds, tell the run's as well as they are to."""
+    if np.size(speedups) < settings.sessions:
         return False
-    return seconds >= model.benchmark_seconds or _speedup(samples).width() <= model.speedup_within
+    return seconds >= model.benchmark_seconds or estimate_over_sessions(speedups).width() <= model.speedup_within
 
 
 def _run_session(
     number: int, checkpoint: Path, baseline: Path, images: list[Path], decoding: Decoding, settings: Benchmark
 ) -> pd.DataFrame:
-    """Captions come first. Their parts are timed in the sessions that there always are, batches in one."""
+    with ExitStack() as stack:
+        turn = 1 if number % 2 == 0 else -1  # who starts first changes from session to session
+        request = caption_request(images[:1], decoding)
+        opened = [_time_start(path, settings.threads, request, stack) for path in (baseline, checkpoint)[::turn]]
+        (first, first_start), (second, second_start) = opened[::turn]
+        rows = time_pair(number, (first, second), images, decoding, settings)
+    table = pd.DataFrame(
+        [("start", None, first_start, second_start), *rows], columns=["measurement", "tokens", "baseline", "checkpoint"]
+    )
+    return table.astype({"tokens": "Int64"}).assign(session=number)
+
+
+def time_pair(
+    number: int, pair: tuple[Worker, Worker], images: list[Path], decoding: Decoding, settings: Benchmark
+) -> list[Row]:
+    """What a session times once both workers are warm, the baseline's first. Captions come first; their parts are timed
+    in the sessions that there always are, batches in one."""
     singles = [caption_request([image], decoding) for image in images]
     lengths = token_counts(decoding, settings.new_tokens)
     parts = [parts_request(image, decoding, lengths) for image in images]
     batch = caption_request([images[index % len(images)] for index in range(settings.throughput_batch)], decoding)
-    with ExitStack() as stack:
-        turn = 1 if number % 2 == 0 else -1  # who starts first changes from session to session
-        opened = [_time_start(path, settings.threads, singles[0], stack) for path in (baseline, checkpoint)[::turn]]
-        (first, first_start), (second, second_start) = opened[::turn]
-
-        def timed(requests: list[Request], rounds: int, seconds: float) -> list[Pair]:
-            return list(take_turns((first, second), requests, rounds, seconds))
-
-        rows: list[Row] = [("start", None, first_start, second_start)]
-        rows += [
-            ("caption", None, a["seconds"], b["seconds"]) for a, b in timed(singles, settings.rounds, settings.seconds)
-        ]
-        memory = [worker.ask({"do": "memory"})["peak_memory_bytes"] for worker in (first, second)]
-        rows.append(("memory", None, memory[0], memory[1]))
-        if number < settings.sessions:
-            for a, b in timed(parts, 2, settings.seconds / 4):
-                rows += [(part, None, a[part], b[part]) for part in ("preprocess", "encode")]
-                rows += [("decode", *row) for row in zip(lengths, a["decode"], b["decode"], strict=True)]
-        if number == 0:
-            rows += [("batch", None, a["seconds"], b["seconds"]) for a, b in timed([batch], 1, settings.seconds / 4)]
-    table = pd.DataFrame(rows, columns=["measurement", "tokens", "baseline", "checkpoint"])
-    return table.astype({"tokens": "Int64"}).assign(session=number)
+    captions = take_turns(pair, singles, settings.rounds, settings.seconds)
+    rows: list[Row] = [("caption", None, a["seconds"], b["seconds"]) for a, b in captions]
+    memory = [worker.ask({"do": "memory"})["peak_memory_bytes"] for worker in pair]
+    rows.append(("memory", None, memory[0], memory[1]))
+    if number < settings.sessions:
+        for a, b in take_turns(pair, parts, 2, settings.seconds / 4):
+            rows += [(part, None, a[part], b[part]) for part in ("preprocess", "encode")]
+            rows += [("decode", *row) for row in zip(lengths, a["decode"], b["decode"], strict=True)]
+    if number == 0:
+        batches = take_turns(pair, [batch], 1, settings.seconds / 4)
+        rows += [("batch", None, a["seconds"], b["seconds"]) for a, b in batches]
+    return rows
 
 
 def token_counts(decoding: Decoding, new_tokens: int) -> list[int]:
     """The numbers of new tokens to time: from 1 to as many as captions may have, or to twice `new_tokens` if less."""
     longest = min(decoding.max_new_tokens, 2 * new_tokens)
     return sorted({round(float(tokens)) for tokens in np.linspace(1, longest, LENGTHS)})
+
+
+def usual_length(samples: pd.DataFrame) -> int:
+    """The number of the token in the middle of those that the time per token is of."""
+    return max(2, round((2 + float(samples["tokens"].max())) / 2))
 
 
 def _time_start(checkpoint: Path, threads: int, request: Request, stack: ExitStack) -> tuple[Worker, float]:
@@ -116,18 +127,19 @@ def summarize(samples: pd.DataFrame, throughput_batch: int, speedup_within: floa
     decoding one token; `token`, each further one, is the slope of decoding's times over its lengths, and absent where
     noise hides that in a session. An interval is absent for what one session timed.
     """
-    speedup, captions = _speedup(samples), samples[samples["measurement"] == "caption"]
+    captions, sessions = samples[samples["measurement"] == "caption"], _sessions(samples, "caption")
+    width = estimate_over_sessions(sessions["speedup"]).width()
     figures: dict[str, float | int | str] = {
         "pairs": len(captions),
-        "sessions": captions["session"].nunique(),
-        "speedup_width": round(speedup.width(), 3),
-        "ended": "interval reached" if speedup.width() <= speedup_within else "time over",
-        **speedup.entries("speedup", 3),
+        "sessions": len(sessions),
+        "speedup_width": round(width, 3),
+        "ended": "interval reached" if width <= speedup_within else "time over",
+        **_entries("speedup", sessions["speedup"]),
         "latency_p90_ms": round(float(captions["checkpoint"].quantile(0.9)) * 1e3, 3),
+        **_entries("latency_ms", sessions["checkpoint"] * 1e3),
+        "baseline_latency_ms": _entries("latency", sessions["baseline"] * 1e3)["latency"],
     }
-    latencies = _sessions(samples, "caption")
-    figures |= _entries("latency_ms", latencies["checkpoint"] * 1e3)
-    figures["baseline_latency_ms"] = _entries("latency", latencies["baseline"] * 1e3)["latency"]
+    figures["speedup_between_runs"] = round(between_runs(float(figures["speedup"])), 3)
     parts = {part: _sessions(samples, part) for part in ("preprocess", "encode")}
     parts |= {"prefill": _sessions(samples[samples["tokens"] == 1], "decode"), "token": _slopes(samples)}
     for part, sessions in parts.items():
@@ -161,53 +173,36 @@ def _slopes(samples: pd.DataFrame) -> pd.DataFrame:
     return sessions.assign(speedup=sessions["baseline"] / sessions["checkpoint"])
 
 
-def _speedup(samples: pd.DataFrame) -> Estimate:
-    return estimate_over_sessions(list(_sessions(samples, "caption")["speedup"]))
-
-
 def _entries(name: str, sessions: pd.Series, digits: int = 3) -> dict[str, float]:
     if sessions.isna().any():
         return {}
     if len(sessions) == 1:
         return {name: round(float(sessions.iloc[0]), digits)}
-    return estimate_over_sessions(list(sessions)).entries(name, digits)
+    estimate = estimate_speedup if name.endswith("speedup") else estimate_over_sessions
+    return estimate(sessions).entries(name, digits)
 
 
-def compare_with_roofline(
-    figures: dict[str, float | int | str], checkpoint: Path, peaks: Peaks, new_tokens: int
-) -> dict[str, float]:
-    """The least time that the machine's peaks allow for so many tokens, and its share of the measured time.
+def pictures_to_time(params: Params) -> list[Path]:
+    """The first of the evaluation pictures."""
+    return [path for path, _ in read_examples(EVALUATION)][: params.benchmark.images]
 
-    The share is absent where the time per token is, and where it would be above 1: then the machine was slower while
-    its peaks were taken.
-    """
-    manifest = read_manifest(checkpoint)
-    work = arithmetic(json.loads((checkpoint / "config.json").read_text(encoding="utf-8")))
-    linear: Precision = "int8" if "quantize" in manifest.recipe else "float32"
-    half = linear == "int8" and manifest.runtime == "openvino" and "bfloat16" in peaks.gops
-    shortest = shortest_seconds(work, peaks, new_tokens, linear, "bfloat16" if half else "float32") * 1e3
-    compared = {"roofline_ms": round(shortest, 3)}
-    if "token_ms" not in figures:
-        return compared
-    encode, prefill, token = (float(figures[f"{part}_ms"]) for part in ("encode", "prefill", "token"))
-    share = round(shortest / (encode + prefill + (new_tokens - 1) * token), 3)
-    return compared | ({"roofline_share": share} if share <= 1 else {})
+
+def decoding_to_time(params: Params) -> Decoding:
+    """Captions as they come; of untrained weights, which end where they like, of equal length."""
+    trained = read_manifest(BASELINE).trained
+    return params.decoding if trained else params.decoding.exactly(params.benchmark.new_tokens)
 
 
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml, or baseline")]) -> None:
     """Writes reports/benchmark/VARIANT.json, and VARIANT.csv with every pair."""
     params = read_params()
-    settings, decoding = params.benchmark, params.decoding
-    checkpoint = MODELS / variant
-    if not read_manifest(BASELINE).trained:  # untrained captions end where they like
-        decoding = decoding.exactly(settings.new_tokens)
-    images = [path for path, _ in read_examples(EVALUATION)][: settings.images]
-    model = params.chosen_model()
-    samples = benchmark(checkpoint, BASELINE, images, decoding, settings, model)
+    settings, model, checkpoint = params.benchmark, params.chosen_model(), MODELS / variant
+    samples = benchmark(checkpoint, BASELINE, pictures_to_time(params), decoding_to_time(params), settings, model)
     figures = summarize(samples, settings.throughput_batch, model.speedup_within)
     figures["checkpoint_mb"] = round(checkpoint_bytes(checkpoint) / 1e6, 2)
     peaks = Peaks(**read_metrics(REPORTS / "peaks.json"))
-    figures |= compare_with_roofline(figures, checkpoint, peaks, settings.new_tokens)
+    products = count_products(checkpoint, usual_length(samples))
+    figures |= compare_with_limits(figures, products, peaks, settings.new_tokens)
     write_metrics(figures, REPORTS / "benchmark" / f"{variant}.json")
     samples.to_csv(REPORTS / "benchmark" / f"{variant}.csv", index=False, float_format="%.9g")
 

@@ -22,7 +22,7 @@ from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.metrics import REPORTS, read_captions, write_metrics
 from stages.measure.quality import estimate_bleu_4, next_token_agreement, score_per_image
 from stages.measure.small_samples import estimate_relative_change, estimate_share
-from stages.measure.statistics import estimate_mean
+from stages.measure.statistics import estimate_between, estimate_change, estimate_mean
 from stages.params import Evaluation, read_params
 from stages.pictures.examples import EVALUATION, read_examples
 
@@ -70,9 +70,8 @@ def evaluate(
     if all(references):
         for metric, scores in score_per_image(captions, references).items():
             table[metric] = scores.round(4)
-            own = (
-                estimate_share(scores) if metric == "exact_match" else estimate_mean(scores, settings.bootstrap_samples)
-            )
+            binary = metric == "exact_match"
+            own = estimate_share(scores) if binary else estimate_mean(scores, settings.bootstrap_samples)
             metrics |= own.entries(metric, 4)
         metrics |= estimate_bleu_4(captions, references, settings.bootstrap_samples).entries("bleu_4", 4)
     if baseline:
@@ -125,11 +124,10 @@ def _agreement(
     table["same_next_token"] = [round(same, 4) for same, _ in logits_agree]
     table["kl"] = [round(divergence, 6) for _, divergence in logits_agree]
     metrics: Metrics = {**estimate_share(table["same_caption"].to_numpy()).entries("same_caption", 6)}
-    for column in ("same_next_token", "kl"):
-        metrics |= estimate_mean(table[column].to_numpy(), settings.bootstrap_samples).entries(column, 6)
+    metrics |= estimate_between(table["same_next_token"], 0, 1).entries("same_next_token", 6)
+    metrics |= estimate_mean(table["kl"].to_numpy(), settings.bootstrap_samples).entries("kl", 6)
     if "cider" in table:
-        change = table["cider"] - baseline_table["cider"]
-        metrics |= estimate_mean(change.to_numpy(), settings.bootstrap_samples).entries("cider_change", 4)
+        metrics |= estimate_change(table["cider"], baseline_table["cider"]).entries("cider_change", 4)
         if baseline_table["cider"].any():
             relative = estimate_relative_change(table["cider"].to_numpy(), baseline_table["cider"].to_numpy())
             metrics |= relative.estimate.entries("cider_change_share", 6)

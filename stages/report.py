@@ -1,4 +1,4 @@
-"""DVC stage `report`: gathers what evaluation and benchmark found, for DVC's own views, in report.md and a table."""
+"""DVC stage `report`: gathers what was found, for DVC's own views and in pages and a table for people."""
 
 import html
 import re
@@ -18,13 +18,14 @@ from stages.captioner.images import allow_large_pictures
 from stages.measure.acceptance import Recommendation, budget_breaches, recommend
 from stages.measure.metrics import REPORTS, read_captions, read_metrics, write_metrics, write_text
 from stages.page.charts import draw_examples, draw_speed
+from stages.page.gallery import who_says
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
+from stages.page.web_page import write_page
+from stages.page.words import SPOILED_DB
 from stages.params import read_params
 from stages.pictures.examples import EVALUATION, read_examples
 
 EXAMPLES = 4
-# As much noise in every linear layer of the demo changes one caption in 200; with 10 dB it is one in 40, with 5 half.
-SPOILED_DB = 15.0
 # What Markdown takes for markup within a line; of underscores, those that are not inside a word.
 MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
 # What a person decides by: its name for `dvc metrics`, where it comes from, and the digits that are no mere noise.
@@ -134,9 +135,8 @@ def write_report(
         machine=read_metrics(output / "host.json"),
         peaks=read_metrics(output / "peaks.json"),
         metrics=metrics,
-        captions=captions,
+        said={index: who_says({name: own[index] for name, own in captions.items()}) for index in shown},
         recommendation=recommendation,
-        shown=shown,
         references={index: examples[index][1] for index in shown},
         baseline=BASELINE.name,
         fastest=max(metrics, key=lambda name: float(metrics[name]["benchmark"]["speedup"])),
@@ -203,6 +203,7 @@ def main(
     recommendation = recommend(metrics, params.accept, params.model, params.chosen_model().dataset, trained=trained)
     write_recommendation(recommendation, REPORTS)
     write_report(params.model, metrics, captions, recommendation, EVALUATION, REPORTS, trained=trained)
+    write_page(params.model, metrics, recommendation, EVALUATION, REPORTS, trained=trained)
     print_table(params.model, metrics, captions)
     print_recommendation(recommendation)
 

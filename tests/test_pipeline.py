@@ -23,6 +23,7 @@ from tests.conftest import PROJECT
 REPORTS = (
     "reports/plots/speed.json",
     "reports/report.md",
+    "reports/report.html",
     "reports/speed.png",
     "reports/examples.png",
 )
@@ -81,9 +82,8 @@ def test_deps_are_exactly_what_a_stage_imports(name: str) -> None:
     stage = STAGES[name]
     module = stage["cmd"].split()[2]
     imported = local_imports(module)
-    declared = [
-        dependency for dependency in stage["deps"] if dependency.startswith("stages/") and "jinja" not in dependency
-    ]
+    templates = (".css", ".jinja", ".js")
+    declared = [own for own in stage["deps"] if own.startswith("stages/") and not own.endswith(templates)]
     uncovered = {path for path in imported if not any(path == own or path.startswith(f"{own}/") for own in declared)}
     assert not uncovered, f"{name} imports what it does not declare"
     unused = {own for own in declared if not any(path == own or path.startswith(f"{own}/") for path in imported)}
@@ -110,7 +110,8 @@ def copy_project(target: Path, variants: Sequence[str] = VARIANTS) -> Path:
         text=True,
     )
     for name in filter(None, listing.stdout.split("\0")):
-        if (PROJECT / name).is_file() and not name.startswith(("reports/", "tests/")):
+        kept = name.startswith("reports/sweeps/") or not name.startswith(("reports/", "tests/"))
+        if kept and (PROJECT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(PROJECT / name, target / name)
     recipes = yaml.safe_load((target / "params.yaml").read_text())["variants"]
@@ -332,6 +333,25 @@ def test_a_new_variant_is_a_few_lines_of_params(project: Path) -> None:
     change(project, {"variants": {name: recipe for name, recipe in variants.items() if name != "pruned"}})
     for file in (project / "reports/quality").glob("pruned.*"):
         file.unlink()  # the report depends on the folder
+
+
+def test_a_sweep_reads_real_figures_and_builds_nothing_that_did_not_change(project: Path) -> None:
+    settings, status = (project / "params.yaml").read_bytes(), shell(project, "git", "status", "--porcelain")
+    knob = "variants.openvino_int8.quantize.float_below_db"
+    value = yaml.safe_load(settings)["variants"]["openvino_int8"]["quantize"]["float_below_db"]
+    output = shell(project, "python", "-m", "stages.sweep", knob, str(value))
+    assert [line.strip() for line in output.splitlines() if line.startswith("  ") and "@" in line] == []
+    [row] = json.loads((project / f"reports/sweeps/{knob}.json").read_text())["values"]
+    figures = {
+        **json.loads((project / "reports/benchmark/openvino_int8.json").read_text()),
+        **json.loads((project / "reports/quality/openvino_int8.json").read_text()),
+    }
+    assert row.pop("value") == value and row.pop("checkpoint") == "openvino_int8"
+    assert {"speedup_ci_low", "cider_change_ci_high", "same_caption", "kl_ci_low", "checkpoint_mb"} < row.keys()
+    assert row.items() <= figures.items()
+    shutil.rmtree(project / "reports/sweeps")
+    assert (project / "params.yaml").read_bytes() == settings
+    assert shell(project, "git", "status", "--porcelain") == status
 
 
 def test_pulled_checkpoints_are_not_rebuilt(project: Path, tmp_path: Path) -> None:

@@ -1,13 +1,23 @@
-"""The shortest time that this machine could take for a caption: its peaks against the arithmetic of BLIP.
+"""The shortest time that this machine could take for each part of a caption: its peaks against the part's products.
 
 Source: S. Williams et al., Roofline: An Insightful Visual Performance Model, Communications of the ACM, 2009.
 """
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from math import isnan, nan
+from typing import Literal, NamedTuple
 
 Precision = Literal["int8", "bfloat16", "float32"]
-READ_MB = (4, 64, 256)  # of what a core's own cache holds, of what a shared cache may hold, of what lies in memory
-BYTES = {"int8": 1, "bfloat16": 2, "float32": 4}
+Part = Literal["encode", "prefill", "token"]
+READ_MB = (1, 4, 64, 256)  # of what cores' own caches hold, of what shared ones may hold, of what lies in memory
+
+
+class Product(NamedTuple):
+    """A product of matrices, or the two of an attention."""
+
+    macs: int  # multiplications, each with its addition
+    precision: Precision  # of the numbers that the kernel multiplies
+    read: int  # bytes of weights and, in the decoder, of keys and values
 
 
 class Peaks(NamedTuple):
@@ -18,39 +28,44 @@ class Peaks(NamedTuple):
     read_gb_per_s: dict[str, float]
 
     def bandwidth(self, size: float) -> float:
-        """Bytes per second at which so many bytes are read: at least as fast as they can be, so no time is too long."""
-        measured = [megabytes for megabytes in READ_MB if megabytes << 20 <= size] or [READ_MB[0]]
-        return self.read_gb_per_s[str(measured[-1])] * 1e9
+        """Bytes per second at which so many bytes are read: at least as fast as they can be, so no time is too long.
+
+        More bytes are never read faster, so where they were, the fewer were read in a slow moment.
+        """
+        measured = sorted(map(int, self.read_gb_per_s))
+        smaller = [megabytes for megabytes in measured if megabytes << 20 <= size]
+        largest = smaller[-1] if smaller else measured[0]
+        return max(self.read_gb_per_s[str(megabytes)] for megabytes in measured if megabytes >= largest) * 1e9
 
 
-class Arithmetic(NamedTuple):
-    """What captioning one picture takes. A multiplication and an addition are two operations."""
-
-    linear: float  # operations of the layers that run once per picture: the encoder, cross-attention keys and values
-    attention: float  # operations of the encoder's attention
-    weights_per_token: float  # number of weights that each token reads; keys and values of the picture included
-
-
-def arithmetic(config: dict[str, Any]) -> Arithmetic:
-    """Counts what a model's `config.json` implies, in its unpruned form."""
-    vision, text = config["vision_config"], config["text_config"]
-    patches = 1 + (vision["image_size"] // vision["patch_size"]) ** 2
-    width, layers = vision["hidden_size"], vision["num_hidden_layers"]
-    own_width, own_layers = text["hidden_size"], text["num_hidden_layers"]
-    encoder = layers * (4 * width**2 + 2 * width * vision["intermediate_size"])
-    embedding = 3 * vision["patch_size"] ** 2 * width
-    keys_and_values = own_layers * 2 * width * own_width
-    decoder_layer = 6 * own_width**2 + 2 * own_width * text["intermediate_size"]
-    vocabulary = own_width**2 + own_width * text["vocab_size"]
-    return Arithmetic(
-        linear=2 * patches * (encoder + embedding + keys_and_values),
-        attention=layers * 2 * 2 * patches**2 * width,
-        weights_per_token=own_layers * (decoder_layer + 2 * patches * own_width) + vocabulary,
-    )
+def shortest_seconds(products: Sequence[Product], peaks: Peaks) -> float:
+    """The least time for a part: until all is computed and all is read. NaN if a precision has no peak here."""
+    computed = sum(2 * product.macs / peaks.gops.get(product.precision, nan) / 1e9 for product in products)
+    read = sum(product.read for product in products)
+    return nan if isnan(computed) else max(computed, read / peaks.bandwidth(read))
 
 
-def shortest_seconds(work: Arithmetic, peaks: Peaks, new_tokens: int, linear: Precision, attention: Precision) -> float:
-    """The least time for a caption of so many tokens with products in these precisions: tokens wait for memory."""
-    per_picture = work.linear / peaks.gops[linear] + work.attention / peaks.gops[attention]
-    read = work.weights_per_token * BYTES[linear]
-    return per_picture / 1e9 + new_tokens * read / peaks.bandwidth(read)
+def compare_with_limits(
+    figures: Mapping[str, float | int | str], products: Mapping[Part, Sequence[Product]], peaks: Peaks, new_tokens: int
+) -> dict[str, float]:
+    """Each part's multiply-adds, the MB that it reads, its shortest time, and that as a share of the measured one; the
+    last two of a caption of so many tokens, too, as `roofline`.
+
+    A share is absent where the measured time is, and where it would be above 1: then the machine was slower while its
+    peaks were taken.
+    """
+    runs: dict[Part, int] = {"encode": 1, "prefill": 1, "token": new_tokens - 1}
+    limits = {part: shortest_seconds(own, peaks) * 1e3 for part, own in products.items()}
+    times = {part: float(figures.get(f"{part}_ms", nan)) for part in runs}
+    compared: dict[str, float] = {}
+    for part, own in products.items():
+        compared[f"{part}_macs"] = sum(product.macs for product in own)
+        compared[f"{part}_mb"] = sum(product.read for product in own) / 1e6
+        compared |= {f"{part}_limit_ms": limits[part], f"{part}_share": _share(limits[part], times[part])}
+    limit, measured = (sum(runs[part] * some[part] for part in runs) for some in (limits, times))
+    compared |= {"roofline_ms": limit, "roofline_share": _share(limit, measured)}
+    return {name: round(number, 4) for name, number in compared.items() if not isnan(number)}
+
+
+def _share(limit: float, measured: float) -> float:
+    return limit / measured if limit <= measured else nan

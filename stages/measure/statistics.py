@@ -1,11 +1,15 @@
 """Confidence intervals: of scores by SciPy's bootstrap (B. Efron, R. Tibshirani: An Introduction to the Bootstrap,
-1993), of times by Student's t over sessions; and lines through times."""
+1993), of changes that are rare with two pictures more, of times by Student's t over sessions; and lines through times.
+
+How often they hold the truth, `python -m tests.measure.coverage` draws.
+"""
 
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 from scipy.stats import bootstrap, theilslopes, trim_mean
 
@@ -13,6 +17,11 @@ SEED = 0
 # Sessions end once their interval is narrow, which is likeliest when it is so by chance: then fewer such intervals hold
 # the truth than their level says. With this level, 93 to 97 in 100 do; tests/measure/test_statistics.py draws them.
 SESSION_LEVEL = 0.965
+# Sessions of one run share the neighbours that a machine has in that half minute, and these slow one program down more
+# than another. So the logarithm of a speed-up is off, in a whole run, by this share of itself (standard deviation): it
+# is what the runs kept in Git (33 of the engines' checkpoints on three machines, six at full size) are apart by, less
+# what sessions are. A program against itself has no such share, and shows none.
+BETWEEN_RUNS = 0.05
 
 
 class Estimate(NamedTuple):
@@ -32,20 +41,61 @@ class Estimate(NamedTuple):
         return dict(zip((name, f"{name}_ci_low", f"{name}_ci_high"), rounded, strict=True))
 
 
-def estimate_over_sessions(figures: Sequence[float]) -> Estimate:
+def estimate_over_sessions(figures: ArrayLike, shared: float = 0.0) -> Estimate:
     """The geometric mean of a positive figure that two or more sessions gave, one value per session.
 
     What was timed within a session shares the luck of its processes, so sessions are what is counted. The interval is
-    Student's t on the logarithms; it contains the figure, and is positive like it.
-    Source: T. Kalibera, R. Jones: Rigorous Benchmarking in Reasonable Time, ISMM 2013.
+    Student's t on the logarithms; it contains the figure, and is positive like it. `shared` is the standard deviation
+    of what all sessions of a run share, on the logarithms too: no number of sessions tells it, and with it the interval
+    is for any run, and without it for this one.
+    Sources: T. Kalibera, R. Jones: Rigorous Benchmarking in Reasonable Time, ISMM 2013; for t where one variance is
+    known and the other estimated, F. Satterthwaite: An Approximate Distribution of Estimates of Variance Components,
+    Biometrics Bulletin, 1946.
     """
     logarithms = np.log(figures)
     sessions, middle = len(logarithms), logarithms.mean()
-    reach = stdtrit(sessions - 1, (1 + SESSION_LEVEL) / 2) * logarithms.std(ddof=1) / sessions**0.5
+    own = max(logarithms.var(ddof=1) / sessions, 1e-30)  # never 0, by which the next line divides
+    freedom = (sessions - 1) * (1 + shared**2 / own) ** 2
+    reach = stdtrit(freedom, (1 + SESSION_LEVEL) / 2) * (own + shared**2) ** 0.5
     return Estimate(*(float(np.exp(middle + side * reach)) for side in (0, -1, 1)))
 
 
-def estimate_mean(samples: Sequence[float] | np.ndarray, resamples: int) -> Estimate:
+def estimate_speedup(figures: ArrayLike) -> Estimate:
+    """The same of a speed-up, with what a run's sessions share: for this machine at any hour."""
+    return estimate_over_sessions(figures, between_runs(estimate_over_sessions(figures).value))
+
+
+def between_runs(speedup: float) -> float:
+    """By how much a whole run is off, as a standard deviation of the speed-up's logarithm; see BETWEEN_RUNS."""
+    return BETWEEN_RUNS * abs(math.log(speedup))
+
+
+def estimate_change(scores: ArrayLike, before: ArrayLike) -> Estimate:
+    """The mean change of scores from 0 up, paired by picture, of which most may not change at all.
+
+    The two pictures more lose and gain a whole caption's score: what a rare mistake costs, if the sample has none.
+    """
+    after, earlier = np.asarray(scores, dtype=np.float64), np.asarray(before, dtype=np.float64)
+    whole = max(after.mean(), earlier.mean())
+    return estimate_between(after - earlier, -whole, whole)
+
+
+def estimate_between(samples: ArrayLike, least: float, most: float) -> Estimate:
+    """The mean of at least one sample, which lies between two values; most samples may be the same.
+
+    The interval is Student's t with two samples more, the least and the most. Where differences are rare, a sample may
+    have none, and a bootstrap of it, or t alone, would be sure that there are none at all. The two have little weight
+    among many differences.
+    Source: D. Bonett, R. Price: Adjusted Wald Confidence Interval for a Difference of Binomial Proportions Based on
+    Paired Data, Journal of Educational and Behavioral Statistics, 2012; here for samples of any size.
+    """
+    values = np.asarray(samples, dtype=np.float64)
+    more = np.append(values, [least, most])
+    middle, reach = more.mean(), stdtrit(len(more) - 1, 0.975) * more.std(ddof=1) / len(more) ** 0.5
+    return Estimate(float(values.mean()), *(float(np.clip(middle + side * reach, least, most)) for side in (-1, 1)))
+
+
+def estimate_mean(samples: ArrayLike, resamples: int) -> Estimate:
     """The mean of at least two samples."""
     values = np.asarray(samples)
     result = bootstrap(

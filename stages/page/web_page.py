@@ -1,0 +1,223 @@
+"""The page for a browser: `reports/report.html`, one file that needs nothing else, not even a network."""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from stages.captioner.checkpoint import BASELINE
+from stages.captioner.command_line import printable
+from stages.measure.acceptance import Recommendation
+from stages.measure.metrics import read_captions, read_metrics, write_text
+from stages.page.gallery import make_gallery
+from stages.page.plots import Metrics
+from stages.page.web_charts import Bar, Point, draw_bars, draw_curves, draw_speed, draw_trade_off
+from stages.page.words import ENDS, PARTS, SPOILED_DB, WORDS, interval, number, words_of
+from stages.pictures.examples import read_examples
+
+HERE = Path(__file__).parent
+# The columns of the table of checkpoints, where there are such figures: the JSON's folder, its key, the heading.
+COLUMNS = (
+    ("benchmark", "speedup", "speed-up"),
+    ("benchmark", "latency_ms", "a caption takes"),
+    ("quality", "cider_change_share", "CIDEr, change"),
+    ("quality", "same_caption", "same captions"),
+    ("benchmark", "peak_memory_mb", "memory"),
+    ("benchmark", "checkpoint_mb", "on disk"),
+)
+COSTS = {
+    "peak_memory_mb": "Memory at its peak",
+    "checkpoint_mb": "Bytes on disk",
+    "load_s": "From start to the first caption",
+    "throughput_images_per_s": "Pictures a second, in batches",
+}
+# What of a sweep is drawn, and stands in its table. Decoding changes the baseline too: changes from it say little then.
+SWEPT = ("speedup", "cider_change_share", "same_caption")
+SWEPT_WITH_BASELINE = ("speedup", "latency_ms", "cider", "same_caption")
+SWEPT_TABLE = ("speedup", "latency_ms", "cider", "cider_change_share", "same_caption", "checkpoint_mb")
+SETTING = re.compile(r"(dataset: \{.*?\})")  # what a recommendation says to write into params.yaml
+Estimated = tuple[float, float, float]  # value, and the interval's bounds
+TradeOffs = dict[str, tuple[Estimated, Estimated]]
+
+
+class Sweep(NamedTuple):
+    """A file of `reports/sweeps/`, as the page shows it."""
+
+    file: str
+    knob: str
+    machine: str
+    keys: list[str]  # of the figures in its table
+    values: list[dict[str, Any]]
+    failed: list[dict[str, Any]]
+    charts: list[tuple[str, Markup]]  # of each figure, with its words
+
+
+def write_page(
+    model: str, metrics: Metrics, recommendation: Recommendation, evaluation: Path, reports: Path, *, trained: bool
+) -> None:
+    """Writes report.html of what lies in the folder of reports; `trained` says whether captions mean anything."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        finalize=_visible,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"number": number, "interval": interval, "words_of": words_of}
+    environment.filters["pieces"] = SETTING.split
+    page = environment.get_template("report.html.jinja").render(
+        **_code(),
+        **_files(metrics, evaluation, reports),
+        model=model,
+        recommendation=recommendation,
+        metrics=metrics,
+        trained=trained,
+        baseline=BASELINE.name,
+        columns=[column for column in COLUMNS if any(column[1] in own[column[0]] for own in metrics.values())],
+        keys={part: figure_keys([own[part] for own in metrics.values()]) for part in ("benchmark", "quality")},
+        charts=draw_charts(metrics, trained=trained),
+        limits=any(key.endswith("_limit_ms") for own in metrics.values() for key in own["benchmark"]),
+        spoiled=[
+            name for name, own in metrics.items() if own["quality"].get("worst_int8_layer_db", SPOILED_DB) < SPOILED_DB
+        ],
+        captioned="cider" in metrics[BASELINE.name]["quality"],
+    )
+    write_text(page, reports / "report.html")
+
+
+def _visible(value: object) -> object:
+    """What a page can't show as it is, such as control characters, as escapes."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else printable(value)
+
+
+def _code() -> dict[str, Any]:
+    """The style sheet, the script, and the digest by which a browser runs that script and no other."""
+    style, script = ((HERE / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {"style": Markup(style), "script": Markup(script), "script_digest": digest}
+
+
+def _files(metrics: Metrics, evaluation: Path, reports: Path) -> dict[str, Any]:
+    examples = read_examples(evaluation)
+    return {
+        "machine": read_metrics(reports / "host.json"),
+        "peaks": read_metrics(reports / "peaks.json"),
+        "pictures": len(examples),
+        "gallery": make_gallery({name: read_captions(reports / f"quality/{name}.csv") for name in metrics}, examples),
+        "sweeps": read_sweeps(reports / "sweeps"),
+    }
+
+
+def figure_keys(checkpoints: list[dict[str, Any]]) -> list[str]:
+    """The figures that any of them has, those with words here first; without the bounds of intervals."""
+    found = {key for own in checkpoints for key in own if not key.endswith(ENDS)}
+    return [key for key in WORDS if key in found] + sorted(found - WORDS.keys())
+
+
+def slug(name: str) -> str:
+    """A name as a part of an id."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)
+
+
+def _bars(metrics: Metrics, key: str) -> list[Bar]:
+    """Each checkpoint's figure; of a part's milliseconds, its limit and the share of it that is reached, too."""
+    part = key.removesuffix("_ms")
+    return [
+        _bar(name, times, key)._replace(limit=times.get(f"{part}_limit_ms"), share=times.get(f"{part}_share"))
+        for name, times in ((name, own["benchmark"]) for name, own in metrics.items())
+    ]
+
+
+def _bar(name: str, figures: dict[str, Any], key: str) -> Bar:
+    return Bar(name, figures.get(key), figures.get(f"{key}_ci_low"), figures.get(f"{key}_ci_high"))
+
+
+def draw_charts(metrics: Metrics, *, trained: bool) -> dict[str, Any]:
+    """All charts but those of sweeps, by the section that they belong to."""
+    control = _bar(BASELINE.name, metrics[BASELINE.name]["benchmark"], "speedup")
+    return {
+        "speed": draw_speed(_bars(metrics, "speedup"), control, words_of("speedup")),
+        "trade_off": _trade_off(metrics) if trained else None,
+        "parts": [
+            (label, draw_bars(part, label, _bars(metrics, f"{part}_ms"), words_of(f"{part}_ms")))
+            for part, label in PARTS.items()
+        ],
+        "costs": [(label, draw_bars(key, label, _bars(metrics, key), words_of(key))) for key, label in COSTS.items()],
+    }
+
+
+def _trade_off(metrics: Metrics) -> Markup:
+    key, _, label = quality_of(metrics)
+    found = trade_offs(metrics)
+    best = pareto_optimal(found)
+    points = [Point(name, *own, name in best) for name, own in found.items()]
+    return draw_trade_off(points, words_of("speedup"), words_of(key), label)
+
+
+def quality_of(metrics: Metrics) -> tuple[str, float, str]:
+    """What quality is judged by: its key, the baseline's value of it, and words for an axis."""
+    if any("cider_change_share" in own["quality"] for own in metrics.values()):
+        return "cider_change_share", 0.0, "change of CIDEr"
+    return "same_caption", 1.0, "share of the baseline's captions"
+
+
+def trade_offs(metrics: Metrics) -> TradeOffs:
+    """Each checkpoint's speed-up and quality, (value, low, high) each; the baseline's quality is what it is."""
+    key, own, _ = quality_of(metrics)
+    return {
+        name: (_estimate(figures["benchmark"], "speedup"), _estimate({key: own, **figures["quality"]}, key))
+        for name, figures in metrics.items()
+    }
+
+
+def _estimate(figures: dict[str, Any], key: str) -> Estimated:
+    value = figures[key]
+    return value, figures.get(f"{key}_ci_low", value), figures.get(f"{key}_ci_high", value)
+
+
+def pareto_optimal(points: TradeOffs) -> list[str]:
+    """Those that no other beats: by intervals, none is faster without being worse, or better without being slower."""
+
+    def beats(one: str, other: str) -> bool:
+        surely = [mine[1] > theirs[2] for mine, theirs in zip(points[one], points[other], strict=True)]
+        surely_not = [mine[2] < theirs[1] for mine, theirs in zip(points[one], points[other], strict=True)]
+        return any(surely) and not any(surely_not)
+
+    return [name for name in points if not any(beats(other, name) for other in points if other != name)]
+
+
+def read_sweeps(folder: Path) -> list[Sweep]:
+    """Every sweep that lies in a folder, by the files' names."""
+    return [_sweep(path.name, read_metrics(path)) for path in sorted(folder.glob("*.json"))]
+
+
+def _sweep(file: str, content: dict[str, Any]) -> Sweep:
+    values = [value for value in content["values"] if "failed" not in value]
+    knob, checkpoints = content["knob"], {value["checkpoint"]: None for value in values}
+    drawn = SWEPT_WITH_BASELINE if BASELINE.name in checkpoints else SWEPT
+    charts = []
+    for key in drawn:
+        words = words_of(key)
+        curves = {name: _curve([value for value in values if value["checkpoint"] == name], key) for name in checkpoints}
+        if any(curves.values()):
+            title, last = f"{words.label}, over {knob}", knob.rpartition(".")[2]
+            charts.append((words.label, draw_curves(slug(f"{file}-{key}"), title, curves, last, words)))
+    return Sweep(
+        file,
+        knob,
+        content["machine"],
+        [key for key in SWEPT_TABLE if any(key in value for value in values)],
+        values,
+        [value for value in content["values"] if "failed" in value],
+        charts,
+    )
+
+
+def _curve(values: list[dict[str, Any]], key: str) -> list[Bar]:
+    ordered = sorted((value for value in values if key in value), key=lambda value: float(value["value"]))
+    return [_bar(str(value["value"]), value, key) for value in ordered]

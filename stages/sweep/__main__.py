@@ -1,0 +1,68 @@
+"""Quality and speed over the values of one knob: `make sweep KNOB=… VALUES=…`."""
+
+import signal
+from itertools import chain
+from typing import Annotated
+
+import typer
+
+from stages.captioner.command_line import InputError, run
+from stages.measure.machine import describe_machine
+from stages.params import Params, read_params
+from stages.report import name_machine
+from stages.sweep.curve import SWEEPS, Row, print_curve, to_row, write_curve
+from stages.sweep.experiments import clone_of_checkout, find, go_on_from, name_experiments, read_figures, run_experiment
+from stages.sweep.knob import Number, reached, vary
+
+
+def sweep(knob: str, settings: dict[Number, Params]) -> list[Row]:
+    """Runs what is not done yet, one value after the other; returns a row for each checkpoint that the knob changes,
+    or for a value that failed its reason, by value ascending."""
+    stages = reached(knob, next(iter(settings.values())))
+    # First the value that params.yaml has, as DVC may have its figures already.
+    here = read_params()
+    order = sorted(settings, key=lambda value: settings[value] != here)
+    rows: list[Row] = []
+    with clone_of_checkout() as clone:
+        names = name_experiments(clone, knob, settings, list(stages))
+        done = {value: commit for value in settings if (commit := find(names[value]))}
+        for commit in list(done.values())[:1]:
+            go_on_from(clone, commit)
+        for number, value in enumerate(order, 1):
+            name = names[value]
+            print(f"{number} of {len(settings)}: {name}{', done before' if value in done else ''}", flush=True)
+            try:
+                commit = done.get(value) or run_experiment(
+                    clone, name, knob.split("."), value, settings[value], list(chain(*stages.values()))
+                )
+                rows += [to_row(value, checkpoint, read_figures(commit, checkpoint)) for checkpoint in stages]
+            except InputError as error:
+                print(f"  failed: {error}", flush=True)
+                rows.append({"value": value, "failed": str(error)})
+    return sorted(rows, key=lambda row: float(row["value"]))
+
+
+def main(
+    knob: Annotated[str, typer.Argument(help="path of a number in params.yaml, in a recipe or in decoding")],
+    values: Annotated[str, typer.Argument(help="numbers with commas between")],
+) -> None:
+    """Writes reports/sweeps/KNOB.json, .csv and .png, and prints the table; exit status 1 if a value failed."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)  # so that what was started ends, too
+    settings = vary(knob, values)
+    try:
+        rows = sweep(knob, settings)
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on behind the values that are done")
+        raise
+    write_curve(knob, rows, name_machine(describe_machine()))
+    print_curve(knob, rows)
+    print(f"written: {', '.join(sorted(map(str, SWEEPS.glob(f'{knob}.*'))))}")
+    if failed := [str(row["value"]) for row in rows if "failed" in row]:
+        raise InputError(
+            f"{len(failed)} of {len(settings)} values failed ({', '.join(failed)}): the same command tries them again"
+        )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,107 @@
+"""Pages made of made-up figures, for tests without and with a browser."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from stages.measure.acceptance import Recommendation
+from stages.measure.metrics import read_metrics, write_metrics
+from stages.page.web_page import write_page
+
+RECOMMENDATION = Recommendation(
+    checkpoint="fast",
+    sentence="Ship fast: 3.00 times as fast. Nothing else is.",
+    tied=[],
+    refused={"small": ["it takes 900 MB of memory, and 600 are allowed"]},
+    undecided={},
+    pictures_needed=None,
+)
+HOST = {
+    "cpu": "A CPU",
+    "cpu_family_model_stepping": "1/2/3",
+    "cores": 4,
+    "usable_cores": 2,
+    "memory_gb": 24,
+    "operating_system": "Linux",
+    "instruction_sets": ["avx2"],
+    "python": "3.11",
+    "libraries": {"torch": "2"},
+}
+CAPTIONS = {
+    "baseline": ["a dog in the park", "a cat", "", "a bus"],
+    "fast": ["a dog in the park", "a cat", "", "a bus"],
+    "small": ["a brown dog in the park", "a cat", "a man", ""],
+}
+
+
+def make_reports(
+    folder: Path, captions: dict[str, list[str]] = CAPTIONS, *, captioned: bool = True, seed: int = 0
+) -> Path:
+    """A folder with `eval/`, as the stage `dataset` writes it, and `reports/`, as all stages before `report` do."""
+    random = np.random.default_rng(seed)
+    names = [f"{index:05}.png" for index in range(len(captions["baseline"]))]
+    (folder / "eval/images").mkdir(parents=True)
+    (folder / "reports/quality").mkdir(parents=True)
+    for index, name in enumerate(names):
+        Image.new("RGB", (40, 30), (60 * index % 256, 99, 120)).save(folder / "eval/images" / name)
+    write_references(folder / "eval", names, ["a dog", "a man & <i>his</i> dog"] if captioned else [])
+    for name, own in captions.items():
+        table = pd.DataFrame({"image": names, "caption": own, "tokens": "1 2"})
+        if captioned:
+            table["cider"] = random.uniform(0, 5, len(own)).round(4)
+        if name != "baseline":
+            table["kl"] = random.uniform(0, 1, len(own)).round(6)
+        table.to_csv(folder / f"reports/quality/{name}.csv", index=False)
+        baseline = name == "baseline"
+        write_metrics(
+            some_quality(random, captioned=captioned, baseline=baseline), folder / f"reports/quality/{name}.json"
+        )
+        write_metrics(some_times(random), folder / f"reports/benchmark/{name}.json")
+    write_metrics(HOST, folder / "reports/host.json")
+    write_metrics({"gops": {"int8": 860.0}, "read_gb_per_s": {"4": 80.0}}, folder / "reports/peaks.json")
+    return folder
+
+
+def write_references(folder: Path, names: Sequence[str], references: Sequence[str]) -> None:
+    images = [{"id": index, "file_name": name} for index, name in enumerate(names)]
+    annotations = [{"image_id": image["id"], "caption": own} for image in images for own in references]
+    (folder / "captions.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+
+
+def some_times(random: np.random.Generator) -> dict[str, Any]:
+    parts = [f"{part}_ms" for part in ("preprocess", "encode", "prefill", "token")]
+    estimated = ("speedup", "latency_ms", *parts, "load_s", "throughput_images_per_s")
+    figures: dict[str, Any] = {key: round(float(random.uniform(0.01, 2000)), 3) for key in estimated}
+    figures |= {f"{key}_ci_low": round(0.9 * figures[key], 3) for key in estimated}
+    figures |= {f"{key}_ci_high": round(1.1 * figures[key], 3) for key in estimated}
+    return figures | {"peak_memory_mb": 1234.5, "checkpoint_mb": 10.25, "sessions": 3, "ended": "interval reached"}
+
+
+def some_quality(random: np.random.Generator, *, captioned: bool, baseline: bool) -> dict[str, Any]:
+    shares = (
+        () if baseline else ("same_caption", "same_next_token", "kl", *(["cider_change_share"] if captioned else []))
+    )
+    figures: dict[str, Any] = {key: round(float(random.uniform(0, 1)), 6) for key in shares}
+    figures |= {f"{key}_ci_low": round(figures[key] - 0.01, 6) for key in shares}
+    figures |= {f"{key}_ci_high": round(figures[key] + 0.01, 6) for key in shares}
+    return figures | {"images": 4, **({"cider": 3.25} if captioned else {})}
+
+
+def write(
+    folder: Path, model: str = "demo", recommendation: Recommendation = RECOMMENDATION, *, trained: bool = True
+) -> Path:
+    """The page of what `make_reports` made."""
+    reports = folder / "reports"
+    names = sorted(path.stem for path in (reports / "benchmark").glob("*.json"))
+    metrics = {
+        name: {part: read_metrics(reports / part / f"{name}.json") for part in ("benchmark", "quality")}
+        for name in names
+    }
+    write_metrics(recommendation.model_dump(), reports / "recommendation.json")
+    write_page(model, metrics, recommendation, folder / "eval", reports, trained=trained)
+    return reports / "report.html"
