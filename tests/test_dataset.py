@@ -235,7 +235,7 @@ def test_karpathys_splits_are_kept_apart(folders: tuple[Path, Path], tmp_path: P
     save_captions(tmp_path, {"images": images, "dataset": "coco"})
     evaluation, calibration = make(folders, 3, 3)
     assert evaluation == {"5.jpg": ["Picture 5."], "3.jpg": ["Picture 3."], "1.jpg": ["Picture 1."]}
-    assert list(calibration) == ["4.jpg", "0.jpg", "2.jpg"]
+    assert list(calibration) == ["2.jpg", "4.jpg", "0.jpg"], "restval first, which lies in val2014 with test and val"
     with pytest.raises(InputError, match="captions 3 pictures in splits to evaluate on and 3"):
         make(folders, 4, 2)
 

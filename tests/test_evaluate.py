@@ -52,6 +52,8 @@ def test_a_variant_is_compared_with_the_baseline_under_the_baseline_s_own_words(
     reference = Baseline(unchanged, own_table)
     same, _ = evaluate(unchanged, evaluation, Decoding(), settings, BATCH, reference)
     assert same["same_caption"] == same["same_next_token"] == 1
+    assert same["same_caption_ci_low"] == pytest.approx(0.025 ** (1 / PICTURES), abs=1e-6), "eight pictures are few"
+    assert ("cider_change_share" in same) == bool(own_table["cider"].any()), "of nothing there are no shares"
     assert abs(same["kl"]) < 1e-5, "float logits of a picture differ in a batch by rounding alone"
     captioner = open_captioner(tmp_path / "quantized")
     metrics, table = evaluate(captioner.parts, evaluation, Decoding(), settings, BATCH, reference)

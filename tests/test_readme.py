@@ -7,6 +7,8 @@ from pathlib import Path
 import yaml
 from PIL import Image
 
+from stages.measure.acceptance import more_pictures
+from stages.params import Accept, Coco, Folder, Model, Photographs
 from tests.conftest import PROJECT, save_tiny_model
 from tests.test_dataset import save_photos, write_coco
 from tests.test_pipeline import change, commit, copy_project, repro, shell
@@ -18,6 +20,18 @@ def code_blocks(heading: str, language: str) -> list[str]:
     """The fenced blocks in a language below a heading of README.md, up to the next heading."""
     section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     return re.findall(rf"^```{language}\n(.*?)^```$", section, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_budgets_and_pictures_that_decide_are_such_as_params_yaml_takes() -> None:
+    budgets, datasets = code_blocks("Which checkpoint to ship", "yaml")
+    assert yaml.safe_load(budgets)["accept"].keys() == Accept.model_fields.keys()
+    Accept.model_validate(yaml.safe_load(budgets)["accept"])
+    for line in datasets.splitlines():
+        model = yaml.safe_load((PROJECT / "params.yaml").read_text())["models"]["blip-base"] | yaml.safe_load(line)
+        written = Model.model_validate(model).dataset
+        assert isinstance(written, Coco | Folder)
+        found = more_pictures("blip-base", Photographs(kind="photographs"), written.evaluation)
+        assert line.strip() in found
 
 
 def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder_apart(tmp_path: Path) -> None:

@@ -46,7 +46,12 @@ def estimate_bleu_4(captions: Sequence[str], references: Sequence[Sequence[str]]
     Source: K. Papineni et al., BLEU: a Method for Automatic Evaluation of Machine Translation, ACL 2002.
     """
     counts = _bleu_counts(captions, references)
-    return estimate_over_images(len(captions), lambda images: _bleu_of(counts[images].sum(axis=-2)), resamples)
+
+    def bleu(images: np.ndarray) -> np.ndarray:
+        # One resample at a time, as all of them would take 100 MB for the 5000 pictures of a test split.
+        return _bleu_of(np.apply_along_axis(lambda chosen: counts[chosen].sum(axis=0), -1, images))
+
+    return estimate_over_images(len(captions), bleu, resamples)
 
 
 def next_token_agreement(logits: np.ndarray, baseline_logits: np.ndarray) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Reads captions of pictures as others publish them: COCO's annotations, Karpathy's splits, or a list of pairs."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,12 +8,13 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError, model_validator
-from pydantic_core import from_json
 
 from stages.captioner.command_line import InputError, explain, read_text
 
-# Which of Karpathy's splits serve for which purpose, in the order in which pictures are drawn from them.
-EVALUATION_SPLITS, CALIBRATION_SPLITS = ("test", "val"), ("train", "restval")
+# Which of Karpathy's splits serve for which purpose, in the order in which pictures are drawn from them: COCO's restval
+# lies in val2014 with test and val, so who has this folder needs no train2014.
+EVALUATION_SPLITS, CALIBRATION_SPLITS = ("test", "val"), ("restval", "train")
+SENTENCES = re.compile(r'"sentences"\s*:')  # a key that only Karpathy's files have
 SPLITS = (*EVALUATION_SPLITS, *CALIBRATION_SPLITS)
 
 
@@ -31,22 +33,20 @@ def read_annotations(path: Path) -> list[CaptionedPicture]:
     Captions that are not text or only blanks are dropped. Raises InputError if the file is absent or of no known form.
     """
     try:
-        content = from_json(read_text(path))
+        return _each_once(_read(read_text(path)))
     except FileNotFoundError:
         raise InputError(f"there is no {path}: correct the dataset's entry in params.yaml") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON ({error}): fetch it again") from None
-    try:
-        return _each_once(_read(content))
     except ValidationError as error:
+        if error.errors(include_input=False)[0]["type"] == "json_invalid":
+            raise InputError(f"{path} is not valid JSON ({explain(error)}): fetch it again") from None
         raise InputError(f"{path} is in none of the forms of captions files: {explain(error)}") from None
 
 
-def _read(content: Any) -> list[CaptionedPicture]:
-    if isinstance(content, list):
+def _read(content: str) -> list[CaptionedPicture]:
+    """Each form takes the text itself: what it has no use for, most of Karpathy's 150 MB, never becomes objects."""
+    if content.lstrip().startswith("["):
         return _from_pairs(content)
-    images = content.get("images") if isinstance(content, dict) else None
-    if isinstance(images, list) and any(isinstance(image, dict) and "sentences" in image for image in images):
+    if SENTENCES.search(content):
         return _from_karpathy(content)
     return _from_coco(content)
 
@@ -86,12 +86,14 @@ Id = Annotated[str, BeforeValidator(_id_as_text)]
 # COCO: images and annotations, which belong together by the images' ids
 
 
-class _CocoImage(BaseModel):
+@dataclass(slots=True)
+class _CocoImage:
     id: Id
     file_name: str
 
 
-class _CocoAnnotation(BaseModel):
+@dataclass(slots=True)
+class _CocoAnnotation:
     image_id: Id
     caption: Any = None
 
@@ -109,8 +111,8 @@ class _Coco(BaseModel):
         return self
 
 
-def _from_coco(content: Any) -> list[CaptionedPicture]:
-    coco = _Coco.model_validate(content)
+def _from_coco(content: str) -> list[CaptionedPicture]:
+    coco = _Coco.model_validate_json(content)
     captions: dict[str, list[object]] = defaultdict(list)
     for annotation in coco.annotations:
         captions[annotation.image_id].append(annotation.caption)
@@ -121,25 +123,27 @@ def _from_coco(content: Any) -> list[CaptionedPicture]:
 # Karpathy's dataset_coco.json and its kin: images with their split and sentences
 
 
-class _Sentence(BaseModel):
+@dataclass(slots=True)
+class _Sentence:
     raw: Any = None
 
 
-class _KarpathyImage(BaseModel):
+@dataclass(slots=True)
+class _KarpathyImage:
     filename: str
+    split: Literal["test", "val", "train", "restval"]
+    sentences: list[_Sentence]
     filepath: str = ""
     imgid: Id = "0"
     cocoid: Id | None = None
-    split: Literal["test", "val", "train", "restval"]
-    sentences: list[_Sentence]
 
 
 class _Karpathy(BaseModel):
     images: list[_KarpathyImage]
 
 
-def _from_karpathy(content: Any) -> list[CaptionedPicture]:
-    images = _Karpathy.model_validate(content).images
+def _from_karpathy(content: str) -> list[CaptionedPicture]:
+    images = _Karpathy.model_validate_json(content).images
     images.sort(key=lambda image: (SPLITS.index(image.split), _by_number(image.cocoid or image.imgid)))
     return [
         CaptionedPicture(
@@ -154,13 +158,14 @@ def _from_karpathy(content: Any) -> list[CaptionedPicture]:
 # A list of pairs, as BLIP's own files: an image's file name and its caption, or several
 
 
-class _Pair(BaseModel):
+@dataclass(slots=True)
+class _Pair:
     image: str
     caption: Any = None
 
 
-def _from_pairs(content: list[Any]) -> list[CaptionedPicture]:
-    pairs = TypeAdapter(list[_Pair]).validate_python(content)
+def _from_pairs(content: str) -> list[CaptionedPicture]:
+    pairs = TypeAdapter(list[_Pair]).validate_json(content)
     return [
         CaptionedPicture(pair.image, _texts(pair.caption if isinstance(pair.caption, list) else [pair.caption]))
         for pair in pairs
