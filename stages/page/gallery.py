@@ -17,8 +17,8 @@ from stages.captioner.images import open_image
 
 # Of more pictures, the worst, the best and a sample are shown; with many checkpoints fewer, for the page's size.
 SHOWN, SHOWN_CAPTIONS = 200, 2400
-LONGEST_CAPTION, MOST_REFERENCES = 400, 5  # characters; captions
-PICTURE_BYTES = 12_000  # of each picture, before base64 makes it a third longer
+LONGEST_CAPTION, MOST_REFERENCES = 200, 5  # characters; captions
+PICTURE_BYTES = 11_000  # of each picture, before base64 makes it a third longer: together below 3 MB
 SIZES = ((256, 75), (256, 50), (160, 45), (96, 30))  # pixels of the longer side, quality of WebP
 
 Step = tuple[str, str]
