@@ -43,12 +43,12 @@ def tortures(project: Path, place: Path, kills: int, seed: int) -> dict[str, Tor
     folders = {f"optimize@{variant}": f"models/{variant}" for variant in VARIANTS}
     folders |= {"download": "models/baseline", "dataset": "data/eval"}
     return {
-        "dvc repro, SIGKILL": lambda: kill_stages(project, stages_of(project), kills, dice),
         "dvc repro, disk full": lambda: fill_disks(project, folders, SHARES) if can_mount() else iter(()),
         "dvc push, server SIGKILL": lambda: kill_the_server(project, place, kills, dice),
         "dvc push, client SIGKILL": lambda: kill_the_client(project, place, kills, dice),
         "dvc push, two at once": lambda: push_at_once(project, place, kills, dice),
         "dvc queue, workers SIGKILL": lambda: kill_workers(project, kills, dice),
+        "dvc repro, SIGKILL": lambda: kill_stages(project, stages_of(project), kills, dice),
     }
 
 
