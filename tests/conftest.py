@@ -43,7 +43,7 @@ Build = Callable[[str], Path]
 
 
 # Those that run the pipeline, or checkpoints in many processes, take longest: they start first, beside the others.
-SLOWEST = ("test_pipeline.py", "test_readme.py", "test_elsewhere.py")
+SLOWEST = ("test_pipeline.py", "test_readme.py", "test_elsewhere.py", "test_torture.py")
 
 
 def pytest_xdist_auto_num_workers() -> int:

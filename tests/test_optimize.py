@@ -1,5 +1,7 @@
 import copy
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from stages.captioner.runtimes.pytorch import PyTorchCaptioner, load_model
 from stages.optimize import optimize
 from stages.params import Prune, Quantize, Recipe
 from stages.passes import apply_recipe
+from tests.conftest import PROJECT
 
 QUANTIZED = Recipe(quantize=Quantize(scheme="dynamic-int8"))
 PRUNED = Recipe(prune=Prune(method="l1_unstructured", amount=0.3))
@@ -113,3 +116,32 @@ def test_a_missing_baseline_is_one_sentence(tmp_path: Path, calibration: Path) -
     with pytest.raises(InputError, match="there is no checkpoint"):
         optimize(tmp_path / "absent", QUANTIZED, calibration, tmp_path / "variant")
     assert not (tmp_path / "variant").exists()
+
+
+@pytest.mark.parametrize("recipe", ["quantized", "onnx_int8", "openvino", "openvino_int8"])
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(
+    recipe: str, baseline: Path, calibration: Path, tmp_path: Path
+) -> None:
+    program = """
+import sys
+from pathlib import Path
+from stages.captioner.command_line import ending_in_one_sentence
+from stages.optimize import optimize
+from tests.conftest import RECIPES
+recipe, baseline, calibration, output = sys.argv[1:]
+with ending_in_one_sentence():
+    optimize(Path(baseline), RECIPES[recipe], Path(calibration), Path(output))
+"""
+    # A limit on files stands for the disk, which no test may fill; in blocks of 512 or 1024 bytes.
+    limited = ["sh", "-c", 'ulimit -f 32; exec "$0" -c "$@"', sys.executable, program]
+    process = subprocess.run(
+        [*limited, recipe, str(baseline), str(calibration), str(tmp_path / "out")],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert process.stderr.splitlines()[-1].startswith("error: the disk is full")
+    assert "Traceback" not in process.stderr
+    assert not list(tmp_path.iterdir())

@@ -303,7 +303,7 @@ def test_a_variants_knob_reruns_that_variant_and_the_report(project: Path) -> No
     assert "- Refused: openvino_int8, as " in (project / "reports/report.md").read_text(encoding="utf-8")
     gate = (sys.executable, "-m", "stages.report", "--strict")
     for names in (["openvino_int8"], []):
-        with pytest.raises(AssertionError, match=r": 1\nerror: openvino_int8 is refused, as captions stay the same"):
+        with pytest.raises(AssertionError, match=r": 1\n\s*error: openvino_int8 is refused, as captions"):
             shell(project, *gate, *names)
     with pytest.raises(AssertionError, match=r"params\.yaml has no variant openvino"):
         shell(project, *gate, "openvino")
@@ -349,7 +349,8 @@ def test_a_sweep_reads_real_figures_and_builds_nothing_that_did_not_change(proje
     assert row.pop("value") == value and row.pop("checkpoint") == "openvino_int8"
     assert {"speedup_ci_low", "cider_change_ci_high", "same_caption", "kl_ci_low", "checkpoint_mb"} < row.keys()
     assert row.items() <= figures.items()
-    shutil.rmtree(project / "reports/sweeps")
+    for file in (project / "reports/sweeps").glob(f"{knob}.*"):
+        file.unlink()
     assert (project / "params.yaml").read_bytes() == settings
     assert shell(project, "git", "status", "--porcelain") == status
 

@@ -98,8 +98,15 @@ def save(graph: openvino.Model, path: Path) -> None:
 
     OpenVINO maps the file and reads small constants at every run. Each read maps the pages around it too: between large
     weights, which are repacked and not read again, that would be much of the file.
+
+    Raises OSError with the system's error number if the disk is full.
     """
-    openvino.save_model(graph, path, compress_to_fp16=False)
+    try:
+        openvino.save_model(graph, path, compress_to_fp16=False)
+    except RuntimeError:  # which doesn't say what the system said: Python's own attempt to write as much does
+        size = sum(node.data.nbytes for node in graph.get_ops() if node.get_type_name() == "Constant")
+        weights_file(path).write_bytes(bytes(size))
+        raise
     document, weights = ElementTree.parse(path), weights_file(path)
     constants = [layer.find("data") for layer in document.iter("layer") if layer.get("type") == "Const"]
     attributes = [constant.attrib for constant in constants if constant is not None]

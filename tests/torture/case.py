@@ -36,11 +36,11 @@ def contents(project: Path) -> dict[str, str]:
     }
 
 
-def damaged(store: Path) -> list[str]:
+def damaged(store: Path) -> list[Path]:
     """Files of DVC's cache or of a remote that don't hold what their names, MD5 sums, say."""
     files = [file for file in store.glob("files/md5/??/*") if file.is_file()]
     return [
-        file.name
+        file
         for file in files
         if hashlib.md5(file.read_bytes()).hexdigest() != (file.parent.name + file.name).removesuffix(".dir")
     ]

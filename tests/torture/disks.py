@@ -23,7 +23,7 @@ from tests.torture.stages import compare
 APART = ("unshare", "--user", "--map-root-user", "--mount")
 SENTENCE = re.compile(r"^error: the disk is full or a quota is reached .{1,100}$", re.MULTILINE)
 ROOM = 4 * 1024**3  # bytes
-SHARES = (0.05, 0.5, 0.95)
+SHARES = (0.05, 0.5, 0.9)
 
 
 def can_mount() -> bool:

@@ -8,22 +8,33 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.sharing.commands import fails
 from tests.sharing.servers import serve_until_killed
 from tests.test_pipeline import change, commit, shell
 from tests.torture.case import LONGEST, Case, begin, contents, damaged, kill_group, lost_by, moments, seconds_of
 
 KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "a secret of the usual length: 40 letters"
 PUSH = ("dvc", "push")
+REMOTE = "blip"  # the folder within a store
 
 
 @contextmanager
 def bucket(store: Path, *projects: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A server of S3's protocol that keeps what these projects push in `store`, on a port of its own each time."""
+    """A server of S3's protocol that keeps what these projects push in `store`, on a port of its own each time.
+
+    It writes files in place, as many servers do: what it was writing when it dies is damaged.
+    """
+    store.mkdir(parents=True, exist_ok=True)
     options = ("--auth-key", f"{KEY},{SECRET}")
     with serve_until_killed("s3", store.parent, store.parent.with_name("log"), *options) as (server, address):
-        settings = {"endpointurl": f"http://{address}", "access_key_id": KEY, "secret_access_key": SECRET}
+        settings = {
+            "endpointurl": f"http://{address}",
+            "access_key_id": KEY,
+            "secret_access_key": SECRET,
+            "verify": "true",
+        }
         for project in projects:
-            use(project, f"s3://{store.name}/blip")
+            use(project, f"s3://{store.name}/{REMOTE}")
             for name, value in settings.items():
                 shell(project, "dvc", "remote", "modify", "--local", "team", name, value)
         yield server
@@ -34,30 +45,23 @@ def use(project: Path, remote: str) -> None:
     shell(project, "dvc", "remote", "add", "--local", "--force", "--default", "team", remote)
 
 
-def empty(store: Path) -> Path:
-    """A folder of this name with nothing in it."""
-    shutil.rmtree(store, ignore_errors=True)
-    store.mkdir(parents=True)
-    return store
-
-
 def kill_the_server(project: Path, place: Path, kills: int, dice: random.Random) -> Iterator[Case]:
     """Kills the server while a project's checkpoints are pushed; the next push to the next server completes."""
-    store = empty(place / "served" / "bucket")
-    with bucket(store, project):
+    with bucket(place / "served" / "bucket", project):
         seconds = seconds_of(project, *PUSH)
-    for moment in moments(seconds, kills, dice):
-        empty(store)
+    for number, moment in enumerate(moments(seconds, kills, dice)):
+        store = place / f"served-{number}" / "bucket"
         with bucket(store, project) as server:
             push = begin(project, *PUSH)
             time.sleep(moment)
             struck = push.poll() is None
             server.kill()
 
-            def check(push: "subprocess.Popen[bytes]" = push) -> None:
+            def check(push: "subprocess.Popen[bytes]" = push, store: Path = store) -> None:
                 push.wait(timeout=LONGEST)
                 with bucket(store, project):
                     shell(project, *PUSH)
+                    _mend(project, store)
                     _compare(project, store)
 
             yield Case(f"the server after {moment:.1f} s", struck, lost_by(check))
@@ -65,17 +69,17 @@ def kill_the_server(project: Path, place: Path, kills: int, dice: random.Random)
 
 def kill_the_client(project: Path, place: Path, kills: int, dice: random.Random) -> Iterator[Case]:
     """Kills a push to a folder; the next one completes."""
-    store = empty(place / "folder" / "bucket")
-    use(project, str(store / "blip"))
+    use(project, str(place / "folder" / REMOTE))
     seconds = seconds_of(project, *PUSH)
-    for moment in moments(seconds, kills, dice):
-        empty(store)
+    for number, moment in enumerate(moments(seconds, kills, dice)):
+        store = place / f"folder-{number}"
+        use(project, str(store / REMOTE))
         push = begin(project, *PUSH)
         time.sleep(moment)
         struck = push.poll() is None
         kill_group(push)
 
-        def check() -> None:
+        def check(store: Path = store) -> None:
             shell(project, *PUSH)
             _compare(project, store)
 
@@ -87,19 +91,18 @@ def push_at_once(project: Path, place: Path, times: int, dice: random.Random) ->
 
     Every other time one of the two is killed, and pushes again.
     """
-    store = empty(place / "shared" / "bucket")
     clones = [_clone_with(project, place / f"clone-{amount}", amount) for amount in (0.2, 0.4)]
-    with bucket(store, *clones):
+    with bucket(place / "shared" / "bucket", *clones):
         seconds = seconds_of(clones[0], *PUSH)
     for number, moment in enumerate(moments(seconds, times, dice)):
-        empty(store)
+        store = place / f"shared-{number}" / "bucket"
         with bucket(store, *clones):
             pushes = [begin(clone, *PUSH) for clone in clones]
             if number % 2:
                 time.sleep(moment)
                 kill_group(pushes[0])
 
-            def check(pushes: Sequence["subprocess.Popen[bytes]"] = pushes) -> None:
+            def check(pushes: Sequence["subprocess.Popen[bytes]"] = pushes, store: Path = store) -> None:
                 ended = [push.wait(timeout=LONGEST) for push in pushes]
                 assert ended[1] == 0, "the push that nobody killed failed"
                 shell(clones[0], *PUSH)
@@ -120,13 +123,30 @@ def _clone_with(project: Path, clone: Path, amount: float) -> Path:
     return clone
 
 
-def _compare(project: Path, store: Path) -> None:
-    """Raises AssertionError unless who clones a project and pulls from its remote gets what it has."""
-    assert not damaged(store / "blip"), "a file in the remote is damaged"
-    with_settings = project / ".dvc" / "config.local"
+def _mend(project: Path, store: Path) -> None:
+    """What the README says to do about damaged files on a remote, which a pull must have told of."""
+    remote = store / REMOTE
+    broken = damaged(remote)
+    if not broken:
+        return
+    assert "Checkout failed" in fails(_clone(project), "dvc", "pull"), "nobody tells of damaged files"
+    for file in broken + list(remote.glob("files/md5/??/*.dir")):
+        file.unlink(missing_ok=True)
+    shell(project, *PUSH)
+
+
+def _clone(project: Path) -> Path:
+    """A clone of a project that knows its remote."""
     reader = project.parent / "reader"
     shutil.rmtree(reader, ignore_errors=True)
     shell(project, "git", "clone", "-q", ".", str(reader))
-    shutil.copy(with_settings, reader / ".dvc")
+    shutil.copy(project / ".dvc" / "config.local", reader / ".dvc")
+    return reader
+
+
+def _compare(project: Path, store: Path) -> None:
+    """Raises AssertionError unless who clones a project and pulls from its remote gets what it has."""
+    assert not damaged(store / REMOTE), "a file in the remote is damaged"
+    reader = _clone(project)
     shell(reader, "dvc", "pull")
     assert contents(reader) == contents(project), "a clone that pulls gets something else"

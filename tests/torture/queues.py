@@ -15,21 +15,21 @@ STAGE = "optimize@quantized"
 AMOUNTS = (0.2, 0.4, 0.6)
 
 
-def kill_workers(project: Path, kills: int, dice: random.Random) -> Iterator[Case]:
-    """Kills both workers, with all that they started, while they make three checkpoints.
+def kill_workers(project: Path, kills: int, dice: random.Random, amounts: Sequence[float] = AMOUNTS) -> Iterator[Case]:
+    """Kills both workers, with all that they started, while they make checkpoints.
 
     What the README says to do afterwards must give the checkpoints of an undisturbed run: `dvc queue kill` and `remove`
     for those that seem to run, and to queue them again.
     """
     before = contents(project)
     start = time.perf_counter()
-    _queue(project, AMOUNTS)
+    _queue(project, amounts)
     _work(project)
-    right, seconds = {amount: _made(project, amount) for amount in AMOUNTS}, time.perf_counter() - start
+    right, seconds = {amount: _made(project, amount) for amount in amounts}, time.perf_counter() - start
     assert all(right.values()), "the queue makes no experiments"
     for moment in moments(seconds, kills, dice):
         shell(project, "dvc", "exp", "remove", "--all-commits")
-        _queue(project, AMOUNTS)
+        _queue(project, amounts)
         shell(project, "dvc", "queue", "start", "--jobs", str(2))
         time.sleep(moment)
         struck = _kill_all_in(project)
@@ -38,9 +38,9 @@ def kill_workers(project: Path, kills: int, dice: random.Random) -> Iterator[Cas
             if names := _running(project):
                 shell(project, "dvc", "queue", "kill", "--force", *names)
                 shell(project, "dvc", "queue", "remove", "--failed")
-            _queue(project, [amount for amount in AMOUNTS if _name(amount) in names])
+            _queue(project, [amount for amount in amounts if _name(amount) in names])
             _work(project)
-            assert {amount: _made(project, amount) for amount in AMOUNTS} == right, "other checkpoints"
+            assert {amount: _made(project, amount) for amount in amounts} == right, "other checkpoints"
             assert contents(project) == before, "the workspace has changed"
 
         yield Case(f"both workers after {moment:.1f} s", struck, lost_by(check))

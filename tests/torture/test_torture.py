@@ -56,7 +56,7 @@ def test_two_push_at_once(project: Path, tmp_path: Path, dice: random.Random) ->
 
 
 def test_experiments_whose_workers_died_are_made_again(project: Path, dice: random.Random) -> None:
-    assert_nothing_lost(kill_workers(project, 1, dice), 1)
+    assert_nothing_lost(kill_workers(project, 1, dice, (0.2, 0.4)), 1)
 
 
 @pytest.mark.skipif(not can_mount(), reason="this system lets this user mount no disk")
@@ -69,4 +69,4 @@ def test_what_was_lost_is_noticed(project: Path) -> None:
     weights = next(file for file in (project / ".dvc/cache/files").rglob("*") if file.is_file())
     weights.chmod(0o600)
     weights.write_bytes(b"something else")
-    assert damaged(project / ".dvc/cache") == [weights.name]
+    assert damaged(project / ".dvc/cache") == [weights]
