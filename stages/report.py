@@ -161,12 +161,13 @@ def print_table(model: str, metrics: Metrics, captions: dict[str, list[str]]) ->
 
 
 def print_recommendation(recommendation: Recommendation) -> None:
-    """What to ship, and why no other."""
+    """What to ship, why no other, and where there is more."""
     lines = [recommendation.sentence]
     for heading, reasons in (("refused", recommendation.refused), ("undecided", recommendation.undecided)):
         lines += [f"{heading}: {name}, as {reason}" for name, own in reasons.items() for reason in own]
     console = Console(width=max(Console().width, 110), markup=False, emoji=False)
     console.print(Panel("\n".join(lines), title="Recommendation", border_style="bold"))
+    console.print(f"All of it, with the pictures: open {(REPORTS / 'report.html').as_posix()} in a browser")
 
 
 def check_budgets(variants: list[str]) -> None:

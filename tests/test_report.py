@@ -141,6 +141,7 @@ def test_the_terminal_ends_with_the_recommendation(capsys: pytest.CaptureFixture
     printed = capsys.readouterr().out
     assert "Ship the *baseline*: nothing else passes." in printed
     assert "refused: quantized, as it takes 20.0 MB" in printed and "undecided: onnx_int8" in printed
+    assert "open reports/report.html" in printed
 
 
 def test_figures_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
