@@ -42,10 +42,12 @@ SPELLINGS = {
     "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
 }
+# What PyTorch's build for GPUs requires, under NVIDIA's own licences. The package needs the one for CPUs, which doesn't.
+FOR_GPUS = re.compile(r"nvidia-.*|cuda-.*|triton")
 
 
 def shipped() -> dict[str, str]:
-    """The licence of each distribution that the package with all its extras needs, by its name."""
+    """The licence of each distribution that the package with all its extras needs on a CPU, by its name."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = [line for lines in project["optional-dependencies"].values() for line in lines]
     found: dict[str, str] = {}
@@ -53,7 +55,11 @@ def shipped() -> dict[str, str]:
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
-        if name in found or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+        if (
+            name in found
+            or FOR_GPUS.fullmatch(name)
+            or (requirement.marker and not requirement.marker.evaluate({"extra": ""}))
+        ):
             continue
         installed = distribution(name)
         found[name] = licence(installed.metadata)
