@@ -51,7 +51,7 @@ fuzz: .venv/ready-for-tests
 	$(ACTIVATE) FUZZ_CASES=10000 FUZZ_OPENINGS=400 pytest -o faulthandler_timeout=7200 \
 		tests/captioner/inspection/test_files.py
 
-# Kills each stage, pushes, servers and workers at random moments and fills disks, and counts what is lost; an hour.
+# Kills each stage, pushes, servers and workers at random moments and fills disks, and counts what is lost; 45 minutes.
 torture: .venv/ready-for-tests
 	$(ACTIVATE) python -m tests.torture
 

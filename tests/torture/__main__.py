@@ -40,10 +40,9 @@ def stages_of(project: Path) -> list[str]:
 def tortures(project: Path, place: Path, kills: int, seed: int) -> dict[str, Torture]:
     """What is done to a project, by name."""
     dice = random.Random(seed)
-    folders = {f"optimize@{variant}": f"models/{variant}" for variant in VARIANTS}
-    folders |= {"download": "models/baseline", "dataset": "data/eval"}
+    writing = ["download", "dataset", *(f"optimize@{variant}" for variant in VARIANTS)]
     return {
-        "dvc repro, disk full": lambda: fill_disks(project, folders, SHARES) if can_mount() else iter(()),
+        "dvc repro, disk full": lambda: fill_disks(project, writing, SHARES) if can_mount() else iter(()),
         "dvc push, server SIGKILL": lambda: kill_the_server(project, place, kills, dice),
         "dvc push, client SIGKILL": lambda: kill_the_client(project, place, kills, dice),
         "dvc push, two at once": lambda: push_at_once(project, place, kills, dice),

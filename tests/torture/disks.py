@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 
 from tests.sharing.commands import fails
 from tests.test_pipeline import shell
@@ -32,21 +33,21 @@ def can_mount() -> bool:
     return bool(shutil.which("unshare")) and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def fill_disks(project: Path, stages: dict[str, str], shares: Sequence[float], *targets: str) -> Iterator[Case]:
-    """Runs stages on disks with room for such shares of the folders that they write, `{stage: folder}`.
+def fill_disks(project: Path, stages: Sequence[str], shares: Sequence[float], *targets: str) -> Iterator[Case]:
+    """Runs stages on disks with room for such shares of what they write.
 
     All must be as it was once there is room and `dvc repro` has made its targets.
     """
-    for stage, folder in stages.items():
+    for stage in stages:
         for share in shares:
-            arguments = [str(project), stage, folder, str(share), *targets]
+            arguments = [str(project), stage, str(share), *targets]
             command = [*APART, sys.executable, "-m", "tests.torture.disks", *arguments]
             ended = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
             yield Case(f"{stage}, room for {share:.0%}", True, ended.stderr if ended.returncode else "")
 
 
 def main(
-    project: Path, stage: str, folder: str, share: float, targets: Annotated[list[str] | None, typer.Argument()] = None
+    project: Path, stage: str, share: float, targets: Annotated[list[str] | None, typer.Argument()] = None
 ) -> None:
     """Ends with status 1 unless the stage fails in one sentence, and completes once there is room."""
     right = contents(project)
@@ -54,7 +55,7 @@ def main(
         _mount(ROOM, Path(disk))
         try:
             copy = Path(shutil.copytree(project, Path(disk) / "project", symlinks=True))
-            lost = lost_by(lambda: _fill(copy, stage, folder, share))
+            lost = lost_by(lambda: _fill(copy, stage, share))
             lost = lost or lost_by(lambda: _go_on(copy, right, *(targets or ())))
         finally:
             subprocess.run(["umount", "--lazy", disk], check=True)
@@ -62,18 +63,19 @@ def main(
         sys.exit(lost)
 
 
-def _fill(project: Path, stage: str, folder: str, share: float) -> None:
+def _fill(project: Path, stage: str, share: float) -> None:
     """Runs a stage without enough room. Raises AssertionError unless it says so in a sentence and leaves nothing."""
     disk = project.parent
     before = _used(disk)
-    shutil.rmtree(project / folder)  # as DVC does before a stage makes it again
+    lock = yaml.safe_load((project / "dvc.lock").read_text(encoding="utf-8"))
+    outputs = [project / output["path"] for output in lock["stages"][stage]["outs"]]
+    for output in outputs:
+        shutil.rmtree(output)  # as DVC does before a stage makes it again
     removed = before - _used(disk)
     _mount(int(_used(disk) + share * removed), disk, "remount,")
     said = fails(project, "dvc", "repro", "--force", "--single-item", stage)
     assert len(SENTENCE.findall(said)) == 1, said[-500:]
-    assert not (project / folder).exists() and not list(project.rglob("*.unfinished*")), (
-        "something half-written is left"
-    )
+    assert not outputs[0].exists() and not list(project.rglob("*.unfinished*")), "something half-written is left"
     _mount(ROOM, disk, "remount,")
 
 

@@ -61,7 +61,7 @@ def test_experiments_whose_workers_died_are_made_again(project: Path, dice: rand
 
 @pytest.mark.skipif(not can_mount(), reason="this system lets this user mount no disk")
 def test_a_full_disk_is_one_sentence(project: Path) -> None:
-    assert_nothing_lost(fill_disks(project, {STAGE: "models/quantized"}, [0.5], STAGE), 1)
+    assert_nothing_lost(fill_disks(project, [STAGE], [0.5], STAGE), 1)
 
 
 def test_what_was_lost_is_noticed(project: Path) -> None:
