@@ -42,7 +42,7 @@ SPELLINGS = {
     "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
 }
-# What PyTorch's build for GPUs requires, under NVIDIA's own licences. The package needs the one for CPUs, which doesn't.
+# What PyTorch's build for GPUs requires, under NVIDIA's licences. The package needs the one for CPUs, which does not.
 FOR_GPUS = re.compile(r"nvidia-.*|cuda-.*|triton")
 
 
