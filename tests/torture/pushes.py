@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.sharing.commands import fails
-from tests.sharing.servers import serve_until_killed
+from tests.sharing.servers import KEY, SECRET, serve_until_killed
 from tests.test_pipeline import change, commit, shell
 from tests.torture.case import LONGEST, Case, begin, contents, damaged, kill_group, lost_by, moments, seconds_of
 
-KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "a secret of the usual length: 40 letters"
 PUSH = ("dvc", "push")
 REMOTE = "blip"  # the folder within a store
 
