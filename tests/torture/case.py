@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -15,6 +16,7 @@ from tests.test_pipeline import environment, shell
 
 # What the pipeline makes that must be the same to the last bit, however often it was interrupted.
 MADE = ("models", "data/demo", "data/eval", "data/calibration")
+NAME = re.compile(r"([0-9a-f]{32})(\.dir)?")
 LONGEST = 900  # seconds that anything may take, also on a machine that others use
 
 
@@ -37,13 +39,12 @@ def contents(project: Path) -> dict[str, str]:
 
 
 def damaged(store: Path) -> list[Path]:
-    """Files of DVC's cache or of a remote that don't hold what their names, MD5 sums, say."""
-    files = [file for file in store.glob("files/md5/??/*") if file.is_file()]
-    return [
-        file
-        for file in files
-        if hashlib.md5(file.read_bytes()).hexdigest() != (file.parent.name + file.name).removesuffix(".dir")
-    ]
+    """Files of DVC's cache or of a remote that don't hold what their names, MD5 sums, say.
+
+    Other names are those of what was being written, which nobody reads.
+    """
+    names = {file: NAME.fullmatch(file.parent.name + file.name) for file in store.glob("files/md5/??/*")}
+    return [file for file, name in names.items() if name and hashlib.md5(file.read_bytes()).hexdigest() != name[1]]
 
 
 def lost_by(check: Callable[[], None]) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.sharing.commands import fails
 from tests.sharing.servers import KEY, SECRET, serve_until_killed
 from tests.test_pipeline import change, commit, shell
 from tests.torture.case import LONGEST, Case, begin, contents, damaged, kill_group, lost_by, moments, seconds_of
@@ -21,7 +20,7 @@ REMOTE = "blip"  # the folder within a store
 def bucket(store: Path, *projects: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """A server of S3's protocol that keeps what these projects push in `store`, on a port of its own each time.
 
-    It writes files in place, as many servers do: what it was writing when it dies is damaged.
+    It writes beside a file's place, and what it was writing when it dies stays there, under a name of its own.
     """
     store.mkdir(parents=True, exist_ok=True)
     options = ("--auth-key", f"{KEY},{SECRET}")
@@ -60,7 +59,6 @@ def kill_the_server(project: Path, place: Path, kills: int, dice: random.Random)
                 push.wait(timeout=LONGEST)
                 with bucket(store, project):
                     shell(project, *PUSH)
-                    _mend(project, store)
                     _compare(project, store)
 
             yield Case(f"the server after {moment:.1f} s", struck, lost_by(check))
@@ -120,18 +118,6 @@ def _clone_with(project: Path, clone: Path, amount: float) -> Path:
     shell(clone, "dvc", "repro", "optimize@quantized")
     commit(clone)
     return clone
-
-
-def _mend(project: Path, store: Path) -> None:
-    """What the README says to do about damaged files on a remote, which a pull must have told of."""
-    remote = store / REMOTE
-    broken = damaged(remote)
-    if not broken:
-        return
-    assert "Checkout failed" in fails(_clone(project), "dvc", "pull"), "nobody tells of damaged files"
-    for file in broken + list(remote.glob("files/md5/??/*.dir")):
-        file.unlink(missing_ok=True)
-    shell(project, *PUSH)
 
 
 def _clone(project: Path) -> Path:
