@@ -15,7 +15,7 @@ from rich.table import Table
 from tests.test_pipeline import commit, copy_project, shell
 from tests.torture.case import Case
 from tests.torture.disks import SHARES, can_mount, fill_disks
-from tests.torture.pushes import kill_the_client, kill_the_server, push_at_once
+from tests.torture.pushes import kill_a_pull, kill_the_client, kill_the_server, push_at_once
 from tests.torture.queues import kill_workers
 from tests.torture.stages import kill_stages
 
@@ -45,6 +45,7 @@ def tortures(project: Path, place: Path, kills: int, seed: int) -> dict[str, Tor
         "dvc repro, disk full": lambda: fill_disks(project, writing, SHARES) if can_mount() else iter(()),
         "dvc push, server SIGKILL": lambda: kill_the_server(project, place, kills, dice),
         "dvc push, client SIGKILL": lambda: kill_the_client(project, place, kills, dice),
+        "dvc pull, SIGKILL": lambda: kill_a_pull(project, place, kills, dice),
         "dvc push, two at once": lambda: push_at_once(project, place, kills, dice),
         "dvc queue, workers SIGKILL": lambda: kill_workers(project, kills, dice),
         "dvc repro, SIGKILL": lambda: kill_stages(project, stages_of(project), kills, dice),

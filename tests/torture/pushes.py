@@ -1,4 +1,4 @@
-"""`dvc push` against a server that dies midway, from a client that dies, and from two clones at once."""
+"""`dvc push` against a server that dies midway, `dvc push` and `dvc pull` that die, pushes from two clones at once."""
 
 import random
 import shutil
@@ -13,6 +13,8 @@ from tests.test_pipeline import change, commit, shell
 from tests.torture.case import LONGEST, Case, begin, contents, damaged, kill_group, lost_by, moments, seconds_of
 
 PUSH = ("dvc", "push")
+PULL = ("dvc", "pull")
+FORGET = ("rm", "-f", ".dvc/tmp/btime")  # as the README says: a killed DVC leaves half a list of what to transfer
 REMOTE = "blip"  # the folder within a store
 
 
@@ -65,7 +67,7 @@ def kill_the_server(project: Path, place: Path, kills: int, dice: random.Random)
 
 
 def kill_the_client(project: Path, place: Path, kills: int, dice: random.Random) -> Iterator[Case]:
-    """Kills a push to a folder; the next one completes."""
+    """Kills a push to a folder; once DVC has forgotten it, the next one completes."""
     use(project, str(place / "folder" / REMOTE))
     seconds = seconds_of(project, *PUSH)
     for number, moment in enumerate(moments(seconds, kills, dice)):
@@ -77,10 +79,32 @@ def kill_the_client(project: Path, place: Path, kills: int, dice: random.Random)
         kill_group(push)
 
         def check(store: Path = store) -> None:
+            shell(project, *FORGET)
             shell(project, *PUSH)
             _compare(project, store)
 
         yield Case(f"the client after {moment:.1f} s", struck, lost_by(check))
+
+
+def kill_a_pull(project: Path, place: Path, kills: int, dice: random.Random) -> Iterator[Case]:
+    """Kills a pull from a folder; once DVC has forgotten it, the next one completes."""
+    use(project, str(place / "pulled" / REMOTE))
+    shell(project, *PUSH)
+    seconds = seconds_of(_clone(project), *PULL)
+    for moment in moments(seconds, kills, dice):
+        reader = _clone(project)
+        pull = begin(reader, *PULL)
+        time.sleep(moment)
+        struck = pull.poll() is None
+        kill_group(pull)
+
+        def check(reader: Path = reader) -> None:
+            shell(reader, *FORGET)
+            shell(reader, *PULL)
+            assert not damaged(reader / ".dvc" / "cache"), "a file in the clone's cache is damaged"
+            assert contents(reader) == contents(project), "the clone gets something else"
+
+        yield Case(f"a pull after {moment:.1f} s", struck, lost_by(check))
 
 
 def push_at_once(project: Path, place: Path, times: int, dice: random.Random) -> Iterator[Case]:
@@ -102,6 +126,7 @@ def push_at_once(project: Path, place: Path, times: int, dice: random.Random) ->
             def check(pushes: Sequence["subprocess.Popen[bytes]"] = pushes, store: Path = store) -> None:
                 ended = [push.wait(timeout=LONGEST) for push in pushes]
                 assert ended[1] == 0, "the push that nobody killed failed"
+                shell(clones[0], *FORGET)
                 shell(clones[0], *PUSH)
                 for clone in clones:
                     _compare(clone, store)
@@ -133,5 +158,5 @@ def _compare(project: Path, store: Path) -> None:
     """Raises AssertionError unless who clones a project and pulls from its remote gets what it has."""
     assert not damaged(store / REMOTE), "a file in the remote is damaged"
     reader = _clone(project)
-    shell(reader, "dvc", "pull")
+    shell(reader, *PULL)
     assert contents(reader) == contents(project), "a clone that pulls gets something else"

@@ -10,7 +10,7 @@ import pytest
 from tests.torture.__main__ import prepare
 from tests.torture.case import Case, damaged
 from tests.torture.disks import can_mount, fill_disks
-from tests.torture.pushes import kill_the_client, kill_the_server, push_at_once
+from tests.torture.pushes import kill_a_pull, kill_the_client, kill_the_server, push_at_once
 from tests.torture.queues import kill_workers
 from tests.torture.stages import VICTIMS, kill_stages
 
@@ -49,6 +49,10 @@ def test_a_push_whose_server_died_completes(project: Path, tmp_path: Path, dice:
 
 def test_a_push_that_was_killed_completes(project: Path, tmp_path: Path, dice: random.Random) -> None:
     assert_nothing_lost(kill_the_client(project, tmp_path, 1, dice), 1)
+
+
+def test_a_pull_that_was_killed_completes(project: Path, tmp_path: Path, dice: random.Random) -> None:
+    assert_nothing_lost(kill_a_pull(project, tmp_path, 1, dice), 1)
 
 
 def test_two_push_at_once(project: Path, tmp_path: Path, dice: random.Random) -> None:
