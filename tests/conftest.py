@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+# Tests share cores. PyTorch's threads, here and in what tests start, would keep them busy by waiting for each other.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
 import pytest
 import torch
 from filelock import FileLock
@@ -42,8 +45,16 @@ RECIPES = {
 Build = Callable[[str], Path]
 
 
-# Those that run the pipeline, or checkpoints in many processes, take longest: they start first, beside the others.
-SLOWEST = ("test_pipeline.py", "test_readme.py", "test_elsewhere.py", "test_torture.py")
+# Those that run the pipeline, or checkpoints in many processes, take longest: they start first, in this order.
+SLOWEST = (
+    "test_pipeline.py",
+    "test_readme.py",
+    "test_elsewhere.py",
+    "test_queues.py",
+    "test_pushes.py",
+    "test_stages.py",
+    "test_consumers.py",
+)
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -52,8 +63,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the slowest files first; within a file, order stays."""
-    items.sort(key=lambda item: item.path.name not in SLOWEST)
+    """Puts the slowest files first; within a file, order stays.
+
+    There, a slow test comes before quick ones: who has two tests left is given the next file, which waits for them.
+    """
+    items.sort(key=lambda item: SLOWEST.index(item.path.name) if item.path.name in SLOWEST else len(SLOWEST))
 
 
 def tiny_model(seed: int = 0, **text: int) -> BlipForConditionalGeneration:
@@ -121,10 +135,18 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def build(baseline: Path, calibration: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Builds a recipe's checkpoint, once per test run, whichever of its processes comes first. Not to be changed."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of a test run share, for what is made once, by whichever of them comes first."""
     own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "exported"
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def build(baseline: Path, calibration: Path, shared: Path) -> Build:
+    """Builds a recipe's checkpoint, once per test run. Not to be changed."""
+    folder = shared / "exported"
     folder.mkdir(exist_ok=True)
 
     @cache

@@ -22,36 +22,6 @@ def code_blocks(heading: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", section, flags=re.DOTALL | re.MULTILINE)
 
 
-def test_the_first_table_has_the_figures_of_its_machine() -> None:
-    first = README.partition("\n## ")[0]
-    measured = json.loads((PROJECT / "reports/machines/amd-epyc-26-2-1-f3a5a115.json").read_text())["checkpoints"]
-    heading, _, *rows = [line.strip("| ").split(" | ") for line in first.splitlines() if line.startswith("|")]
-    assert len(heading) <= 5
-    named = {name: row for row in rows for name in re.findall(r"`(\w+)`", row[0]) or ["baseline"]}
-    assert named.keys() == {"baseline", "quantized", "onnx_int8", "openvino_int8"}
-    for name, (_, speedup, seconds, memory, disk) in named.items():
-        own = measured[name]
-        value, low, high = (own[f"speedup{end}"] for end in ("", "_ci_low", "_ci_high"))
-        expected = [f"{value:.1f} ({low:.1f}–{high:.1f})", f"1 (noise: {low:.2f}–{high:.2f})"][name == "baseline"]
-        assert speedup.replace("*", "") == expected
-        assert seconds == f"{own['latency_ms'] / 1000:.2f} s"
-        assert (memory, disk) == (f"{own['peak_memory_mb']:.0f} MB", f"{own['checkpoint_mb']:.0f} MB")
-    (picture,) = re.findall(r'<img src="([^"]+)"', first)
-    assert Image.open(PROJECT / picture).width >= 1000
-
-
-def test_budgets_and_pictures_that_decide_are_such_as_params_yaml_takes() -> None:
-    budgets, datasets = code_blocks("Which checkpoint to ship", "yaml")
-    assert yaml.safe_load(budgets)["accept"].keys() == Accept.model_fields.keys()
-    Accept.model_validate(yaml.safe_load(budgets)["accept"])
-    for line in datasets.splitlines():
-        model = yaml.safe_load((PROJECT / "params.yaml").read_text())["models"]["blip-base"] | yaml.safe_load(line)
-        written = Model.model_validate(model).dataset
-        assert isinstance(written, Coco | Folder)
-        found = more_pictures("blip-base", Photographs(kind="photographs"), written.evaluation)
-        assert line.strip() in found
-
-
 def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder_apart(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project", variants=("pruned_quantized",))
     save_tiny_model(project / "data/local/my-blip")
@@ -119,3 +89,33 @@ def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder
     assert {"same_caption", "same_next_token", "kl"} < quality.keys() and "cider" not in quality
     (project / "data/local/photos/notes.txt").write_text("no picture")
     assert "dataset" not in shell(project, "dvc", "repro", "dataset").replace("'dataset' didn't change", "")
+
+
+def test_the_first_table_has_the_figures_of_its_machine() -> None:
+    first = README.partition("\n## ")[0]
+    measured = json.loads((PROJECT / "reports/machines/amd-epyc-26-2-1-f3a5a115.json").read_text())["checkpoints"]
+    heading, _, *rows = [line.strip("| ").split(" | ") for line in first.splitlines() if line.startswith("|")]
+    assert len(heading) <= 5
+    named = {name: row for row in rows for name in re.findall(r"`(\w+)`", row[0]) or ["baseline"]}
+    assert named.keys() == {"baseline", "quantized", "onnx_int8", "openvino_int8"}
+    for name, (_, speedup, seconds, memory, disk) in named.items():
+        own = measured[name]
+        value, low, high = (own[f"speedup{end}"] for end in ("", "_ci_low", "_ci_high"))
+        expected = [f"{value:.1f} ({low:.1f}–{high:.1f})", f"1 (noise: {low:.2f}–{high:.2f})"][name == "baseline"]
+        assert speedup.replace("*", "") == expected
+        assert seconds == f"{own['latency_ms'] / 1000:.2f} s"
+        assert (memory, disk) == (f"{own['peak_memory_mb']:.0f} MB", f"{own['checkpoint_mb']:.0f} MB")
+    (picture,) = re.findall(r'<img src="([^"]+)"', first)
+    assert Image.open(PROJECT / picture).width >= 1000
+
+
+def test_budgets_and_pictures_that_decide_are_such_as_params_yaml_takes() -> None:
+    budgets, datasets = code_blocks("Which checkpoint to ship", "yaml")
+    assert yaml.safe_load(budgets)["accept"].keys() == Accept.model_fields.keys()
+    Accept.model_validate(yaml.safe_load(budgets)["accept"])
+    for line in datasets.splitlines():
+        model = yaml.safe_load((PROJECT / "params.yaml").read_text())["models"]["blip-base"] | yaml.safe_load(line)
+        written = Model.model_validate(model).dataset
+        assert isinstance(written, Coco | Folder)
+        found = more_pictures("blip-base", Photographs(kind="photographs"), written.evaluation)
+        assert line.strip() in found

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from tests.test_pipeline import environment, shell
 # What the pipeline makes that must be the same to the last bit, however often it was interrupted.
 MADE = ("models", "data/demo", "data/eval", "data/calibration")
 NAME = re.compile(r"([0-9a-f]{32})(\.dir)?")
+SHORT = "optimize@quantized"  # the only stage that the short forms, in the tests, interrupt
 LONGEST = 900  # seconds that anything may take, also on a machine that others use
 
 
@@ -54,6 +55,14 @@ def lost_by(check: Callable[[], None]) -> str:
     except AssertionError as error:
         return " ".join(str(error).split()) or "a check failed"
     return ""
+
+
+def assert_nothing_lost(cases: Iterable[Case], count: int) -> None:
+    """Lets so many faults happen. Raises AssertionError with what each lost."""
+    tried = list(cases)
+    assert len(tried) == count
+    lost = "\n".join(f"{case.what}: {case.lost}" for case in tried if case.lost)
+    assert not lost, lost
 
 
 def begin(project: Path, *command: str) -> "subprocess.Popen[bytes]":
