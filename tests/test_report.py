@@ -1,4 +1,5 @@
 import json
+import shutil
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +17,7 @@ from stages.dataset import make_dataset
 from stages.measure.acceptance import Recommendation
 from stages.page.charts import draw_examples, draw_speed
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
-from stages.params import Noise
+from stages.params import Noise, read_params
 from stages.pictures.examples import read_examples
 from stages.report import (
     as_text,
@@ -29,6 +30,8 @@ from stages.report import (
     write_report,
     write_views,
 )
+from tests.conftest import PROJECT, RunStage, assert_one_sentence
+from tests.page.pages import make_reports
 
 captions = st.integers(1, 12).flatmap(
     lambda pictures: st.fixed_dictionaries(
@@ -148,6 +151,19 @@ def test_the_terminal_ends_with_the_recommendation(capsys: pytest.CaptureFixture
 def test_figures_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"quantized\.json: make it with `dvc repro`"):
         gather(["quantized"], tmp_path)
+
+
+def test_a_damaged_sweep_is_one_sentence_before_anything_is_written(tmp_path: Path, run_stage: RunStage) -> None:
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    names = ["baseline", *read_params(tmp_path / "params.yaml").variants]
+    make_reports(tmp_path / "data", {name: ["a dog"] for name in names})
+    (tmp_path / "data/reports").rename(tmp_path / "reports")
+    before = sorted((tmp_path / "reports").rglob("*"))
+    sweep = tmp_path / "reports/sweeps/decoding.beams.json"
+    sweep.parent.mkdir()
+    sweep.write_text('{"knob": "decoding.beams", "values": NaN}')
+    assert_one_sentence(run_stage("report", cwd=tmp_path), "reports/sweeps/decoding.beams.json", "delete it or run")
+    assert sorted((tmp_path / "reports").rglob("*")) == sorted([*before, sweep.parent, sweep])
 
 
 def test_agreement_on_uncaptioned_pictures_tells_what_trained_weights_lost(tmp_path: Path) -> None:

@@ -42,7 +42,10 @@ def to_row(value: float, checkpoint: str, figures: dict[str, dict[str, Any]]) ->
     try:
         return Measured.model_validate(row)
     except ValidationError as error:
-        raise InputError(f"the figures of {checkpoint} can't be used ({explain(error)})") from None
+        raise InputError(
+            f"the figures of {checkpoint} can't be used ({explain(error)}): remove this value's experiment with "
+            "`dvc exp remove` and sweep again"
+        ) from None
 
 
 def write_curve(sweep: Sweep, folder: Path = SWEEPS) -> None:
@@ -50,10 +53,10 @@ def write_curve(sweep: Sweep, folder: Path = SWEEPS) -> None:
 
     The picture is left out, and an older one removed, where every value failed.
     """
-    table, data, picture = (folder / f"{sweep.knob}{ending}" for ending in ENDINGS)
+    figures, table, picture = (folder / f"{sweep.knob}{ending}" for ending in ENDINGS)
     content = sweep.model_dump(mode="json")
-    write_metrics(content, table)
-    write_text(pd.DataFrame(content["values"]).to_csv(index=False), data)
+    write_metrics(content, figures)
+    write_text(pd.DataFrame(content["values"]).to_csv(index=False), table)
     picture.unlink(missing_ok=True)
     if sweep.measured():
         _draw(sweep, picture)
@@ -65,19 +68,16 @@ def _draw(sweep: Sweep, picture: Path) -> None:
     figure = Figure(figsize=(8, 2.3 * len(drawn) + 0.8), layout="constrained")
     panels = figure.subplots(len(drawn), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (key, curves) in zip(panels, drawn.items(), strict=True):
-        plot_curves(axes, curves, words_of(key), COLORS)
-        axes.set_title(_heading(key), loc="left", fontsize="medium")
+        words = words_of(key)
+        plot_curves(axes, curves, words, COLORS)
+        axes.set_title(words.label, loc="left", fontsize="medium")
+        axes.set_ylabel(words.unit)
         axes.spines[["top", "right"]].set_visible(False)
     panels[-1].set_xlabel(f"{sweep.knob}\n95 % intervals; {sweep.machine}")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False)
     unfinished = picture.with_name(f"{picture.name}.unfinished")
     figure.savefig(unfinished, format="png", dpi=110, metadata={"Software": None})
     unfinished.rename(picture)
-
-
-def _heading(key: str) -> str:
-    label, unit, _ = words_of(key)
-    return f"{label}, {unit}" if unit else label
 
 
 def print_curve(sweep: Sweep) -> None:
