@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Console
@@ -16,10 +17,12 @@ from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import InputError, printable, run
 from stages.captioner.images import allow_large_pictures
 from stages.measure.acceptance import Recommendation, budget_breaches, recommend
+from stages.measure.machine import name_machine
 from stages.measure.metrics import REPORTS, read_captions, read_metrics, write_metrics, write_text
 from stages.page.charts import draw_examples, draw_speed
-from stages.page.gallery import who_says
+from stages.page.gallery import Examples, who_says
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
+from stages.page.sweeps import SWEEPS, read_sweeps
 from stages.page.web_page import write_page
 from stages.page.words import SPOILED_DB
 from stages.params import read_params
@@ -54,15 +57,6 @@ def gather(checkpoints: list[str], reports: Path) -> Metrics:
         raise InputError(f"there is no {error.filename}: make it with `dvc repro`") from None
 
 
-def name_machine(machine: dict[str, Any]) -> str:
-    """A machine in few letters, of what host.json says: two words of the CPU's name, its family, model and stepping,
-    its newest instruction set and how many of its cores are used."""
-    words = re.sub(r"\((R|TM)\)", "", machine["cpu"], flags=re.IGNORECASE).split()[:2]
-    family = machine["cpu_family_model_stepping"]
-    newest = machine["instruction_sets"][-1:]
-    return " ".join([*words, *([family] if "?" not in family else []), *newest, f"x{machine['usable_cores']}"])
-
-
 def write_views(metrics: Metrics, machine: dict[str, Any], output: Path) -> None:
     """Writes what DVC shows: metrics/<checkpoint>.json, and the rows of its plots below plots/."""
     name = name_machine(machine)
@@ -88,9 +82,9 @@ def write_recommendation(recommendation: Recommendation, output: Path) -> None:
     write_metrics(short, output / "metrics" / "recommendation.json")
 
 
-def gather_captions(checkpoints: list[str], reports: Path) -> dict[str, list[str]]:
-    """Each checkpoint's captions of the evaluation pictures, in the pictures' order."""
-    return {name: list(read_captions(reports / "quality" / f"{name}.csv")["caption"]) for name in checkpoints}
+def gather_captions(checkpoints: list[str], reports: Path) -> dict[str, pd.DataFrame]:
+    """Each checkpoint's captions of the evaluation pictures and what they score, in the pictures' order."""
+    return {name: read_captions(reports / "quality" / f"{name}.csv") for name in checkpoints}
 
 
 def as_text(value: object) -> str:
@@ -112,14 +106,13 @@ def write_report(
     model: str,
     metrics: Metrics,
     captions: dict[str, list[str]],
+    examples: Examples,
     recommendation: Recommendation,
-    evaluation: Path,
     output: Path,
     *,
     trained: bool,
 ) -> None:
     """Writes report.md and its two pictures; `trained` says whether captions mean anything."""
-    examples = read_examples(evaluation)
     shown = choose_examples(captions, EXAMPLES)
     draw_examples(
         [(examples[index][0], {name: own[index] for name, own in captions.items()}) for index in shown],
@@ -198,13 +191,15 @@ def main(
     allow_large_pictures()
     params = read_params()
     checkpoints = [BASELINE.name, *params.variants]
-    metrics, captions = gather(checkpoints, REPORTS), gather_captions(checkpoints, REPORTS)
+    metrics, tables = gather(checkpoints, REPORTS), gather_captions(checkpoints, REPORTS)
+    captions = {name: list(table["caption"]) for name, table in tables.items()}
+    examples, sweeps = read_examples(EVALUATION), read_sweeps(SWEEPS)
     write_views(metrics, read_metrics(REPORTS / "host.json"), REPORTS)
     trained = read_manifest(BASELINE).trained
     recommendation = recommend(metrics, params.accept, params.model, params.chosen_model().dataset, trained=trained)
     write_recommendation(recommendation, REPORTS)
-    write_report(params.model, metrics, captions, recommendation, EVALUATION, REPORTS, trained=trained)
-    write_page(params.model, metrics, recommendation, EVALUATION, REPORTS, trained=trained)
+    write_report(params.model, metrics, captions, examples, recommendation, REPORTS, trained=trained)
+    write_page(params.model, metrics, tables, examples, sweeps, recommendation, REPORTS, trained=trained)
     print_table(params.model, metrics, captions)
     print_recommendation(recommendation)
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,19 +17,21 @@ from stages.dataset import make_dataset
 from stages.measure.acceptance import Recommendation
 from stages.page.charts import draw_examples, draw_speed
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
-from stages.params import Noise
+from stages.params import Noise, read_params
+from stages.pictures.examples import read_examples
 from stages.report import (
     as_text,
     choose_examples,
     gather,
     gather_captions,
-    name_machine,
     print_recommendation,
     print_table,
     write_recommendation,
     write_report,
     write_views,
 )
+from tests.conftest import PROJECT, RunStage, assert_one_sentence
+from tests.page.pages import make_reports
 
 captions = st.integers(1, 12).flatmap(
     lambda pictures: st.fixed_dictionaries(
@@ -99,7 +102,8 @@ def write_a_report(
     (tmp_path / "host.json").write_text(json.dumps(MACHINE))
     peaks = {"gops": {"float32": 184.0, "int8": 860.0}, "read_gb_per_s": {"4": 80, "256": 61}}
     (tmp_path / "peaks.json").write_text(json.dumps(peaks))
-    write_report(model, metrics or made_up(own), own, RECOMMENDATION, tmp_path / "eval", tmp_path, trained=trained)
+    examples = read_examples(tmp_path / "eval")
+    write_report(model, metrics or made_up(own), own, examples, RECOMMENDATION, tmp_path, trained=trained)
     return (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
@@ -147,6 +151,19 @@ def test_the_terminal_ends_with_the_recommendation(capsys: pytest.CaptureFixture
 def test_figures_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"quantized\.json: make it with `dvc repro`"):
         gather(["quantized"], tmp_path)
+
+
+def test_a_damaged_sweep_is_one_sentence_before_anything_is_written(tmp_path: Path, run_stage: RunStage) -> None:
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    names = ["baseline", *read_params(tmp_path / "params.yaml").variants]
+    make_reports(tmp_path / "data", {name: ["a dog"] for name in names})
+    (tmp_path / "data/reports").rename(tmp_path / "reports")
+    before = sorted((tmp_path / "reports").rglob("*"))
+    sweep = tmp_path / "reports/sweeps/decoding.beams.json"
+    sweep.parent.mkdir()
+    sweep.write_text('{"knob": "decoding.beams", "values": NaN}')
+    assert_one_sentence(run_stage("report", cwd=tmp_path), "reports/sweeps/decoding.beams.json", "delete it or run")
+    assert sorted((tmp_path / "reports").rglob("*")) == sorted([*before, sweep.parent, sweep])
 
 
 def test_agreement_on_uncaptioned_pictures_tells_what_trained_weights_lost(tmp_path: Path) -> None:
@@ -201,19 +218,6 @@ def test_plots_have_what_there_is(tmp_path: Path) -> None:
     differences = {(row["checkpoint"], row["kind"]): row["value"] for row in difference_rows(metrics)}
     assert differences["quantized", "other caption, %"] == 50
     assert not {kind for name, kind in differences if name == "baseline"}
-
-
-@pytest.mark.parametrize(
-    ("cpu", "family", "sets", "name"),
-    [
-        ("AMD EPYC", "25/1/1", ["avx2"], "AMD EPYC 25/1/1 avx2 x4"),
-        ("Intel(R) Xeon(R) Platinum 8488C", "6/143/8", ["avx2", "amx_int8"], "Intel Xeon 6/143/8 amx_int8 x4"),
-        ("Apple M2", "?/?/?", [], "Apple M2 x4"),
-    ],
-)
-def test_a_machine_is_named_in_few_letters(cpu: str, family: str, sets: list[str], name: str) -> None:
-    machine = MACHINE | {"cpu": cpu, "cpu_family_model_stepping": family, "instruction_sets": sets, "usable_cores": 4}
-    assert name_machine(machine) == name
 
 
 ODD = [
@@ -292,7 +296,7 @@ def test_captions_come_back_from_disk_as_they_are(own: list[str]) -> None:
         (Path(folder) / "quality").mkdir()
         table = pd.DataFrame({"image": "0.png", "caption": own, "tokens": ["1 2"] * len(own)})
         table.to_csv(Path(folder) / "quality/baseline.csv", index=False)
-        assert gather_captions(["baseline"], Path(folder)) == {"baseline": own}
+        assert list(gather_captions(["baseline"], Path(folder))["baseline"]["caption"]) == own
 
 
 def test_the_table_shows_captions_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

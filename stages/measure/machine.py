@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -38,3 +39,12 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "libraries": library_versions("torch", "transformers", "onnxruntime", "openvino", "numpy", "pillow"),
     }
+
+
+def name_machine(machine: dict[str, Any]) -> str:
+    """A machine in few letters, of what host.json says: two words of the CPU's name, its family, model and stepping,
+    its newest instruction set and how many of its cores are used."""
+    words = re.sub(r"\((R|TM)\)", "", machine["cpu"], flags=re.IGNORECASE).split()[:2]
+    family = machine["cpu_family_model_stepping"]
+    newest = machine["instruction_sets"][-1:]
+    return " ".join([*words, *([family] if "?" not in family else []), *newest, f"x{machine['usable_cores']}"])

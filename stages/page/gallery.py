@@ -22,6 +22,7 @@ PICTURE_BYTES = 11_000  # of each picture, before base64 makes it a third longer
 SIZES = ((256, 75), (256, 50), (160, 45), (96, 30))  # pixels of the longer side, quality of WebP
 
 Step = tuple[str, str]
+Examples = list[tuple[Path, list[str]]]  # each picture's file and its reference captions
 
 
 class Said(NamedTuple):
@@ -120,7 +121,7 @@ def data_uri(path: Path, size: int = PICTURE_BYTES) -> tuple[str, tuple[int, int
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}", picture.size
 
 
-def make_gallery(tables: dict[str, pd.DataFrame], examples: list[tuple[Path, list[str]]]) -> list[Card]:
+def make_gallery(tables: dict[str, pd.DataFrame], examples: Examples) -> list[Card]:
     """The cards of the pictures to show, worst first.
 
     Takes each checkpoint's table of `stages.evaluate`, and what it was made of: paths and reference captions, in the

@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import matplotlib
 from markupsafe import Markup
@@ -57,6 +57,11 @@ class Bar(NamedTuple):
     high: float | None = None
     limit: float | None = None
     share: float | None = None  # how much of the limit is reached
+
+    @classmethod
+    def of(cls, name: str, figures: dict[str, Any], key: str) -> Self:
+        """The figure of this key, without a limit."""
+        return cls(name, figures.get(key), figures.get(f"{key}_ci_low"), figures.get(f"{key}_ci_high"))
 
     def ends(self) -> tuple[float, float]:
         """The interval's bounds; the figure itself if it has none."""
@@ -140,22 +145,27 @@ def draw_trade_off(points: Sequence[Point], speed: Words, quality: Words, label:
 def draw_curves(name: str, title: str, curves: dict[str, list[Bar]], label: str, words: Words) -> Markup:
     """A figure over the values of a knob, a curve for each checkpoint; here the names of bars are the values."""
     with _figure(230) as (figure, axes):
-        for number_of, (checkpoint, bars) in enumerate(curves.items()):
-            values = [float(bar.name) for bar in bars]
-            color, marker = CURVE_COLORS[number_of % len(CURVE_COLORS)], MARKERS[number_of % len(MARKERS)]
-            middle = [bar.value or 0.0 for bar in bars]
-            axes.plot(values, middle, f"{marker}-", color=color, label=checkpoint, markersize=6, linewidth=1.5)
-            for value, bar in zip(values, bars, strict=True):
-                axes.vlines(value, *bar.ends(), color=color, linewidth=2)
-        axes.set_xticks(sorted({float(bar.name) for bars in curves.values() for bar in bars}))
-        axes.xaxis.set_major_formatter("{x:g}")
+        plot_curves(axes, curves, words, CURVE_COLORS)
         axes.set_xlabel(label)
         axes.grid(color=LINE, linewidth=0.8)
         if len(curves) > 1:
             axes.legend(frameon=False, fontsize=11, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
-        _use_percent(axes, words)
         said = "; ".join(f"{checkpoint}: {_figures(bars, words)}" for checkpoint, bars in curves.items())
         return _svg(figure, f"{title}. {said}.", name)
+
+
+def plot_curves(axes: Axes, curves: dict[str, list[Bar]], words: Words, colors: Sequence[str]) -> None:
+    """Draws a line for each checkpoint with its intervals, by color and by marker, over the values of a knob."""
+    for number_of, (checkpoint, bars) in enumerate(curves.items()):
+        values = [float(bar.name) for bar in bars]
+        color, marker = colors[number_of % len(colors)], MARKERS[number_of % len(MARKERS)]
+        middle = [bar.value or 0.0 for bar in bars]
+        axes.plot(values, middle, f"{marker}-", color=color, label=checkpoint, markersize=6, linewidth=1.5)
+        for value, bar in zip(values, bars, strict=True):
+            axes.vlines(value, *bar.ends(), color=color, linewidth=2)
+    axes.set_xticks(sorted({float(bar.name) for bars in curves.values() for bar in bars}))
+    axes.xaxis.set_major_formatter("{x:g}")
+    _use_percent(axes, words)
 
 
 @contextmanager

@@ -6,18 +6,19 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stages.captioner.checkpoint import BASELINE
 from stages.captioner.command_line import printable
 from stages.measure.acceptance import Recommendation
-from stages.measure.metrics import read_captions, read_metrics, write_text
-from stages.page.gallery import make_gallery
+from stages.measure.metrics import read_metrics, write_text
+from stages.page.gallery import Examples, make_gallery
 from stages.page.plots import Metrics
+from stages.page.sweeps import Failed, Sweep, drawn_curves
 from stages.page.web_charts import Bar, Point, draw_bars, draw_curves, draw_speed, draw_trade_off
 from stages.page.words import ENDS, PARTS, SPOILED_DB, WORDS, interval, number, words_of
-from stages.pictures.examples import read_examples
 
 HERE = Path(__file__).parent
 # The columns of the table of checkpoints, where there are such figures: the JSON's folder, its key, the heading.
@@ -35,16 +36,13 @@ COSTS = {
     "load_s": "From start to the first caption",
     "throughput_images_per_s": "Pictures a second, in batches",
 }
-# What of a sweep is drawn, and stands in its table. Decoding changes the baseline too: changes from it say little then.
-SWEPT = ("speedup", "cider_change_share", "same_caption")
-SWEPT_WITH_BASELINE = ("speedup", "latency_ms", "cider", "same_caption")
 SWEPT_TABLE = ("speedup", "latency_ms", "cider", "cider_change_share", "same_caption", "checkpoint_mb")
 SETTING = re.compile(r"(dataset: \{.*?\})")  # what a recommendation says to write into params.yaml
 Estimated = tuple[float, float, float]  # value, and the interval's bounds
 TradeOffs = dict[str, tuple[Estimated, Estimated]]
 
 
-class Sweep(NamedTuple):
+class ShownSweep(NamedTuple):
     """A file of `reports/sweeps/`, as the page shows it."""
 
     file: str
@@ -52,14 +50,22 @@ class Sweep(NamedTuple):
     machine: str
     keys: list[str]  # of the figures in its table
     values: list[dict[str, Any]]
-    failed: list[dict[str, Any]]
+    failed: list[Failed]
     charts: list[tuple[str, Markup]]  # of each figure, with its words
 
 
 def write_page(
-    model: str, metrics: Metrics, recommendation: Recommendation, evaluation: Path, reports: Path, *, trained: bool
+    model: str,
+    metrics: Metrics,
+    tables: dict[str, pd.DataFrame],
+    examples: Examples,
+    sweeps: dict[str, Sweep],
+    recommendation: Recommendation,
+    reports: Path,
+    *,
+    trained: bool,
 ) -> None:
-    """Writes report.html of what lies in the folder of reports; `trained` says whether captions mean anything."""
+    """Writes report.html; `tables` are of `stages.evaluate`, `trained` says whether captions mean anything."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -72,7 +78,11 @@ def write_page(
     environment.filters["pieces"] = SETTING.split
     page = environment.get_template("report.html.jinja").render(
         **_code(),
-        **_files(metrics, evaluation, reports),
+        machine=read_metrics(reports / "host.json"),
+        peaks=read_metrics(reports / "peaks.json"),
+        pictures=len(examples),
+        gallery=make_gallery(tables, examples),
+        sweeps=[show_sweep(file, sweep) for file, sweep in sweeps.items()],
         model=model,
         recommendation=recommendation,
         metrics=metrics,
@@ -102,17 +112,6 @@ def _code() -> dict[str, Any]:
     return {"style": Markup(style), "script": Markup(script), "script_digest": digest}
 
 
-def _files(metrics: Metrics, evaluation: Path, reports: Path) -> dict[str, Any]:
-    examples = read_examples(evaluation)
-    return {
-        "machine": read_metrics(reports / "host.json"),
-        "peaks": read_metrics(reports / "peaks.json"),
-        "pictures": len(examples),
-        "gallery": make_gallery({name: read_captions(reports / f"quality/{name}.csv") for name in metrics}, examples),
-        "sweeps": read_sweeps(reports / "sweeps"),
-    }
-
-
 def figure_keys(checkpoints: list[dict[str, Any]]) -> list[str]:
     """The figures that any of them has, those with words here first; without the bounds of intervals."""
     found = {key for own in checkpoints for key in own if not key.endswith(ENDS)}
@@ -128,18 +127,14 @@ def _bars(metrics: Metrics, key: str) -> list[Bar]:
     """Each checkpoint's figure; of a part's milliseconds, its limit and the share of it that is reached, too."""
     part = key.removesuffix("_ms")
     return [
-        _bar(name, times, key)._replace(limit=times.get(f"{part}_limit_ms"), share=times.get(f"{part}_share"))
+        Bar.of(name, times, key)._replace(limit=times.get(f"{part}_limit_ms"), share=times.get(f"{part}_share"))
         for name, times in ((name, own["benchmark"]) for name, own in metrics.items())
     ]
 
 
-def _bar(name: str, figures: dict[str, Any], key: str) -> Bar:
-    return Bar(name, figures.get(key), figures.get(f"{key}_ci_low"), figures.get(f"{key}_ci_high"))
-
-
 def draw_charts(metrics: Metrics, *, trained: bool) -> dict[str, Any]:
     """All charts but those of sweeps, by the section that they belong to."""
-    control = _bar(BASELINE.name, metrics[BASELINE.name]["benchmark"], "speedup")
+    control = Bar.of(BASELINE.name, metrics[BASELINE.name]["benchmark"], "speedup")
     return {
         "speed": draw_speed(_bars(metrics, "speedup"), control, words_of("speedup")),
         "trade_off": _trade_off(metrics) if trained else None,
@@ -191,33 +186,13 @@ def pareto_optimal(points: TradeOffs) -> list[str]:
     return [name for name in points if not any(beats(other, name) for other in points if other != name)]
 
 
-def read_sweeps(folder: Path) -> list[Sweep]:
-    """Every sweep that lies in a folder, by the files' names."""
-    return [_sweep(path.name, read_metrics(path)) for path in sorted(folder.glob("*.json"))]
-
-
-def _sweep(file: str, content: dict[str, Any]) -> Sweep:
-    values = [value for value in content["values"] if "failed" not in value]
-    knob, checkpoints = content["knob"], {value["checkpoint"]: None for value in values}
-    drawn = SWEPT_WITH_BASELINE if BASELINE.name in checkpoints else SWEPT
+def show_sweep(file: str, sweep: Sweep) -> ShownSweep:
+    """What the page says of a sweep."""
+    rows, last = sweep.measured(), sweep.knob.rpartition(".")[2]
     charts = []
-    for key in drawn:
+    for key, curves in drawn_curves(sweep).items():
         words = words_of(key)
-        curves = {name: _curve([value for value in values if value["checkpoint"] == name], key) for name in checkpoints}
-        if any(curves.values()):
-            title, last = f"{words.label}, over {knob}", knob.rpartition(".")[2]
-            charts.append((words.label, draw_curves(slug(f"{file}-{key}"), title, curves, last, words)))
-    return Sweep(
-        file,
-        knob,
-        content["machine"],
-        [key for key in SWEPT_TABLE if any(key in value for value in values)],
-        values,
-        [value for value in content["values"] if "failed" in value],
-        charts,
-    )
-
-
-def _curve(values: list[dict[str, Any]], key: str) -> list[Bar]:
-    ordered = sorted((value for value in values if key in value), key=lambda value: float(value["value"]))
-    return [_bar(str(value["value"]), value, key) for value in ordered]
+        title = f"{words.label}, over {sweep.knob}"
+        charts.append((words.label, draw_curves(slug(f"{file}-{key}"), title, curves, last, words)))
+    keys = [key for key in SWEPT_TABLE if any(key in row for row in rows)]
+    return ShownSweep(file, sweep.knob, sweep.machine, keys, rows, sweep.failed(), charts)

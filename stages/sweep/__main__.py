@@ -7,22 +7,22 @@ from typing import Annotated
 import typer
 
 from stages.captioner.command_line import InputError, run
-from stages.measure.machine import describe_machine
+from stages.measure.machine import describe_machine, name_machine
+from stages.page.sweeps import SWEEPS, Failed, Measured, Sweep
 from stages.params import Params, read_params
-from stages.report import name_machine
-from stages.sweep.curve import SWEEPS, Row, print_curve, to_row, write_curve
+from stages.sweep.curve import check_free, print_curve, to_row, write_curve
 from stages.sweep.experiments import clone_of_checkout, find, go_on_from, name_experiments, read_figures, run_experiment
 from stages.sweep.knob import Number, reached, vary
 
 
-def sweep(knob: str, settings: dict[Number, Params]) -> list[Row]:
+def sweep(knob: str, settings: dict[Number, Params]) -> list[Measured | Failed]:
     """Runs what is not done yet, one value after the other; returns a row for each checkpoint that the knob changes,
     or for a value that failed its reason, by value ascending."""
     stages = reached(knob, next(iter(settings.values())))
     # First the value that params.yaml has, as DVC may have its figures already.
     here = read_params()
     order = sorted(settings, key=lambda value: settings[value] != here)
-    rows: list[Row] = []
+    rows: list[Measured | Failed] = []
     with clone_of_checkout() as clone:
         names = name_experiments(clone, knob, settings, list(stages))
         done = {value: commit for value in settings if (commit := find(names[value]))}
@@ -38,8 +38,8 @@ def sweep(knob: str, settings: dict[Number, Params]) -> list[Row]:
                 rows += [to_row(value, checkpoint, read_figures(commit, checkpoint)) for checkpoint in stages]
             except InputError as error:
                 print(f"  failed: {error}", flush=True)
-                rows.append({"value": value, "failed": str(error)})
-    return sorted(rows, key=lambda row: float(row["value"]))
+                rows.append(Failed(value=value, failed=str(error)))
+    return sorted(rows, key=lambda row: float(row.value))
 
 
 def main(
@@ -50,15 +50,17 @@ def main(
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)  # so that what was started ends, too
     settings = vary(knob, values)
+    check_free(knob)
     try:
         rows = sweep(knob, settings)
     except KeyboardInterrupt:
         print("interrupted: the same command goes on behind the values that are done")
         raise
-    write_curve(knob, rows, name_machine(describe_machine()))
-    print_curve(knob, rows)
+    found = Sweep(knob=knob, machine=name_machine(describe_machine()), values=rows)
+    write_curve(found)
+    print_curve(found)
     print(f"written: {', '.join(sorted(map(str, SWEEPS.glob(f'{knob}.*'))))}")
-    if failed := [str(row["value"]) for row in rows if "failed" in row]:
+    if failed := [str(own.value) for own in found.failed()]:
         raise InputError(
             f"{len(failed)} of {len(settings)} values failed ({', '.join(failed)}): the same command tries them again"
         )

@@ -11,7 +11,10 @@ from PIL import Image
 
 from stages.measure.acceptance import Recommendation
 from stages.measure.metrics import read_metrics, write_metrics
+from stages.page.sweeps import read_sweeps
 from stages.page.web_page import write_page
+from stages.pictures.examples import read_examples
+from stages.report import gather_captions
 
 RECOMMENDATION = Recommendation(
     checkpoint="fast",
@@ -103,5 +106,10 @@ def write(
         for name in names
     }
     write_metrics(recommendation.model_dump(), reports / "recommendation.json")
-    write_page(model, metrics, recommendation, folder / "eval", reports, trained=trained)
+    tables, examples, sweeps = (
+        gather_captions(names, reports),
+        read_examples(folder / "eval"),
+        read_sweeps(reports / "sweeps"),
+    )
+    write_page(model, metrics, tables, examples, sweeps, recommendation, reports, trained=trained)
     return reports / "report.html"
