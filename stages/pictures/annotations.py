@@ -1,21 +1,25 @@
 """Reads captions of pictures as others publish them: COCO's annotations, Karpathy's splits, or a list of pairs."""
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError, model_validator
+import msgspec
 
-from stages.captioner.command_line import InputError, explain, read_text
+from stages.captioner.command_line import BYTE_ORDER_MARKS, InputError, brief, read_text
 
 # Which of Karpathy's splits serve for which purpose, in the order in which pictures are drawn from them: COCO's restval
 # lies in val2014 with test and val, so who has this folder needs no train2014.
 EVALUATION_SPLITS, CALIBRATION_SPLITS = ("test", "val"), ("restval", "train")
-SENTENCES = re.compile(r'"sentences"\s*:')  # a key that only Karpathy's files have
 SPLITS = (*EVALUATION_SPLITS, *CALIBRATION_SPLITS)
+SENTENCES = re.compile(rb'"sentences"\s*:')  # a key that only Karpathy's files have
+LIST = re.compile(rb"\s*\[")
+NOT_A_NUMBER = re.compile(rb"\b(NaN|Infinity)\b")  # as Python and pandas write them, though JSON has no such thing
 
 
 @dataclass(frozen=True)
@@ -33,22 +37,42 @@ def read_annotations(path: Path) -> list[CaptionedPicture]:
     Captions that are not text or only blanks are dropped. Raises InputError if the file is absent or of no known form.
     """
     try:
-        return _each_once(_read(read_text(path)))
+        return _each_once(_pictures(_parse(_read_utf8(path))))
     except FileNotFoundError:
         raise InputError(f"there is no {path}: correct the dataset's entry in params.yaml") from None
-    except ValidationError as error:
-        if error.errors(include_input=False)[0]["type"] == "json_invalid":
-            raise InputError(f"{path} is not valid JSON ({explain(error)}): fetch it again") from None
-        raise InputError(f"{path} is in none of the forms of captions files: {explain(error)}") from None
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path} is in none of the forms of captions files: {error}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not text in UTF-8: save it as such") from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON ({brief(error)}): fetch it again") from None
 
 
-def _read(content: str) -> list[CaptionedPicture]:
-    """Each form takes the text itself: what it has no use for, most of Karpathy's 150 MB, never becomes objects."""
-    if content.lstrip().startswith("["):
-        return _from_pairs(content)
-    if SENTENCES.search(content):
-        return _from_karpathy(content)
-    return _from_coco(content)
+def _read_utf8(path: Path) -> bytes:
+    """What `read_text` reads, but a file in UTF-8 as it is: as a `str` it may be five times as long."""
+    with suppress(OSError):
+        content = path.read_bytes()
+        if not content.startswith(tuple(BYTE_ORDER_MARKS)):
+            return content
+    return read_text(path).encode()
+
+
+def _parse(content: bytes) -> "_Coco | _Karpathy | list[_Pair]":
+    """What the forms have no use for, most of Karpathy's 150 MB, never becomes objects."""
+    form: type[_Coco | _Karpathy | list[_Pair]]
+    form = list[_Pair] if LIST.match(content) else _Karpathy if SENTENCES.search(content) else _Coco
+    try:
+        return msgspec.json.decode(content, type=form)
+    except msgspec.DecodeError as error:
+        if isinstance(error, msgspec.ValidationError) or not NOT_A_NUMBER.search(content):
+            raise
+        return msgspec.convert(json.loads(content), form)
+
+
+def _pictures(parsed: "_Coco | _Karpathy | list[_Pair]") -> list[CaptionedPicture]:
+    if isinstance(parsed, _Coco):
+        return _from_coco(parsed)
+    return _from_karpathy(parsed) if isinstance(parsed, _Karpathy) else _from_pairs(parsed)
 
 
 def _each_once(pictures: list[CaptionedPicture]) -> list[CaptionedPicture]:
@@ -63,15 +87,18 @@ def _each_once(pictures: list[CaptionedPicture]) -> list[CaptionedPicture]:
 
 def _texts(values: Iterable[object]) -> list[str]:
     """The captions among some values, each in one line."""
-    lines = (" ".join(value.split()) for value in values if isinstance(value, str))
+    lines = (_in_one_line(value) for value in values if isinstance(value, str))
     return [line for line in lines if line]
 
 
-def _id_as_text(value: object) -> str:
+def _in_one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return text if text == line else line  # mostly the same words, and no second copy of 600,000 captions
+
+
+def _id_as_text(id: "_Id") -> str:
     """Ids are compared as text, for some tools write 42 in one list and "42" in the other, or 42.0 in both."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("an id is a number or a text")
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return str(int(id)) if isinstance(id, float) and id.is_integer() else str(id)
 
 
 def _by_number(id: str) -> tuple[bool, int, str]:
@@ -80,92 +107,90 @@ def _by_number(id: str) -> tuple[bool, int, str]:
     return (not number, int(id) if number else 0, id)
 
 
-Id = Annotated[str, BeforeValidator(_id_as_text)]
+_Id = int | float | str
 
 
 # COCO: images and annotations, which belong together by the images' ids
 
 
-@dataclass(slots=True)
-class _CocoImage:
-    id: Id
+class _CocoImage(msgspec.Struct):
+    id: _Id
     file_name: str
 
 
-@dataclass(slots=True)
-class _CocoAnnotation:
-    image_id: Id
+class _CocoAnnotation(msgspec.Struct):
+    image_id: _Id
     caption: Any = None
 
 
-class _Coco(BaseModel):
+class _Coco(msgspec.Struct):
     images: list[_CocoImage]
     annotations: list[_CocoAnnotation]
 
-    @model_validator(mode="after")
-    def _check_ids(self) -> Self:
+    def __post_init__(self) -> None:
         names: dict[str, str] = {}
         for image in self.images:
-            if (other := names.setdefault(image.id, image.file_name)) != image.file_name:
+            if (other := names.setdefault(_id_as_text(image.id), image.file_name)) != image.file_name:
                 raise ValueError(f"id {image.id} is that of {other} and of {image.file_name}: correct one")
-        return self
 
 
-def _from_coco(content: str) -> list[CaptionedPicture]:
-    coco = _Coco.model_validate_json(content)
+def _from_coco(coco: _Coco) -> list[CaptionedPicture]:
     captions: dict[str, list[object]] = defaultdict(list)
     for annotation in coco.annotations:
-        captions[annotation.image_id].append(annotation.caption)
-    images = sorted(coco.images, key=lambda image: _by_number(image.id))
-    return [CaptionedPicture(image.file_name, _texts(captions[image.id])) for image in images]
+        captions[_id_as_text(annotation.image_id)].append(annotation.caption)
+    images = sorted(coco.images, key=lambda image: _by_number(_id_as_text(image.id)))
+    return [CaptionedPicture(image.file_name, _texts(captions[_id_as_text(image.id)])) for image in images]
 
 
 # Karpathy's dataset_coco.json and its kin: images with their split and sentences
 
 
-@dataclass(slots=True)
-class _Sentence:
+class _Sentence(msgspec.Struct):
     raw: Any = None
 
 
-@dataclass(slots=True)
-class _KarpathyImage:
+class _KarpathyImage(msgspec.Struct):
     filename: str
-    split: Literal["test", "val", "train", "restval"]
+    split: str
     sentences: list[_Sentence]
     filepath: str = ""
-    imgid: Id = "0"
-    cocoid: Id | None = None
+    imgid: _Id = 0
+    cocoid: _Id | None = None
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ValueError(f"a split is one of {', '.join(SPLITS)}, and not {self.split}")
 
 
-class _Karpathy(BaseModel):
+class _Karpathy(msgspec.Struct):
     images: list[_KarpathyImage]
 
 
-def _from_karpathy(content: str) -> list[CaptionedPicture]:
-    images = _Karpathy.model_validate_json(content).images
-    images.sort(key=lambda image: (SPLITS.index(image.split), _by_number(image.cocoid or image.imgid)))
+def _from_karpathy(karpathy: _Karpathy) -> list[CaptionedPicture]:
     return [
         CaptionedPicture(
             f"{image.filepath}/{image.filename}" if image.filepath else image.filename,
             _texts(sentence.raw for sentence in image.sentences),
             "evaluation" if image.split in EVALUATION_SPLITS else "calibration",
         )
-        for image in images
+        for image in sorted(karpathy.images, key=_by_split)
     ]
+
+
+def _by_split(image: _KarpathyImage) -> tuple[int, tuple[bool, int, str]]:
+    id = image.imgid if image.cocoid is None else image.cocoid
+    return SPLITS.index(image.split), _by_number(_id_as_text(id))
 
 
 # A list of pairs, as BLIP's own files: an image's file name and its caption, or several
 
 
-@dataclass(slots=True)
-class _Pair:
+class _Pair(msgspec.Struct):
     image: str
     caption: Any = None
 
 
-def _from_pairs(content: str) -> list[CaptionedPicture]:
-    pairs = TypeAdapter(list[_Pair]).validate_json(content)
+def _from_pairs(pairs: list[_Pair]) -> list[CaptionedPicture]:
     return [
         CaptionedPicture(pair.image, _texts(pair.caption if isinstance(pair.caption, list) else [pair.caption]))
         for pair in pairs
