@@ -186,7 +186,9 @@ def _say(axes: Axes, text: str, place: tuple[float, float], color: str = INK) ->
 
 def _use_percent(axes: Axes, words: Words) -> None:
     if words.unit == "%":
-        axes.yaxis.set_major_formatter(lambda share, _: f"{round(100 * share, 6):g} %" if share <= 1 else "")
+        axes.yaxis.set_major_formatter(
+            lambda share, _: f"{percent:g} %" if (percent := round(100 * share, 6)) <= 100 else ""
+        )
 
 
 def _label_apart(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:

@@ -20,12 +20,12 @@ HOLDS = 0.9
 def main(
     checkpoint: Annotated[str, typer.Argument(help="a folder of models/")] = BASELINE.name,
     runs: Annotated[int, typer.Option(min=2, help="how often")] = 10,
-    seconds: Annotated[float, typer.Option(min=0, help="shortest time of captions per session")] = -1,
+    seconds: Annotated[float | None, typer.Option(min=0, help="shortest time of captions per session")] = None,
 ) -> None:
     """Prints an interval per run and how many do as they should; the exit status is 1 if too few do."""
     params = read_params()
     model, settings = params.chosen_model(), params.benchmark
-    if seconds >= 0:
+    if seconds is not None:
         settings = settings.model_copy(update={"seconds": seconds})
     intervals = []
     for number in range(runs):

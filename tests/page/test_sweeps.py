@@ -120,3 +120,11 @@ def test_whatever_is_read_can_be_drawn(values: list[dict[str, Any]]) -> None:
     shown = show_sweep(NAME, own)
     assert [row["value"] for row in shown.values] == [row["value"] for row in values]
     assert len(shown.charts) == len(drawn_curves(own))
+
+
+def test_an_axis_of_shares_ends_at_its_hundred_percent(file: Path) -> None:
+    shares = {0.1: 1.0, 0.3: 0.996, 0.5: 0.964, 0.7: 0.136, 0.9: 0.0}
+    values = [{"value": value, "checkpoint": "fast", "same_caption": share} for value, share in shares.items()]
+    file.write_text(json.dumps(SWEEP | {"values": values}))
+    [(_, chart)] = show_sweep(NAME, read_sweeps(file.parent)[NAME]).charts
+    assert ">100 %<" in chart.replace("\n", "") and ">120 %<" not in chart
