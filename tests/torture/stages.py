@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import psutil
+import yaml
 
 from tests.test_pipeline import shell
 from tests.torture.case import (
@@ -42,6 +43,7 @@ def kill_stages(project: Path, stages: Sequence[str], kills: int, dice: random.R
             time.sleep(moment)
             struck = _kill(process.pid, victim)
             process.wait(timeout=LONGEST)  # what DVC left has its number, which nobody may have when DVC looks
+            torn = take_back_a_torn_lock(project)
 
             def check(process: "subprocess.Popen[bytes]" = process) -> None:
                 wait_for_group(process)  # a stage without its DVC, which ends by itself
@@ -50,7 +52,8 @@ def kill_stages(project: Path, stages: Sequence[str], kills: int, dice: random.R
 
             lost = lost_by(check)
             kill_group(process)
-            yield Case(f"{stage}: {victim} after {moment:.1f} s", struck, lost)
+            where = ", within dvc.lock, taken back from Git" if torn else ""
+            yield Case(f"{stage}: {victim} after {moment:.1f} s{where}", struck, lost)
 
 
 def _kill(dvc: int, victim: Victim) -> bool:
@@ -67,6 +70,17 @@ def _kill(dvc: int, victim: Victim) -> bool:
     except (ProcessLookupError, psutil.NoSuchProcess):
         return False
     return victim != "the stage" or bool(below)
+
+
+def take_back_a_torn_lock(project: Path) -> bool:
+    """Does what the README says where DVC, which empties dvc.lock before it writes it, died in between."""
+    try:
+        whole = "schema" in (yaml.safe_load((project / "dvc.lock").read_text(encoding="utf-8")) or {})
+    except yaml.YAMLError:
+        whole = False
+    if not whole:
+        shell(project, "git", "restore", "dvc.lock")
+    return not whole
 
 
 def compare(project: Path, right: dict[str, str], *targets: str) -> None:
