@@ -63,9 +63,15 @@ def start(project: Path, values: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "stages.sweep", AMOUNT, values]
     author = {f"GIT_{role}_{what}": "test" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), **author}
+    pipe = subprocess.PIPE
     return subprocess.Popen(
-        command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+        command, cwd=project, env=environment, stdout=pipe, stderr=pipe, encoding="utf-8", preexec_fn=_hear_of_ctrl_c
     )
+
+
+def _hear_of_ctrl_c() -> None:
+    """What a script runs in the background, tests included, is started deaf to it, and so is what that starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def sweep(project: Path, values: str) -> "subprocess.CompletedProcess[str]":
