@@ -14,7 +14,6 @@ from tests.torture.case import LONGEST, Case, begin, contents, damaged, kill_gro
 
 PUSH = ("dvc", "push")
 PULL = ("dvc", "pull")
-FORGET = ("rm", "-f", ".dvc/tmp/btime")  # as the README says: a killed DVC leaves half a list of what to transfer
 REMOTE = "blip"  # the folder within a store
 
 
@@ -68,14 +67,10 @@ def kill_the_client(project: Path, place: Path, kills: int, dice: random.Random)
     for number, moment in enumerate(moments(seconds, kills, dice)):
         store = place / f"folder-{number}"
         use(project, str(store / REMOTE))
-        push = begin(project, *PUSH)
-        time.sleep(moment)
-        struck = push.poll() is None
-        kill_group(push)
+        struck = _kill_after(moment, project, PUSH)
 
         def check(store: Path = store) -> None:
-            shell(project, *FORGET)
-            shell(project, *PUSH)
+            _begin_anew(project, PUSH)
             _compare(project, store)
 
         yield Case(f"the client after {moment:.1f} s", struck, lost_by(check))
@@ -88,14 +83,10 @@ def kill_a_pull(project: Path, place: Path, kills: int, dice: random.Random) -> 
     seconds = seconds_of(_clone(project), *PULL)
     for moment in moments(seconds, kills, dice):
         reader = _clone(project)
-        pull = begin(reader, *PULL)
-        time.sleep(moment)
-        struck = pull.poll() is None
-        kill_group(pull)
+        struck = _kill_after(moment, reader, PULL)
 
         def check(reader: Path = reader) -> None:
-            shell(reader, *FORGET)
-            shell(reader, *PULL)
+            _begin_anew(reader, PULL)
             assert not damaged(reader / ".dvc" / "cache"), "a file in the clone's cache is damaged"
             assert contents(reader) == contents(project), "the clone gets something else"
 
@@ -121,12 +112,26 @@ def push_at_once(project: Path, place: Path, times: int, dice: random.Random) ->
             def check(pushes: Sequence["subprocess.Popen[bytes]"] = pushes, store: Path = store) -> None:
                 ended = [push.wait(timeout=LONGEST) for push in pushes]
                 assert ended[1] == 0, "the push that nobody killed failed"
-                shell(project, *FORGET)
-                shell(project, *PUSH)
+                _begin_anew(project, PUSH)
                 for each in both:
                     _compare(each, store)
 
             yield Case("one of two is killed" if number % 2 else "two at once", True, lost_by(check))
+
+
+def _kill_after(moment: float, project: Path, command: Sequence[str]) -> bool:
+    """Begins a command and kills it with all that it started. Whether it hadn't ended by then."""
+    process = begin(project, *command)
+    time.sleep(moment)
+    struck = process.poll() is None
+    kill_group(process)
+    return struck
+
+
+def _begin_anew(project: Path, command: Sequence[str]) -> None:
+    """Runs a command that was killed, as the README says: a killed DVC leaves half a list of what to transfer."""
+    shell(project, "rm", "-f", ".dvc/tmp/btime")
+    shell(project, *command)
 
 
 def _clone_with(project: Path, clone: Path, amount: float) -> Path:
