@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-import numpy as np
 import pandas as pd
 import typer
 from PIL import Image
 from rich.progress import track
 
 from stages.captioner.checkpoint import BASELINE, MODELS, read_manifest
-from stages.captioner.command_line import run
+from stages.captioner.command_line import InputError, run
 from stages.captioner.images import open_image
 from stages.captioner.own_process import open_in_own_process
 from stages.captioner.runtimes.captioner import Parts
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.metrics import REPORTS, read_captions, write_metrics
-from stages.measure.quality import estimate_bleu_4, next_token_agreement, score_per_image
+from stages.measure.next_tokens import NextTokens, agreement, likeliest, read_next_tokens, write_next_tokens
+from stages.measure.quality import estimate_bleu_4, score_per_image
 from stages.measure.small_samples import estimate_relative_change, estimate_share
 from stages.measure.statistics import estimate_between, estimate_change, estimate_mean
 from stages.params import Evaluation, read_params
@@ -28,16 +28,27 @@ from stages.pictures.examples import EVALUATION, read_examples
 
 # How many pictures tell how often a batch changes captions.
 BATCHED = 64
-# In float32 the pictures of a batch don't change each other's logits.
-BASELINE_BATCH = 16
+# What the baseline expects next, for the variants to be compared with.
+NEXT_TOKENS = Path("data") / "baseline_next_tokens.npz"
 Metrics = dict[str, float | int]
 
 
 class Baseline(NamedTuple):
-    """The unchanged model, and the table that `evaluate` made of it."""
+    """What `evaluate` found out about the unchanged model: its table, and what it expects next at each position of its
+    captions, picture by picture."""
 
-    captioner: Parts
     table: pd.DataFrame
+    next_tokens: list[NextTokens]
+
+
+class Evaluated(NamedTuple):
+    """A checkpoint's metrics; a table with one row per picture: image, caption, tokens (ids, separated by blanks), if
+    the folder has references cider, rouge_l and exact_match, and with a baseline same_caption, same_next_token and kl;
+    and, without a baseline, what the checkpoint expects next at each position of its captions."""
+
+    metrics: Metrics
+    table: pd.DataFrame
+    next_tokens: list[NextTokens]
 
 
 def evaluate(
@@ -47,20 +58,30 @@ def evaluate(
     settings: Evaluation,
     batch_size: int,
     baseline: Baseline | None = None,
-) -> tuple[Metrics, pd.DataFrame]:
+) -> Evaluated:
     """Captions every picture of a dataset folder, scores the captions, and compares them with the baseline's if given.
 
     Pictures are captioned one by one, as `stages.caption` does: where int8 has one scale for all that a layer takes in,
     the pictures of a batch change each other's captions. How often they do in batches of `batch_size`, of the first
     few dozen pictures, is one of the metrics.
 
-    Returns the metrics, and a table with one row per picture: image, caption, tokens (ids, separated by blanks); if the
-    folder has references, cider, rouge_l and exact_match; with a baseline, same_caption, same_next_token and kl. Raises
-    InputError if a picture can't be opened.
+    Raises InputError if a picture can't be opened.
     """
     examples = read_examples(folder)
     paths, references = [path for path, _ in examples], [own for _, own in examples]
-    tokens, logits_agree = _caption_each(captioner, paths, decoding, baseline)
+    given = baseline and _token_ids(baseline.table)
+    tokens: list[list[int]] = []
+    next_tokens: list[NextTokens] = []
+    agreements: list[tuple[float, float]] = []
+    for number, [image] in enumerate(_batches(paths, 1, "captioning")):
+        states = captioner.encode(captioner.preprocess([image]))
+        tokens += captioner.decode(states, decoding)
+        # Both models continue the baseline's own words, so one early difference doesn't spoil the rest of a caption.
+        (logits,) = captioner.next_token_logits(states, [given[number] if given else tokens[-1]])
+        if baseline:
+            agreements.append(agreement(logits, baseline.next_tokens[number]))
+        else:
+            next_tokens.append(likeliest(logits))
     captions = [captioner.detokenize(row) for row in tokens]
     table = pd.DataFrame({"image": [path.name for path in paths], "caption": captions})
     table["tokens"] = [" ".join(map(str, row)) for row in tokens]
@@ -68,40 +89,22 @@ def evaluate(
     metrics: Metrics = {"images": len(examples), "batch_size": batch_size}
     metrics |= estimate_share(same_in_batch).entries("same_caption_in_batch", 4)
     if all(references):
-        for metric, scores in score_per_image(captions, references).items():
-            table[metric] = scores.round(4)
-            binary = metric == "exact_match"
-            own = estimate_share(scores) if binary else estimate_mean(scores, settings.bootstrap_samples)
-            metrics |= own.entries(metric, 4)
-        metrics |= estimate_bleu_4(captions, references, settings.bootstrap_samples).entries("bleu_4", 4)
+        metrics |= _score(table, references, settings)
     if baseline:
-        metrics |= _agreement(table, baseline.table, logits_agree, settings)
-    return metrics, table
+        metrics |= _compare(table, baseline.table, agreements, settings)
+    return Evaluated(metrics, table, next_tokens)
 
 
-def _caption_each(
-    captioner: Parts, paths: list[Path], decoding: Decoding, baseline: Baseline | None
-) -> tuple[list[list[int]], list[tuple[float, float]]]:
-    """Each picture's tokens and, with a baseline, how far both models' next tokens agree.
+def read_baseline(table: Path, next_tokens: Path) -> Baseline:
+    """Reads what this stage wrote about the baseline. Raises InputError if it has not yet."""
+    try:
+        return Baseline(read_captions(table), read_next_tokens(next_tokens))
+    except FileNotFoundError as error:
+        raise InputError(f"there is no {error.filename}: make it with `dvc repro evaluate_baseline`") from None
 
-    For that, both continue the baseline's own words, so one early difference doesn't spoil the rest of a caption.
-    """
-    tokens: list[list[int]] = []
-    agreement: list[tuple[float, float]] = []
-    words = [[int(token) for token in row.split()] for row in baseline.table["tokens"]] if baseline else []
-    for images in _batches(paths, BASELINE_BATCH, "captioning"):
-        given = words[len(tokens) : len(tokens) + len(images)]
-        expected: list[np.ndarray] = []
-        if baseline:
-            states = baseline.captioner.encode(baseline.captioner.preprocess(images))
-            expected = baseline.captioner.next_token_logits(states, given)
-        for number, image in enumerate(images):
-            states = captioner.encode(captioner.preprocess([image]))
-            tokens += captioner.decode(states, decoding)
-            if baseline:
-                (logits,) = captioner.next_token_logits(states, [given[number]])
-                agreement.append(next_token_agreement(logits, expected[number]))
-    return tokens, agreement
+
+def _token_ids(table: pd.DataFrame) -> list[list[int]]:
+    return [[int(token) for token in row.split()] for row in table["tokens"]]
 
 
 def _compare_with_batches(
@@ -116,13 +119,25 @@ def _compare_with_batches(
     return [float(own == other) for own, other in zip(alone, together, strict=False)]
 
 
-def _agreement(
-    table: pd.DataFrame, baseline_table: pd.DataFrame, logits_agree: list[tuple[float, float]], settings: Evaluation
+def _score(table: pd.DataFrame, references: list[list[str]], settings: Evaluation) -> Metrics:
+    """Adds the columns cider, rouge_l and exact_match to a table and returns their means, and BLEU-4."""
+    captions = list(table["caption"])
+    metrics: Metrics = {}
+    for metric, scores in score_per_image(captions, references).items():
+        table[metric] = scores.round(4)
+        binary = metric == "exact_match"
+        own = estimate_share(scores) if binary else estimate_mean(scores, settings.bootstrap_samples)
+        metrics |= own.entries(metric, 4)
+    return metrics | estimate_bleu_4(captions, references, settings.bootstrap_samples).entries("bleu_4", 4)
+
+
+def _compare(
+    table: pd.DataFrame, baseline_table: pd.DataFrame, agreements: list[tuple[float, float]], settings: Evaluation
 ) -> Metrics:
-    """Adds the columns same_caption, same_next_token and kl to a table and returns their means."""
+    """Adds the columns same_caption, same_next_token and kl to a table and returns their means, and CIDEr's change."""
     table["same_caption"] = (table["caption"] == baseline_table["caption"]).astype(int)
-    table["same_next_token"] = [round(same, 4) for same, _ in logits_agree]
-    table["kl"] = [round(divergence, 6) for _, divergence in logits_agree]
+    table["same_next_token"] = [round(same, 4) for same, _ in agreements]
+    table["kl"] = [round(divergence, 6) for _, divergence in agreements]
     metrics: Metrics = {**estimate_share(table["same_caption"].to_numpy()).entries("same_caption", 6)}
     metrics |= estimate_between(table["same_next_token"], 0, 1).entries("same_next_token", 6)
     metrics |= estimate_mean(table["kl"].to_numpy(), settings.bootstrap_samples).entries("kl", 6)
@@ -141,13 +156,13 @@ def _batches(paths: list[Path], batch_size: int, description: str) -> Iterator[l
 
 
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml, or baseline")]) -> None:
-    """Writes reports/quality/VARIANT.json, and VARIANT.csv with each picture's caption."""
+    """Writes reports/quality/VARIANT.json, and VARIANT.csv with each picture's caption; of the baseline,
+    data/baseline_next_tokens.npz as well, which the variants are compared with."""
     params = read_params()
     baseline = None
     if MODELS / variant != BASELINE:
-        own_captions = read_captions(REPORTS / "quality" / f"{BASELINE.name}.csv")
-        baseline = Baseline(open_in_own_process(BASELINE).parts, own_captions)
-    metrics, table = evaluate(
+        baseline = read_baseline(REPORTS / "quality" / f"{BASELINE.name}.csv", NEXT_TOKENS)
+    metrics, table, next_tokens = evaluate(
         open_in_own_process(MODELS / variant).parts,
         EVALUATION,
         params.decoding,
@@ -157,6 +172,8 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     )
     if worst := read_manifest(MODELS / variant).worst_int8_layer:
         metrics["worst_int8_layer_db"] = worst[1]
+    if not baseline:
+        write_next_tokens(next_tokens, NEXT_TOKENS)
     write_metrics(metrics, REPORTS / "quality" / f"{variant}.json")
     table.to_csv(REPORTS / "quality" / f"{variant}.csv", index=False)
 

@@ -1,4 +1,4 @@
-"""How good captions are: against references that people wrote, and against the unchanged model.
+"""How good captions are, against references that people wrote.
 
 The caption metrics are pycocoevalcap's, the library of the COCO captioning challenge, on lower-case words without
 punctuation. CIDEr is on the library's own scale, where papers print a hundred times as much.
@@ -11,7 +11,6 @@ import numpy as np
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
-from scipy.special import log_softmax
 
 from stages.measure.statistics import Estimate, estimate_over_images
 
@@ -52,19 +51,6 @@ def estimate_bleu_4(captions: Sequence[str], references: Sequence[Sequence[str]]
         return _bleu_of(np.apply_along_axis(lambda chosen: counts[chosen].sum(axis=0), -1, images))
 
     return estimate_over_images(len(captions), bleu, resamples)
-
-
-def next_token_agreement(logits: np.ndarray, baseline_logits: np.ndarray) -> tuple[float, float]:
-    """How alike two models continue the same words.
-
-    Takes two arrays of logits (positions, vocabulary). Returns the share of positions with the same likeliest token,
-    and the mean Kullback-Leibler divergence of the model from the baseline, in nats.
-    """
-    same = float(np.mean(logits.argmax(axis=-1) == baseline_logits.argmax(axis=-1)))
-    expected = log_softmax(baseline_logits.astype(np.float64), axis=-1)
-    actual = log_softmax(logits.astype(np.float64), axis=-1)
-    divergence = np.sum(np.exp(expected) * (expected - actual), axis=-1)
-    return same, float(np.mean(divergence))
 
 
 def _bleu_counts(captions: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:

@@ -1,10 +1,9 @@
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocoevalcap.bleu.bleu import Bleu
 
-from stages.measure.quality import estimate_bleu_4, next_token_agreement, score_per_image, words
+from stages.measure.quality import estimate_bleu_4, score_per_image, words
 
 REFERENCES = [
     ["a man rides a horse on the beach", "there is a man on a horse at the beach"],
@@ -60,30 +59,3 @@ def test_an_empty_caption_scores_nothing() -> None:
     captions = ["", "", ""]
     assert all(not scores.any() for scores in score_per_image(captions, REFERENCES).values())
     assert estimate_bleu_4(captions, REFERENCES, 100).value == pytest.approx(0, abs=1e-9)
-
-
-logits = st.integers(1, 6).flatmap(
-    lambda positions: st.lists(
-        st.lists(st.floats(-20, 20), min_size=5, max_size=5), min_size=positions, max_size=positions
-    ).map(np.asarray)
-)
-
-
-@given(logits, st.floats(-5, 5))
-def test_a_model_agrees_with_itself_whatever_is_added_to_its_logits(own: np.ndarray, constant: float) -> None:
-    same, divergence = next_token_agreement(own, own)
-    assert (same, divergence) == (1, pytest.approx(0, abs=1e-9))
-    assert next_token_agreement(own + constant, own)[1] == pytest.approx(0, abs=1e-6)
-
-
-@given(logits, st.integers(0, 10**6))
-def test_divergence_is_never_negative(own: np.ndarray, seed: int) -> None:
-    other = own + np.random.default_rng(seed).normal(size=own.shape)
-    assert next_token_agreement(other, own)[1] >= -1e-9
-
-
-def test_divergence_of_known_distributions() -> None:
-    baseline, model = np.log([[0.5, 0.5]]), np.log([[0.25, 0.75]])
-    same, divergence = next_token_agreement(model, baseline)
-    assert same == 0
-    assert divergence == pytest.approx(0.5 * np.log(2) + 0.5 * np.log(2 / 3))
