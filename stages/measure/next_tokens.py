@@ -4,7 +4,7 @@ and how far another model agrees with it."""
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import log_softmax, logsumexp
@@ -73,15 +73,12 @@ def agreement(logits: np.ndarray, expected: NextTokens) -> tuple[float, float]:
 
 def write_next_tokens(pictures: Sequence[NextTokens], path: Path) -> None:
     """Writes those of all pictures as one compressed NumPy archive, whole or not at all, the same bytes each time."""
+    arrays: dict[str, Any] = {
+        field: np.concatenate([getattr(picture, field) for picture in pictures]) for field in NextTokens._fields
+    }
     unfinished = path.with_name(f"{path.name}.unfinished")
     with unfinished.open("wb") as file:
-        np.savez_compressed(
-            file,
-            positions=np.array([len(picture.kept) for picture in pictures]),
-            **{
-                field: np.concatenate([getattr(picture, field) for picture in pictures]) for field in NextTokens._fields
-            },
-        )
+        np.savez_compressed(file, positions=np.array([len(picture.kept) for picture in pictures]), **arrays)
     unfinished.rename(path)
 
 
