@@ -15,16 +15,24 @@ import typer
 from numpy.typing import ArrayLike
 from rich.progress import track
 
-from stages.captioner.checkpoint import BASELINE, MODELS, checkpoint_bytes, read_manifest
+from stages.captioner.checkpoint import BASELINE, MODELS, checkpoint_bytes
 from stages.captioner.command_line import run
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics
 from stages.measure.products import count_products
 from stages.measure.roofline import Peaks, compare_with_limits
 from stages.measure.statistics import between_runs, estimate_over_sessions, estimate_speedup, fit_slope, typical
-from stages.measure.timing import Request, Worker, caption_request, parts_request, started, take_turns
-from stages.params import Benchmark, Model, Params, read_params
-from stages.pictures.examples import EVALUATION, read_examples
+from stages.measure.timing import (
+    Request,
+    Worker,
+    caption_request,
+    decoding_to_time,
+    parts_request,
+    pictures_to_time,
+    started,
+    take_turns,
+)
+from stages.params import Benchmark, Model, read_params
 
 LENGTHS = 4  # how many numbers of tokens the line for the time per token goes through
 Row = tuple[str, int | None, float, float]
@@ -180,17 +188,6 @@ def _entries(name: str, sessions: pd.Series, digits: int = 3) -> dict[str, float
         return {name: round(float(sessions.iloc[0]), digits)}
     estimate = estimate_speedup if name.endswith("speedup") else estimate_over_sessions
     return estimate(sessions).entries(name, digits)
-
-
-def pictures_to_time(params: Params) -> list[Path]:
-    """The first of the evaluation pictures."""
-    return [path for path, _ in read_examples(EVALUATION)][: params.benchmark.images]
-
-
-def decoding_to_time(params: Params) -> Decoding:
-    """Captions as they come; of untrained weights, which end where they like, of equal length."""
-    trained = read_manifest(BASELINE).trained
-    return params.decoding if trained else params.decoding.exactly(params.benchmark.new_tokens)
 
 
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml, or baseline")]) -> None:

@@ -16,9 +16,9 @@ from rich.table import Table
 from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import InputError, printable, run
 from stages.captioner.images import allow_large_pictures
-from stages.measure.acceptance import Recommendation, budget_breaches, recommend
+from stages.measure.acceptance import FINAL, Final, Recommendation, budget_breaches, recommend
 from stages.measure.machine import name_machine
-from stages.measure.metrics import REPORTS, read_captions, read_metrics, write_metrics, write_text
+from stages.measure.metrics import REPORTS, read_captions, read_figures, read_metrics, write_metrics, write_text
 from stages.page.charts import draw_examples, draw_speed
 from stages.page.gallery import Examples, who_says
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
@@ -46,17 +46,6 @@ DECIDING = {
 }
 
 
-def gather(checkpoints: list[str], reports: Path) -> Metrics:
-    """Figures as {checkpoint: {"benchmark": {…}, "quality": {…}}}. Raises InputError if a checkpoint has none."""
-    try:
-        return {
-            checkpoint: {part: read_metrics(reports / part / f"{checkpoint}.json") for part in ("benchmark", "quality")}
-            for checkpoint in checkpoints
-        }
-    except FileNotFoundError as error:
-        raise InputError(f"there is no {error.filename}: make it with `dvc repro`") from None
-
-
 def write_views(metrics: Metrics, machine: dict[str, Any], output: Path) -> None:
     """Writes what DVC shows: metrics/<checkpoint>.json, and the rows of its plots below plots/."""
     name = name_machine(machine)
@@ -79,6 +68,8 @@ def write_recommendation(recommendation: Recommendation, output: Path) -> None:
     short: dict[str, Any] = {"ship": recommendation.checkpoint or "none"}
     if recommendation.pictures_needed:
         short["pictures_needed"] = recommendation.pictures_needed
+    if recommendation.lead:
+        short |= {"next_fastest": recommendation.next_fastest, **recommendation.lead.model_dump()}
     write_metrics(short, output / "metrics" / "recommendation.json")
 
 
@@ -170,7 +161,7 @@ def check_budgets(variants: list[str]) -> None:
     """
     params = read_params()
     names = [name for name in variants or params.variants if params.recipe(name)]
-    metrics = gather(names, REPORTS)
+    metrics = read_figures(names, REPORTS)
     breaches = budget_breaches(metrics, params.accept, trained=read_manifest(BASELINE).trained)
     for sentence in breaches:
         print(f"error: {sentence}", file=sys.stderr)
@@ -191,12 +182,13 @@ def main(
     allow_large_pictures()
     params = read_params()
     checkpoints = [BASELINE.name, *params.variants]
-    metrics, tables = gather(checkpoints, REPORTS), gather_captions(checkpoints, REPORTS)
+    metrics, tables = read_figures(checkpoints, REPORTS), gather_captions(checkpoints, REPORTS)
     captions = {name: list(table["caption"]) for name, table in tables.items()}
     examples, sweeps = read_examples(EVALUATION), read_sweeps(SWEEPS)
     write_views(metrics, read_metrics(REPORTS / "host.json"), REPORTS)
     trained = read_manifest(BASELINE).trained
-    recommendation = recommend(metrics, params.accept, params.model, params.chosen_model().dataset, trained=trained)
+    final, dataset = Final.model_validate(read_metrics(FINAL)), params.chosen_model().dataset
+    recommendation = recommend(metrics, params.accept, final, params.model, dataset, trained=trained)
     write_recommendation(recommendation, REPORTS)
     write_report(params.model, metrics, captions, examples, recommendation, REPORTS, trained=trained)
     write_page(params.model, metrics, tables, examples, sweeps, recommendation, REPORTS, trained=trained)

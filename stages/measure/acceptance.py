@@ -11,14 +11,50 @@ from pydantic import BaseModel, ConfigDict
 from scipy.special import ndtri
 
 from stages.captioner.checkpoint import BASELINE
+from stages.captioner.command_line import InputError
+from stages.measure.metrics import REPORTS
 from stages.params import Accept, Dataset, Photographs
 
+# Who is in the final, and what it found.
+CONTENDERS, FINAL = REPORTS / "contenders.json", REPORTS / "final.json"
 Figures = dict[str, dict[str, Any]]  # of a checkpoint: {"benchmark": {…}, "quality": {…}}
 
 # The intervals are two-sided, at 95 %; of samples of the size that is named, four in five are to tell.
 TAIL, POWER = 0.025, 0.8
+# More would take longer than they are worth: each session opens all of them anew.
+MOST_CONTENDERS = 3
 UNTRAINED = "the weights are untrained and captions mean nothing"
 CHANGE, SHARE = "{:+.1%}", "{:.1%}"
+
+
+class Lead(BaseModel):
+    """How many times as fast the fastest of the final is as another contender, with its 95 % interval."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    times_as_fast: float
+    times_as_fast_ci_low: float
+    times_as_fast_ci_high: float
+
+    def settled(self) -> bool:
+        """Whether noise does not explain it."""
+        return self.times_as_fast_ci_low > 1
+
+
+class Final(BaseModel):
+    """What the stage `final` found: who is the fastest of the contenders, and its lead over each other, the closest
+    first. `fastest` is None where there was nothing to settle."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fastest: str | None = None
+    leads: dict[str, Lead] = {}
+    sessions: int = 0
+    ended: str = ""
+
+    def contenders(self) -> list[str]:
+        """All who were in it, the fastest first."""
+        return [self.fastest, *self.leads] if self.fastest else []
 
 
 class Recommendation(BaseModel):
@@ -32,6 +68,8 @@ class Recommendation(BaseModel):
     refused: dict[str, list[str]]
     undecided: dict[str, list[str]]
     pictures_needed: int | None
+    next_fastest: str | None = None
+    lead: Lead | None = None
 
 
 class Verdict(NamedTuple):
@@ -133,51 +171,87 @@ def budget_breaches(variants: dict[str, Figures], accept: Accept, *, trained: bo
     ]
 
 
-def recommend(
-    metrics: dict[str, Figures], accept: Accept, model: str, dataset: Dataset, *, trained: bool
-) -> Recommendation:
-    """The recommendation from every checkpoint's figures, of the model of this name in params.yaml and its dataset.
-
-    Of the variants that keep all budgets and beat the baseline, the fastest is recommended or, of those as fast within
-    noise, the smallest on disk. `tied` are these others. A variant that doesn't beat the baseline is refused, too.
-    """
+def contenders(metrics: dict[str, Figures], accept: Accept, *, trained: bool) -> list[str]:
+    """The variants that keep all budgets and could be the fastest, by speed-up, three at most; none where their
+    speed-ups leave nothing to settle. Of untrained weights, which keep no captions, budgets of captions don't count."""
+    judged = _judge_all(metrics, accept, trained=trained)
+    passing = [name for name in metrics if name in judged.passing or (not trained and name in judged.undecided)]
+    by_speed = sorted(passing, key=lambda name: -float(metrics[name]["benchmark"]["speedup"]))
     noise = _noise(metrics[BASELINE.name])
-    refused, undecided, needed = {}, {}, {}
+    close = [name for name in by_speed if _as_fast(metrics[name], metrics[by_speed[0]], noise)]
+    return close[:MOST_CONTENDERS] if len(close) > 1 else []
+
+
+class Judged(NamedTuple):
+    """Every variant, by what became of it."""
+
+    passing: list[str]
+    refused: dict[str, list[str]]
+    undecided: dict[str, list[str]]
+    pictures_needed: dict[str, int | None]
+
+
+def _judge_all(metrics: dict[str, Figures], accept: Accept, *, trained: bool) -> Judged:
+    judged = Judged([], {}, {}, {})
+    baseline = metrics[BASELINE.name]
+    noise = _noise(baseline)
     for name, own in metrics.items():
         if name == BASELINE.name:
             continue
         verdict = judge(own, accept, trained=trained)
-        slow = (
-            [] if _beats(own, metrics[BASELINE.name], noise) else [f"it is no better than the baseline: {_speed(own)}"]
-        )
+        slow = [] if _beats(own, baseline, noise) else [f"it is no better than the baseline: {_speed(own)}"]
         if verdict.refused or slow:
-            refused[name] = [*verdict.refused, *slow]
+            judged.refused[name] = [*verdict.refused, *slow]
         elif verdict.undecided:
-            undecided[name], needed[name] = verdict.undecided, verdict.pictures_needed
-    passing = [name for name in metrics if name not in {BASELINE.name, *refused, *undecided}]
-    chosen, tied = _choose({name: metrics[name] for name in passing}, noise)
-    faster = [name for name in undecided if chosen is None or not _as_fast(metrics[chosen], metrics[name], noise)]
+            judged.undecided[name], judged.pictures_needed[name] = verdict.undecided, verdict.pictures_needed
+        else:
+            judged.passing.append(name)
+    return judged
+
+
+def recommend(
+    metrics: dict[str, Figures], accept: Accept, final: Final, model: str, dataset: Dataset, *, trained: bool
+) -> Recommendation:
+    """The recommendation from every checkpoint's figures and the final, of the model of this name in params.yaml and
+    its dataset.
+
+    Of the variants that keep all budgets and beat the baseline, the fastest is recommended or, of those as fast within
+    noise, the smallest on disk. `tied` are these others. A variant that doesn't beat the baseline is refused, too.
+    Raises InputError if the final was between others than could be the fastest by these figures.
+    """
+    if final.contenders() and set(final.contenders()) != set(contenders(metrics, accept, trained=trained)):
+        raise InputError(
+            f"reports/final.json is between {', '.join(final.contenders())}, which are not those that could be the "
+            "fastest by these figures and budgets: run `dvc repro`"
+        )
+    judged, noise = _judge_all(metrics, accept, trained=trained), _noise(metrics[BASELINE.name])
+    chosen, tied = _choose({name: metrics[name] for name in judged.passing}, final)
+    faster = [name for name in judged.undecided if not chosen or not _as_fast(metrics[chosen], metrics[name], noise)]
     open_question = max(faster, key=lambda name: float(metrics[name]["benchmark"]["speedup"]), default=None)
-    pictures = needed[open_question] if open_question else None
+    pictures = judged.pictures_needed[open_question] if open_question else None
     if chosen:
-        sentence = _recommending(chosen, metrics[chosen], tied)
+        sentence = _recommending(chosen, metrics[chosen], tied, final)
         if open_question:
-            sentence += f" {open_question} is faster, but {_too_few(metrics, undecided, open_question, pictures)}."
+            sentence += f" {open_question} is faster, but {_too_few(metrics, judged, open_question)}."
     elif open_question and not trained:
-        sentence = f"No checkpoint can be recommended, as {UNTRAINED}; by time alone, {open_question} is the fastest: "
-        sentence += f"{_speed(metrics[open_question])}."
+        fastest = final.fastest or open_question
+        sentence = f"No checkpoint can be recommended, as {UNTRAINED}; by time alone, {fastest} is the fastest: "
+        sentence += f"{_speed(metrics[fastest])}{_ahead(fastest, final)}."
     elif open_question:
-        sentence = f"No checkpoint can be recommended yet: {_too_few(metrics, undecided, open_question, pictures)}."
+        sentence = f"No checkpoint can be recommended yet: {_too_few(metrics, judged, open_question)}."
         sentence += f" {more_pictures(model, dataset, pictures)}" if pictures else ""
     else:
         sentence = "Ship the baseline: no variant keeps every budget of accept in params.yaml and beats it."
+    next_fastest = next(iter(final.leads), None) if chosen == final.fastest else None
     return Recommendation(
         checkpoint=chosen,
         sentence=sentence,
         tied=tied,
-        refused=refused,
-        undecided=undecided,
+        refused=judged.refused,
+        undecided=judged.undecided,
         pictures_needed=pictures,
+        next_fastest=next_fastest,
+        lead=final.leads[next_fastest] if next_fastest else None,
     )
 
 
@@ -201,13 +275,14 @@ def _as_fast(own: Figures, other: Figures, noise: float) -> bool:
     return bool(mine["speedup_ci_high"] >= theirs["speedup_ci_low"] or theirs["speedup"] <= mine["speedup"] * noise)
 
 
-def _choose(passing: dict[str, Figures], noise: float) -> tuple[str | None, list[str]]:
+def _choose(passing: dict[str, Figures], final: Final) -> tuple[str | None, list[str]]:
     """The smallest of those that are as fast as the fastest, and the others of them."""
-    if not passing:
-        return None, []
     times = {name: own["benchmark"] for name, own in passing.items()}
-    fastest = max(times, key=lambda name: float(times[name]["speedup"]))
-    as_fast = [name for name in passing if _as_fast(passing[name], passing[fastest], noise)]
+    fastest = final.fastest if final.fastest in times else None
+    fastest = fastest or max(times, key=lambda name: float(times[name]["speedup"]), default=None)
+    if fastest is None:
+        return None, []
+    as_fast = [fastest, *(name for name, lead in final.leads.items() if not lead.settled())]
     chosen = min(as_fast, key=lambda name: (times[name]["checkpoint_mb"], -times[name]["speedup"], name))
     return chosen, [name for name in as_fast if name != chosen]
 
@@ -218,7 +293,16 @@ def _speed(own: Figures) -> str:
     return f"{times['speedup']:.2f} times as fast as the baseline ({low:.2f} to {high:.2f})"
 
 
-def _recommending(chosen: str, own: Figures, tied: list[str]) -> str:
+def _ahead(name: str, final: Final) -> str:
+    """By how much the fastest of the final is faster than the next, if that is settled."""
+    if name != final.fastest or not all(lead.settled() for lead in final.leads.values()):
+        return ""
+    second, lead = next(iter(final.leads.items()))
+    low, high = lead.times_as_fast_ci_low, lead.times_as_fast_ci_high
+    return f" and {lead.times_as_fast:.2f} times as fast as {second} ({low:.2f} to {high:.2f})"
+
+
+def _recommending(chosen: str, own: Figures, tied: list[str], final: Final) -> str:
     quality = own["quality"]
     if "cider_change_share" in quality:
         captions = f"CIDEr changes by {_interval(quality, 'cider_change_share', CHANGE)}"
@@ -227,13 +311,15 @@ def _recommending(chosen: str, own: Figures, tied: list[str]) -> str:
     others = ""
     if tied:
         others = f" Within noise, {' and '.join(tied)} {'is' if len(tied) == 1 else 'are'} as fast, but not smaller."
-    return f"Ship {chosen}: {_speed(own)}, {captions}, {own['benchmark']['checkpoint_mb']:.1f} MB on disk.{others}"
+    speed = f"{_speed(own)}{_ahead(chosen, final)}"
+    return f"Ship {chosen}: {speed}, {captions}, {own['benchmark']['checkpoint_mb']:.1f} MB on disk.{others}"
 
 
-def _too_few(metrics: dict[str, Figures], undecided: dict[str, list[str]], name: str, pictures: int | None) -> str:
+def _too_few(metrics: dict[str, Figures], judged: Judged, name: str) -> str:
     """Why nothing can be said of the captions of a variant."""
+    pictures = judged.pictures_needed[name]
     if pictures is None:
-        return f"of {name}, {undecided[name][0]}"
+        return f"of {name}, {judged.undecided[name][0]}"
     seen = metrics[name]["quality"]["images"]
     return f"{seen} pictures are too few to tell whether {name} keeps its captions, about {pictures} would do"
 

@@ -22,6 +22,7 @@ SESSION_LEVEL = 0.965
 # is what the runs kept in Git (33 of the engines' checkpoints on three machines, six at full size) are apart by, less
 # what sessions are. A program against itself has no such share, and shows none.
 BETWEEN_RUNS = 0.05
+BETWEEN_FINALS = 0.0
 
 
 class Estimate(NamedTuple):
@@ -68,6 +69,11 @@ def estimate_speedup(figures: ArrayLike) -> Estimate:
 def between_runs(speedup: float) -> float:
     """By how much a whole run is off, as a standard deviation of the speed-up's logarithm; see BETWEEN_RUNS."""
     return BETWEEN_RUNS * abs(math.log(speedup))
+
+
+def estimate_lead(figures: ArrayLike) -> Estimate:
+    """The same of how many times as fast one optimized checkpoint is as another, timed in turns."""
+    return estimate_over_sessions(figures, BETWEEN_FINALS)
 
 
 def estimate_change(scores: ArrayLike, before: ArrayLike) -> Estimate:

@@ -1,7 +1,7 @@
-"""Times two checkpoints against each other: two worker processes that take turns, A B B A, over and over.
+"""Times checkpoints against each other: worker processes that take turns, A B B A, over and over.
 
-Both halves of a pair run within moments of each other, so whatever slows the machine down slows both, and the ratio of
-the two is worth more than either. Each worker's process boundary gives it its own memory and its own start.
+All of a round run within moments of each other, so whatever slows the machine down slows all, and the ratio of two is
+worth more than either. Each worker's process boundary gives it its own memory and its own start.
 """
 
 import itertools
@@ -15,8 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.decoding import Decoding
+from stages.params import Params
+from stages.pictures.examples import EVALUATION, read_examples
 
 Request = dict[str, Any]
 Answer = dict[str, Any]
@@ -78,19 +81,31 @@ def parts_request(image: Path, decoding: Decoding, lengths: Sequence[int]) -> Re
 
 
 def take_turns(
-    pair: tuple[Worker, Worker], requests: Sequence[Request], rounds: int, seconds: float
-) -> Iterator[tuple[Answer, Answer]]:
-    """Puts each request in turn to both workers and yields their answers, until both limits are reached.
+    workers: Sequence[Worker], requests: Sequence[Request], rounds: int, seconds: float
+) -> Iterator[tuple[Answer, ...]]:
+    """Puts each request in turn to all workers and yields their answers, until both limits are reached.
 
-    Who goes first changes from pair to pair. `rounds` is the least number of pairs, `seconds` the least time. Workers
+    Who goes first changes from round to round. `rounds` is the least number of them, `seconds` the least time. Workers
     must be warm, which they are once they have captioned a picture.
     """
     start = time.perf_counter()
+    forth = range(len(workers))
     for number, request in enumerate(itertools.cycle(requests)):
         if number >= rounds and time.perf_counter() - start >= seconds:
             return
         answers: dict[int, Answer] = {}
-        for turn in (0, 1) if number % 2 == 0 else (1, 0):
+        for turn in forth if number % 2 == 0 else reversed(forth):
             time.sleep(PAUSE_SECONDS)
-            answers[turn] = pair[turn].ask(request)
-        yield answers[0], answers[1]
+            answers[turn] = workers[turn].ask(request)
+        yield tuple(answers[turn] for turn in forth)
+
+
+def pictures_to_time(params: Params) -> list[Path]:
+    """The first of the evaluation pictures."""
+    return [path for path, _ in read_examples(EVALUATION)][: params.benchmark.images]
+
+
+def decoding_to_time(params: Params) -> Decoding:
+    """Captions as they come; of untrained weights, which end where they like, of equal length."""
+    trained = read_manifest(BASELINE).trained
+    return params.decoding if trained else params.decoding.exactly(params.benchmark.new_tokens)

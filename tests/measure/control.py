@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from stages.benchmark import benchmark, decoding_to_time, pictures_to_time, summarize
+from stages.benchmark import benchmark, summarize
 from stages.captioner.checkpoint import BASELINE, MODELS
 from stages.captioner.command_line import InputError, run
+from stages.measure.timing import decoding_to_time, pictures_to_time
 from stages.params import read_params
 
 HOLDS = 0.9

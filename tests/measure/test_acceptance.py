@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.measure.acceptance import Figures, Recommendation, budget_breaches, judge, recommend
+from stages.captioner.command_line import InputError
+from stages.measure.acceptance import (
+    MOST_CONTENDERS,
+    Figures,
+    Final,
+    Lead,
+    Recommendation,
+    budget_breaches,
+    contenders,
+    judge,
+    recommend,
+)
 from stages.measure.small_samples import estimate_relative_change, estimate_share
 from stages.params import Accept, Folder, Photographs, Scenes
 
@@ -39,12 +50,31 @@ def decide(
     accept: Accept = BUDGETS,
     dataset: Any = SCENES,
     control: dict[str, Any] | None = None,
+    final: Final | None = None,
     *,
     trained: bool = True,
 ) -> Recommendation:
+    metrics = figures_of(variants, control)
+    settled = final or timed_alike(contenders(metrics, accept, trained=trained))
+    return recommend(metrics, accept, settled, "mine", dataset, trained=trained)
+
+
+def figures_of(
+    variants: dict[str, tuple[dict[str, Any], dict[str, Any]]], control: dict[str, Any] | None = None
+) -> dict[str, Figures]:
     metrics = {"baseline": {"benchmark": control or times(), "quality": {"images": 1000}}}
-    metrics |= {name: {"benchmark": own, "quality": quality} for name, (own, quality) in variants.items()}
-    return recommend(metrics, accept, "mine", dataset, trained=trained)
+    return metrics | {name: {"benchmark": own, "quality": quality} for name, (own, quality) in variants.items()}
+
+
+def ahead(ratio: float, width: float = 0.02) -> Lead:
+    return Lead(
+        times_as_fast=ratio, times_as_fast_ci_low=ratio / (1 + width), times_as_fast_ci_high=ratio * (1 + width)
+    )
+
+
+def timed_alike(names: list[str]) -> Final:
+    """A final that no contender wins."""
+    return Final(fastest=names[0], leads={name: ahead(1.001) for name in names[1:]}) if names else Final()
 
 
 def test_the_fastest_that_passes_is_shipped_and_refusals_say_why() -> None:
@@ -249,3 +279,53 @@ def test_a_looser_budget_never_turns_a_recommendation_into_none(
     loose = Accept(**{key: looser[key](budget) for key, budget in given.items()})
     if decide(variants, accept, control=control).checkpoint:
         assert decide(variants, loose, control=control).checkpoint
+
+
+CLOSE = {"quick": (times(3.1, width=0.2, mb=9), kept()), "small": (times(3, width=0.2, mb=8), kept())}
+
+
+def test_contenders_are_those_that_keep_their_budgets_and_could_be_the_fastest() -> None:
+    slow, broken = (times(1.5), kept()), (times(5), kept(differing=1000, loss=1))
+    assert contenders(figures_of(CLOSE | {"slow": slow, "broken": broken}), BUDGETS, trained=True) == ["quick", "small"]
+    assert contenders(figures_of({"quick": CLOSE["quick"], "slow": slow}), BUDGETS, trained=True) == []
+    assert contenders(figures_of({"slow": slow}), BUDGETS, trained=True) == []
+    assert contenders(figures_of({}), BUDGETS, trained=True) == []
+    assert contenders(figures_of(CLOSE | {"broken": broken}), BUDGETS, trained=False) == [], "by time alone it is first"
+    assert contenders(figures_of(CLOSE), BUDGETS, trained=False) == ["quick", "small"]
+    many = {f"v{number}": (times(3 + number / 100, width=0.2), kept()) for number in range(5)}
+    assert contenders(figures_of(many), BUDGETS, trained=True) == ["v4", "v3", "v2"][:MOST_CONTENDERS]
+
+
+def test_the_final_settles_who_is_shipped_and_by_how_much() -> None:
+    found = decide(CLOSE, final=Final(fastest="quick", leads={"small": ahead(1.25)}))
+    assert (found.checkpoint, found.tied, found.next_fastest) == ("quick", [], "small")
+    assert found.lead == ahead(1.25)
+    assert "(2.58 to 3.72) and 1.25 times as fast as small (1.23 to 1.27), CIDEr changes by" in found.sentence
+    other = decide(CLOSE, final=Final(fastest="small", leads={"quick": ahead(1.1)}))
+    assert other.checkpoint == "small", "who was the fastest in the final, whatever the benchmarks seemed to say"
+
+
+def test_what_the_final_leaves_open_is_a_tie_that_the_smaller_wins() -> None:
+    found = decide(CLOSE, final=Final(fastest="quick", leads={"small": ahead(1.01)}))
+    assert (found.checkpoint, found.tied, found.lead) == ("small", ["quick"], None)
+    assert "times as fast as quick" not in found.sentence
+
+
+def test_the_next_is_the_closest_of_the_others() -> None:
+    three = CLOSE | {"third": (times(2.9, width=0.2, mb=7), kept())}
+    found = decide(three, final=Final(fastest="quick", leads={"third": ahead(1.1), "small": ahead(1.2)}))
+    assert (found.next_fastest, found.tied) == ("third", [])
+    assert "1.10 times as fast as third" in found.sentence
+
+
+def test_a_final_between_others_is_refused() -> None:
+    with pytest.raises(InputError, match="dvc repro"):
+        decide(CLOSE, final=Final(fastest="quick", leads={"gone": ahead(1.1)}))
+
+
+def test_untrained_weights_have_a_final_of_time_alone() -> None:
+    final = Final(fastest="quick", leads={"small": ahead(1.25)})
+    found = decide(CLOSE, final=final, trained=False)
+    assert found.checkpoint is None
+    assert "quick is the fastest: 3.10 times as fast as the baseline" in found.sentence
+    assert "and 1.25 times as fast as small (1.23 to 1.27)" in found.sentence

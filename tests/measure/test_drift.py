@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stages import final
 from stages.benchmark import summarize, time_pair
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure import timing
-from stages.measure.timing import Answer, Request, Worker
+from stages.measure.timing import Answer, Request, Worker, caption_request
 from stages.params import Benchmark
 
 SETTINGS = Benchmark(threads=1, images=2, sessions=3, rounds=40, seconds=0, new_tokens=10, throughput_batch=8)
@@ -107,3 +108,17 @@ def test_times_one_after_the_other_would_be_off_by_far() -> None:
     baseline = [machine.work(CAPTION * SPEEDUP) for _ in range(int(RUN / 2 / CAPTION / SPEEDUP))]
     checkpoint = [machine.work(CAPTION) for _ in range(100)]
     assert np.median(baseline) / np.median(checkpoint) < 0.6 * SPEEDUP
+
+
+@pytest.mark.parametrize("speed", [stepping, ramping, swinging, restless()])
+def test_of_three_contenders_the_final_tells_who_is_slower_by_a_tenth(speed: Speed) -> None:
+    machine, names = Machine(speed), ["slower", "quick", "slow"]
+    tables = []
+    for number in range(SETTINGS.sessions):
+        workers: list[Worker] = [VirtualWorker(machine, CAPTION * factor) for factor in (1.25, 1, 1.1)]
+        requests = [caption_request([Path("a")], Decoding())]
+        tables.append(final.time_rounds(workers, names, requests, SETTINGS).assign(session=number))
+    found = final.summarize(pd.concat(tables))
+    assert found.contenders() == ["quick", "slow", "slower"]
+    for lead, truth in zip(found.leads.values(), (1.1, 1.25), strict=True):
+        assert lead.times_as_fast == pytest.approx(truth, rel=0.02) and lead.settled()
