@@ -91,7 +91,7 @@ def test_deps_are_exactly_what_a_stage_imports(name: str) -> None:
 
 
 def test_timings_can_not_come_back_from_a_cache() -> None:
-    for name in ("host", "peaks", "benchmark_baseline", "benchmark"):
+    for name in ("host", "peaks", "benchmark_baseline", "benchmark", "final"):
         for output in STAGES[name]["outs"]:
             assert next(iter(output.values()))["cache"] is False
         assert "metrics" not in STAGES[name]
@@ -226,6 +226,7 @@ def test_the_first_run_runs_everything_and_reports(project: Path) -> None:
     assert ran == sorted(
         [
             *("download", "dataset", "host", "peaks", "evaluate_baseline", "benchmark_baseline", "report"),
+            *("contenders", "final"),
             *(name for stage in ("optimize", "evaluate", "benchmark") for name in each(stage)),
         ]
     )
@@ -290,7 +291,7 @@ def test_a_variants_knob_reruns_that_variant_and_the_report(project: Path) -> No
     change(project, {"variants.openvino_int8.prune": {"method": "l1_unstructured", "amount": 0.99}})
     ran, _ = repro(project)
     names = [f"{stage}@openvino_int8" for stage in ("benchmark", "evaluate", "optimize")]
-    assert ran == sorted([*names, "host", "report"])
+    assert ran == sorted([*names, "contenders", "host", "report"]), "there is nothing to settle, as before"
     lines = shell(project, "dvc", "metrics", "diff").splitlines()
     assert any(line.split()[:2] == ["reports/metrics/openvino_int8.json", "speedup"] for line in lines)
     assert max(map(len, lines)) <= 120
@@ -315,7 +316,7 @@ def test_a_decoding_setting_reaches_checkpoints_and_downloads_nothing(project: P
     change(project, {"decoding.beams": 2})
     stages = [stage for name in ("optimize", "evaluate", "benchmark") for stage in each(name)]
     *_, changed = shell(project, "dvc", "status", "--json").splitlines()
-    assert json.loads(changed).keys() - {"host"} == {*stages, "evaluate_baseline", "benchmark_baseline"}
+    assert json.loads(changed).keys() - {"host"} == {*stages, "evaluate_baseline", "benchmark_baseline", "final"}
     shell(project, "dvc", "repro", *each("optimize"))
     assert read_manifest(project / "models/openvino_int8").decoding.beams == 2
     change(project, {"decoding.beams": 1})
@@ -327,7 +328,7 @@ def test_a_new_variant_is_a_few_lines_of_params(project: Path) -> None:
     change(project, {"variants.pruned": {"prune": {"method": "l1_unstructured", "amount": 0.2}}})
     *_, changed = shell(project, "dvc", "status", "--json").splitlines()
     new = [f"{stage}@pruned" for stage in ("optimize", "evaluate", "benchmark")]
-    assert json.loads(changed).keys() - {"host"} == {*new, "report"}
+    assert json.loads(changed).keys() - {"host"} == {*new, "contenders", "report"}
     assert "Running stage 'evaluate@pruned'" in shell(project, "dvc", "repro", "evaluate@pruned")
     assert json.loads((project / "reports/quality/pruned.json").read_text())["images"] == 6
     change(project, {"variants": {name: recipe for name, recipe in variants.items() if name != "pruned"}})
@@ -376,7 +377,7 @@ def test_pulled_checkpoints_are_not_rebuilt(project: Path, tmp_path: Path) -> No
     # What the project's host was is not what the clone's is: only times, and what is made of them, are out of date.
     host = project / "reports/host.json"
     host.write_text(json.dumps(json.loads(host.read_text()) | {"cpu": "another"}))
-    timed = {"host", "peaks", "benchmark_baseline", *each("benchmark"), "report"}
+    timed = {"host", "peaks", "benchmark_baseline", *each("benchmark"), "contenders", "final", "report"}
     shell(project, "dvc", "commit", "--force", *timed)
     commit(project)
     shell(clone, "git", "pull", "-q")

@@ -15,6 +15,7 @@ from PIL import Image
 from stages.captioner.command_line import InputError
 from stages.dataset import make_dataset
 from stages.measure.acceptance import Recommendation
+from stages.measure.metrics import read_figures
 from stages.page.charts import draw_examples, draw_speed
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
 from stages.params import Noise, read_params
@@ -22,7 +23,6 @@ from stages.pictures.examples import read_examples
 from stages.report import (
     as_text,
     choose_examples,
-    gather,
     gather_captions,
     print_recommendation,
     print_table,
@@ -150,7 +150,7 @@ def test_the_terminal_ends_with_the_recommendation(capsys: pytest.CaptureFixture
 
 def test_figures_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"quantized\.json: make it with `dvc repro`"):
-        gather(["quantized"], tmp_path)
+        read_figures(["quantized"], tmp_path)
 
 
 def test_a_damaged_sweep_is_one_sentence_before_anything_is_written(tmp_path: Path, run_stage: RunStage) -> None:
