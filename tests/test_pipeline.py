@@ -377,7 +377,7 @@ def test_pulled_checkpoints_are_not_rebuilt(project: Path, tmp_path: Path) -> No
     # What the project's host was is not what the clone's is: only times, and what is made of them, are out of date.
     host = project / "reports/host.json"
     host.write_text(json.dumps(json.loads(host.read_text()) | {"cpu": "another"}))
-    timed = {"host", "peaks", "benchmark_baseline", *each("benchmark"), "contenders", "final", "report"}
+    timed = {"host", "peaks", "benchmark_baseline", *each("benchmark"), "final", "report"}
     shell(project, "dvc", "commit", "--force", *timed)
     commit(project)
     shell(clone, "git", "pull", "-q")
