@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import typer
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stages.captioner.checkpoint import BASELINE, read_manifest
@@ -20,7 +19,7 @@ from stages.captioner.command_line import InputError, explain, read_text, run
 from stages.measure.machine import describe_machine
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics, write_text
 from stages.page.one_run import stages_to_rerun
-from stages.params import PARAMS, Name, read_params
+from stages.params import PARAMS, Name, parse_yaml, read_params
 
 MACHINES, README = REPORTS / "machines", Path("README.md")
 MODEL, SIZE = "blip-base-untrained", "blip-base"
@@ -147,7 +146,7 @@ def _check_one_run(checkout: Path) -> None:
 
 def _check_committed(checkout: Path) -> None:
     settings = [
-        yaml.safe_load(text) | {"model": MODEL}
+        parse_yaml(text, PARAMS) | {"model": MODEL}
         for text in (_git(checkout, "show", f"HEAD:{PARAMS}"), read_text(checkout / PARAMS))
     ]
     if settings[0] != settings[1] or _git(checkout, "status", "--porcelain", "--", *MEASURED_BY):
