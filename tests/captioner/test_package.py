@@ -58,12 +58,12 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def find_python(version: str) -> str | None:
-    """An interpreter of this machine, by its name on the path or among pyenv's."""
+def find_python(version: str, module: str = "venv") -> str | None:
+    """An interpreter of this machine that has a module, by its name on the path or among pyenv's."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     candidates = [shutil.which(f"python{version}"), *map(str, pyenv.glob(f"{version}.*/bin/python{version}"))]
     for candidate in filter(None, candidates):
-        if subprocess.run([candidate, "-c", "import venv"], capture_output=True).returncode == 0:
+        if subprocess.run([candidate, "-c", f"import {module}"], capture_output=True).returncode == 0:
             return candidate
     return None
 
