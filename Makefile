@@ -69,8 +69,9 @@ coverage: .venv/ready
 
 # In a clone of the last commit, so that this checkout keeps its own checkpoints and reports.
 machine: .venv/ready
-	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && git clone --quiet . $(APART) && \
-		(cd $(APART) && dvc exp run -S model=blip-base-untrained) && python -m stages.page.machines $(APART)
+	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && \
+		apart=$$(python -m stages.measure.checkout $(APART)) && \
+		(cd "$$apart" && dvc exp run -S model=blip-base-untrained) && python -m stages.page.machines "$$apart"
 
 .venv/ready: requirements.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: name it with make PYTHON=…')"

@@ -6,7 +6,6 @@
 import hashlib
 import json
 import re
-import subprocess
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import InputError, explain, read_text, run
+from stages.measure.checkout import git
 from stages.measure.machine import describe_machine
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics, write_text
 from stages.page.one_run import stages_to_rerun
@@ -118,7 +118,7 @@ def gather(checkout: Path) -> Machine:
         for name in (BASELINE.name, *params.variants)
     }
     content = {
-        "commit": _git(checkout, "rev-parse", "HEAD").strip(),
+        "commit": git(checkout, "rev-parse", "HEAD").decode().strip(),
         "date": datetime.now(UTC).date(),
         "threads": params.benchmark.threads,
         "new_tokens": params.benchmark.new_tokens,
@@ -147,14 +147,10 @@ def _check_one_run(checkout: Path) -> None:
 def _check_committed(checkout: Path) -> None:
     settings = [
         parse_yaml(text, PARAMS) | {"model": MODEL}
-        for text in (_git(checkout, "show", f"HEAD:{PARAMS}"), read_text(checkout / PARAMS))
+        for text in (git(checkout, "show", f"HEAD:./{PARAMS}").decode(), read_text(checkout / PARAMS))
     ]
-    if settings[0] != settings[1] or _git(checkout, "status", "--porcelain", "--", *MEASURED_BY):
+    if settings[0] != settings[1] or git(checkout, "status", "--porcelain", "--", *MEASURED_BY):
         raise InputError(f"{checkout} holds changes that its commit, which would be named, lacks: commit them; {AGAIN}")
-
-
-def _git(checkout: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=checkout, check=True, capture_output=True, text=True).stdout
 
 
 def read_machines(folder: Path) -> dict[str, Machine]:

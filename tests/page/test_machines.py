@@ -298,8 +298,11 @@ def test_without_the_marks_nothing_is_written(timed: Path, tmp_path: Path, monke
     assert (tmp_path / "README.md").read_text() == "# Mine\n"
 
 
-def test_one_command_adds_this_machine_and_leaves_all_else_as_it_was(tmp_path: Path) -> None:
-    project = copy_project(tmp_path / "project", variants=("quantized",))
+@pytest.mark.parametrize("place", ["project", "all our work/team/captions"])
+def test_one_command_adds_this_machine_and_leaves_all_else_as_it_was(tmp_path: Path, place: str) -> None:
+    project = copy_project(tmp_path / place, variants=("quantized",))
+    if place != "project":  # the repository is further up
+        (project / ".git").rename(project.parents[1] / ".git")
     change(project, {"benchmark.new_tokens": 10})
     write_baseline(project / "untrained")
     write_metrics(TIMES, project / "figures.json")
@@ -312,9 +315,10 @@ def test_one_command_adds_this_machine_and_leaves_all_else_as_it_was(tmp_path: P
     params = (project / "params.yaml").read_bytes()
     shell(project, "make", "--old-file=.venv/ready", "ACTIVATE=", "machine")
     (name,) = read_machines(project / MACHINES)
+    inside = shell(project, "git", "rev-parse", "--show-prefix").strip()
     assert shell(project, "git", "status", "--porcelain", "--untracked-files=all").splitlines() == [
-        " M README.md",
-        f"?? reports/machines/{name}",
+        f" M {inside}README.md",
+        f"?? {inside}reports/machines/{name}",
     ]
     assert f"(reports/machines/{name})" in (project / "README.md").read_text(encoding="utf-8")
     assert (project / "params.yaml").read_bytes() == params

@@ -33,12 +33,12 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
+@pytest.fixture(params=["project"])
+def project(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A project with pictures that only DVC tracks, and with a change of one and of params.yaml that is not committed:
-    what a sweep has to take along and to leave alone."""
-    folder = tmp_path / "project"
-    folder.mkdir()
+    what a sweep has to take along and to leave alone. The repository is the first folder of the parameter."""
+    folder = tmp_path / request.param
+    folder.mkdir(parents=True)
     shutil.copy(PROJECT / "tests/sweep/pipeline.py", folder)
     shutil.copy(PROJECT / ".gitignore", folder)
     (folder / "dvc.yaml").write_text(DVC_YAML)
@@ -48,8 +48,9 @@ def project(tmp_path: Path) -> Path:
     params["models"]["blip-base"]["dataset"] = photos
     params["variants"] = {"pruned_quantized": params["variants"]["pruned_quantized"]}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    shell(folder, "git", "init", "-q")
-    shell(folder, "dvc", "init", "-q")
+    repository = tmp_path / Path(request.param).parts[0]
+    shell(repository, "git", "init", "-q")
+    shell(folder, "dvc", "init", "-q", *(["--subdir"] if repository != folder else []))
     save_photos(folder, "0.png", "1.png", "2.png")
     shell(folder, "dvc", "add", "-q", "data/local/photos")
     commit(folder)
@@ -172,6 +173,24 @@ def test_killed_it_leaves_the_checkout_as_it_was_and_goes_on_where_it_stopped(pr
     assert state(project) == before
 
 
+@pytest.mark.parametrize("project", ["all our work/team/captions"], indirect=True)
+def test_a_project_in_a_larger_repository_is_swept_as_any_other(project: Path, outside: Path) -> None:
+    neighbour = project.parents[1] / "neighbour.txt"
+    neighbour.write_text("not of this project, and not committed")
+    shell(project, "git", "add", str(neighbour))
+    before = state(project)
+    process = sweep(project, "0.25")
+    assert process.returncode == 0, process.stderr + process.stdout
+    assert [row["speedup"] for row in read_curve(project)] == [1.25]
+    assert state(project) == before
+    again = sweep(project, "0.25")
+    assert again.returncode == 0 and "done before" in again.stdout, again.stderr
+    [name] = shell(project, "dvc", "exp", "list", "--name-only").split()
+    commit(project)
+    shell(project, "dvc", "exp", "apply", name)
+    assert json.loads((project / "models/pruned_quantized").read_text())["value"] == 0.25
+
+
 def test_a_project_whose_dvc_folder_is_not_in_git_is_one_sentence(project: Path) -> None:
     shell(project, "git", "rm", "-r", "-q", "--cached", ".dvc")
     shell(project, "git", "commit", "-q", "-m", "without .dvc")
@@ -182,5 +201,5 @@ def test_a_project_whose_dvc_folder_is_not_in_git_is_one_sentence(project: Path)
 
 def test_a_project_without_a_commit_is_one_sentence(tmp_path: Path) -> None:
     shutil.copy(PROJECT / "params.yaml", tmp_path)
-    assert_one_sentence(sweep(tmp_path, "0.1"), "a sweep needs a Git repository with a commit")
+    assert_one_sentence(sweep(tmp_path, "0.1"), "it is in no Git repository, as from a ZIP")
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
