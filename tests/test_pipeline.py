@@ -101,16 +101,18 @@ def test_timings_can_not_come_back_from_a_cache() -> None:
 # Real runs
 
 
+def own_files() -> list[str]:
+    """This project's files as they are now, without what Git is to ignore, also where there is no repository."""
+    with tempfile.TemporaryDirectory() as empty:
+        shell(Path(empty), "git", "init", "-q")
+        places = (f"--git-dir={empty}/.git", f"--work-tree={PROJECT}")
+        listing = shell(PROJECT, "git", *places, "ls-files", "-z", "--others", "--exclude-standard")
+    return [name for name in listing.split("\0") if name]
+
+
 def copy_project(target: Path, variants: Sequence[str] = VARIANTS) -> Path:
     """A Git repository with this project's files as they are now, and settings small enough for a test."""
-    listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=PROJECT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    for name in filter(None, listing.stdout.split("\0")):
+    for name in own_files():
         kept = name.startswith("reports/sweeps/") or not name.startswith(("reports/", "tests/"))
         if kept and (PROJECT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
