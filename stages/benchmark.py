@@ -22,7 +22,7 @@ from stages.measure.metrics import REPORTS, read_metrics, write_metrics
 from stages.measure.products import count_products
 from stages.measure.roofline import Peaks, compare_with_limits
 from stages.measure.statistics import between_runs, estimate_over_sessions, estimate_speedup, fit_slope, typical
-from stages.measure.timing import Request, Worker, caption_request, parts_request, started, take_turns
+from stages.measure.timing import Request, Worker, caption_request, check, parts_request, started, take_turns
 from stages.params import Benchmark, Model, Params, read_params
 from stages.pictures.examples import EVALUATION, read_examples
 
@@ -68,6 +68,9 @@ def _run_session(
         request = caption_request(images[:1], decoding)
         opened = [_time_start(path, settings.threads, request, stack) for path in (baseline, checkpoint)[::turn]]
         (first, first_start), (second, second_start) = opened[::turn]
+        if number == 0:
+            for worker in (first, second):
+                check(worker, images[0], decoding)
         rows = time_pair(number, (first, second), images, decoding, settings)
     table = pd.DataFrame(
         [("start", None, first_start, second_start), *rows], columns=["measurement", "tokens", "baseline", "checkpoint"]

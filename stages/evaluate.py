@@ -19,6 +19,7 @@ from stages.captioner.images import open_image
 from stages.captioner.own_process import open_in_own_process
 from stages.captioner.runtimes.captioner import Parts
 from stages.captioner.runtimes.decoding import Decoding
+from stages.measure.finite import check_logits
 from stages.measure.metrics import REPORTS, read_captions, write_metrics
 from stages.measure.quality import estimate_bleu_4, next_token_agreement, score_per_image
 from stages.measure.small_samples import estimate_relative_change, estimate_share
@@ -95,11 +96,13 @@ def _caption_each(
         if baseline:
             states = baseline.captioner.encode(baseline.captioner.preprocess(images))
             expected = baseline.captioner.next_token_logits(states, given)
+            check_logits(expected, "the baseline")
         for number, image in enumerate(images):
             states = captioner.encode(captioner.preprocess([image]))
+            (logits,) = captioner.next_token_logits(states, [given[number] if baseline else []])
+            check_logits([logits], f"for {paths[len(tokens)]}, the checkpoint")
             tokens += captioner.decode(states, decoding)
             if baseline:
-                (logits,) = captioner.next_token_logits(states, [given[number]])
                 agreement.append(next_token_agreement(logits, expected[number]))
     return tokens, agreement
 

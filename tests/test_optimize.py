@@ -1,7 +1,9 @@
 import copy
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,11 @@ from safetensors import safe_open
 from torch.nn.utils.prune import L1Unstructured
 from transformers import BlipForConditionalGeneration
 
-from stages.captioner.checkpoint import WEIGHTS, read_manifest, sha256
+from stages.captioner.checkpoint import MANIFEST, WEIGHTS, read_manifest, save_weights, seal, sha256
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes import pytorch_int8
 from stages.captioner.runtimes.captioner import open_captioner
-from stages.captioner.runtimes.pytorch import PyTorchCaptioner, load_model
+from stages.captioner.runtimes.pytorch import PyTorchCaptioner, load_model, weights
 from stages.optimize import optimize
 from stages.params import Prune, Quantize, Recipe
 from stages.passes import apply_recipe
@@ -110,6 +112,89 @@ def test_the_manifest_tells_where_a_checkpoint_came_from(baseline: Path, tmp_pat
     assert manifest.origin == read_manifest(baseline).origin
     assert torch.__version__.startswith(manifest.libraries["torch"])  # the package leaves out "+cu130", not "+cpu"
     assert "timestamp" not in json.dumps(manifest.model_dump())
+
+
+def with_weights(baseline: Path, folder: Path, change: Callable[[BlipForConditionalGeneration], None]) -> Path:
+    """A checkpoint like the baseline, but with other weights."""
+    shutil.copytree(baseline, folder)
+    model = load_model(baseline)
+    with torch.no_grad():
+        change(model)
+    save_weights(weights(model), folder)
+    seal(folder, read_manifest(baseline))
+    return folder
+
+
+def scaled(name: str, factor: float) -> Callable[[BlipForConditionalGeneration], None]:
+    return lambda model: model.get_parameter(name).mul_(factor)  # type: ignore[return-value]
+
+
+def all_scaled(factor: float) -> Callable[[BlipForConditionalGeneration], None]:
+    def change(model: BlipForConditionalGeneration) -> None:
+        for parameter in model.parameters():
+            parameter.mul_(factor)
+
+    return change
+
+
+FC1 = "vision_model.encoder.layers.0.mlp.fc1"
+OVERFLOWING = {
+    f"{FC1}.weight": 1e38,
+    "vision_model.encoder.layers.1.self_attn.qkv.weight": 1e30,  # each of which is finite, but not their products
+    "vision_model.post_layernorm.weight": 3e38,
+    "text_decoder.bert.encoder.layer.1.crossattention.self.query.weight": 1e38,
+    "text_decoder.bert.embeddings.LayerNorm.weight": 3e38,
+    "text_decoder.cls.predictions.transform.LayerNorm.weight": 3e38,
+}
+RECIPES_OF_ALL_KINDS = [
+    PRUNED,
+    QUANTIZED,
+    Recipe(equalize=True, quantize=QUANTIZED.quantize),
+    Recipe(runtime="onnxruntime", quantize=QUANTIZED.quantize),
+    Recipe(runtime="openvino", quantize=Quantize(scheme="static-int8")),
+]
+
+
+@pytest.mark.parametrize("name", OVERFLOWING)
+@pytest.mark.parametrize("recipe", RECIPES_OF_ALL_KINDS, ids=str)
+def test_numbers_that_overflow_on_calibration_name_the_layer(
+    baseline: Path, tmp_path: Path, calibration: Path, name: str, recipe: Recipe
+) -> None:
+    source = with_weights(baseline, tmp_path / "baseline", scaled(name, OVERFLOWING[name]))
+    with pytest.raises(InputError, match=r"^(vision_model|text_decoder)\..* (takes in|gives) inf or NaN"):
+        optimize(source, recipe, calibration, tmp_path / "variant")
+    assert not (tmp_path / "variant").exists()
+
+
+@pytest.mark.parametrize(
+    "change", [all_scaled(0), all_scaled(1e-40), scaled(f"{FC1}.weight", 0), scaled(f"{FC1}.weight", 1e-42)]
+)
+@pytest.mark.parametrize("recipe", RECIPES_OF_ALL_KINDS, ids=str)
+def test_weights_of_nothing_or_almost_nothing_give_finite_records(
+    baseline: Path,
+    tmp_path: Path,
+    calibration: Path,
+    recipe: Recipe,
+    change: Callable[[BlipForConditionalGeneration], None],
+) -> None:
+    source = with_weights(baseline, tmp_path / "baseline", change)
+    optimize(source, recipe, calibration, tmp_path / "variant")
+    manifest = json.loads((tmp_path / "variant" / MANIFEST).read_text(), parse_constant=pytest.fail)
+    assert manifest["passes"]
+
+
+@pytest.mark.parametrize("factor", [1e4, 1e15, 1e25])
+@pytest.mark.parametrize("recipe", RECIPES_OF_ALL_KINDS, ids=str)
+def test_large_weights_are_finite_or_a_sentence(
+    baseline: Path, tmp_path: Path, calibration: Path, recipe: Recipe, factor: float
+) -> None:
+    source = with_weights(baseline, tmp_path / "baseline", scaled(f"{FC1}.weight", factor))
+    try:
+        optimize(source, recipe, calibration, tmp_path / "variant")
+    except InputError as error:
+        assert "inf or NaN" in str(error)
+        return
+    json.loads((tmp_path / "variant" / MANIFEST).read_text(), parse_constant=pytest.fail)
 
 
 def test_a_missing_baseline_is_one_sentence(tmp_path: Path, calibration: Path) -> None:

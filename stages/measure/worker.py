@@ -15,24 +15,35 @@ from typing import Any
 
 from PIL import Image
 
-from stages.captioner.command_line import ending_in_one_sentence
+from stages.captioner.command_line import InputError, ending_in_one_sentence
 from stages.captioner.images import open_image
 from stages.captioner.own_process import open_in_own_process
 from stages.captioner.runtimes.captioner import Captioner, Parts
 from stages.captioner.runtimes.decoding import Decoding
+from stages.measure.finite import check_captioner
 
 
 def answer(captioner: Captioner, request: dict[str, Any]) -> dict[str, Any]:
-    """Carries out one request: `caption`, `parts` or `memory`."""
+    """Carries out one request: `check`, `caption`, `parts` or `memory`."""
     if request["do"] == "memory":
         return {"peak_memory_bytes": peak_memory_bytes()}
     images = [_picture(path) for path in request["images"]]
     decoding = Decoding.model_validate(request["decoding"])
+    if request["do"] == "check":
+        return {"wrong": _what_is_wrong(captioner, images, request["checkpoint"])}
     if request["do"] == "parts":
         return time_parts(captioner.parts, images, decoding, request["lengths"])
     start = time.perf_counter()
     captions = captioner.caption(images, decoding)
     return {"seconds": time.perf_counter() - start, "captions": captions}
+
+
+def _what_is_wrong(captioner: Captioner, images: list[Image.Image], checkpoint: str) -> str | None:
+    try:
+        check_captioner(captioner.parts, images, checkpoint)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def time_parts(parts: Parts, images: list[Image.Image], decoding: Decoding, lengths: list[int]) -> dict[str, Any]:
