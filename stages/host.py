@@ -19,6 +19,7 @@ from stages.measure.metrics import REPORTS, read_metrics, write_metrics
 from stages.params import Coco, Dataset, Folder, FolderSource, Source, read_params
 from stages.pictures import coco, folder
 from stages.pictures.examples import EVALUATION
+from stages.pictures.places import locator
 
 MODEL_FILES, PICTURES = Path("data/inputs/model.json"), Path("data/inputs/pictures.json")
 # What transformers reads of a model's folder; what training leaves there beside it changes nothing.
@@ -76,8 +77,10 @@ def record_pictures(dataset: Dataset, record: Path) -> None:
 
 def _captioned(dataset: Coco) -> Iterator[Path]:
     yield Path(dataset.annotations)
-    names = {picture.file_name for own in coco.candidates(dataset) for picture in own[: _considered(dataset)]}
-    yield from filter(None, (coco.locate(name, Path(dataset.images)) for name in names))
+    candidates = coco.candidates(dataset)
+    locate = locator([picture.file_name for own in candidates for picture in own], Path(dataset.images))
+    names = {picture.file_name for own in candidates for picture in own[: _considered(dataset)]}
+    yield from filter(None, map(locate, names))
 
 
 def _uncaptioned(dataset: Folder) -> Iterator[Path]:

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import shutil
+import unicodedata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -359,6 +360,87 @@ def test_a_name_without_a_picture_is_one_sentence(folders: tuple[Path, Path], tm
     (folder / "a").mkdir()
     save_captions(tmp_path, pairs("0.png", name, "1.png", "2.png"))
     with pytest.raises(InputError, match="there is no picture"):
+        make(folders)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("train/a.jpg", "train\\a.jpg"),
+        ("train/a.jpg", ".\\train\\a.jpg"),
+        ("train/a.jpg", "val2014\\train\\a.jpg"),
+        ("train/a.jpg", "C:\\data\\val2014\\train\\a.jpg"),
+        ("train/a.jpg", "D:/somewhere/else/train/a.jpg"),
+        ("a.jpg", "C:\\somewhere\\a.jpg"),
+        ("a.jpg", "\\\\server\\share\\a.jpg"),
+        ("a.jpg", "/home/somebody/pictures/a.jpg"),
+        ("a.jpg", "file:///home/somebody/pictures/a.jpg"),
+        ("train/sub/a.jpg", "a.jpg"),
+        ("train/sub/a.jpg", "sub\\a.jpg"),
+        ("a.JPG", "a.jpg"),
+        ("a.jpg", "A.JPG"),
+        (unicodedata.normalize("NFD", "été/é.jpg"), unicodedata.normalize("NFC", "été/é.jpg")),
+        (unicodedata.normalize("NFC", "été/é.jpg"), unicodedata.normalize("NFD", "été\\é.jpg")),
+        ("two words.jpg", "two%20words.jpg"),
+        ("train/a.jpg", "train/a"),
+        ("a\\b.jpg", "a\\b.jpg"),
+        ("C:\\a.jpg", "C:\\a.jpg"),
+        ("..\\a.jpg", "..\\a.jpg"),
+        ("train/a.jpg", "train\\..\\train\\a.jpg"),
+    ],
+)
+def test_a_picture_is_found_as_it_was_meant(folders: tuple[Path, Path], tmp_path: Path, file: str, name: str) -> None:
+    folder = save_pictures(tmp_path, file, "0.png", "1.png", "2.png", "train/other.jpg")
+    save_captions(tmp_path, pairs(name, "0.png", "1.png", "2.png"))
+    assert [len(own) for own in make(folders)] == [2, 2]
+    first, _ = read_examples(folders[0])[0]
+    assert first.read_bytes() == (folder / file).read_bytes()
+    assert first.is_relative_to(folders[0] / "images")
+
+
+@pytest.mark.parametrize("name", ["a\\b.jpg", "C:\\pictures\\a\\b.jpg"])
+def test_a_file_that_is_really_called_so_comes_first(folders: tuple[Path, Path], tmp_path: Path, name: str) -> None:
+    folder = save_pictures(tmp_path, name, "a/b.jpg", "0.png", "1.png", "2.png")
+    save_captions(tmp_path, pairs(name, "0.png", "1.png", "2.png"))
+    make(folders)
+    assert read_examples(folders[0])[0][0].read_bytes() == (folder / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("names", "name"),
+    [
+        (["cats/1.jpg", "dogs/1.jpg"], "1.jpg"),
+        (["a.JPG", "A.jpg"], "a.jpg"),
+    ],
+)
+def test_a_name_that_may_mean_two_pictures_is_one_sentence(
+    folders: tuple[Path, Path], tmp_path: Path, names: list[str], name: str
+) -> None:
+    save_pictures(tmp_path, *names, "0.png", "2.png")
+    save_captions(tmp_path, pairs("0.png", name, "2.png", "3.png"))
+    with pytest.raises(InputError, match=r"may be .* or .*: "):
+        make(folders)
+
+
+@pytest.mark.parametrize("others", ["C:\\dogs\\1.jpg", "/home/somebody/dogs/1.jpg"])
+def test_two_names_are_not_taken_for_one_picture(folders: tuple[Path, Path], tmp_path: Path, others: str) -> None:
+    save_pictures(tmp_path, "1.jpg", "0.png", "2.png", "3.png", "birds/4.jpg")
+    save_captions(tmp_path, pairs("C:\\cats\\1.jpg", "0.png", "2.png", "3.png", others))
+    with pytest.raises(InputError, match="there is no picture"):
+        make(folders)
+    save_captions(tmp_path, pairs("C:\\cats\\4.jpg", "0.png", "2.png", "3.png"))
+    with pytest.raises(InputError, match="there is no picture"):
+        make(folders)
+
+
+@pytest.mark.parametrize(
+    "name", ["..\\x.jpg", "a\\..\\..\\x.jpg", "val2014\\..\\..\\x.jpg", "C:\\val2014\\..\\x.jpg", "%2e%2e/x.jpg"]
+)
+def test_no_name_leads_out_of_the_folder(folders: tuple[Path, Path], tmp_path: Path, name: str) -> None:
+    folder = save_pictures(tmp_path, "0.png", "1.png", "2.png", "../x.jpg")
+    (folder / "val2014").mkdir()
+    save_captions(tmp_path, pairs("0.png", name, "1.png", "2.png"))
+    with pytest.raises(InputError, match=r"outside of|there is no picture"):
         make(folders)
 
 
