@@ -6,10 +6,11 @@ from pathlib import Path, PurePosixPath
 
 from stages.captioner.command_line import InputError, printable
 from stages.params import Coco
-from stages.pictures.annotations import CaptionedPicture, read_annotations
+from stages.pictures.annotations import read_annotations
 from stages.pictures.choice import PictureFile, take_usable
 from stages.pictures.examples import Example
 from stages.pictures.places import leads_out, locator, path_below
+from stages.pictures.rows import CaptionedPicture
 
 
 def choose_examples(dataset: Coco) -> tuple[list[Example], list[Example]]:
