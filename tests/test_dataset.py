@@ -467,6 +467,108 @@ def test_no_file_makes_the_reader_fail_otherwise(content: Any) -> None:
             assert all(picture.captions for picture in read_annotations(path))
 
 
+# Captions beside pictures
+
+
+def beside(evaluation: int = 2, calibration: int = 2, annotations: str = "data/local/photos") -> Coco:
+    return Coco(
+        kind="coco",
+        images="data/local/photos",
+        annotations=annotations,
+        evaluation=evaluation,
+        calibration=calibration,
+    )
+
+
+def made(folders: tuple[Path, Path]) -> dict[str, list[str]]:
+    return {
+        path.relative_to(folder / "images").as_posix(): own for folder in folders for path, own in read_examples(folder)
+    }
+
+
+def test_captions_beside_pictures_are_read(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    names = ["a.jpg", "b/c.JPG", "b/d.png", "e.webp", "f.jpg", "empty.jpg", "none.jpg"]
+    folder = save_photos(tmp_path, *names)
+    (folder / "a.txt").write_text("a dog, running\r\n\r\n two  dogs \r\n", encoding="utf-8-sig")
+    (folder / "b/c.TXT").write_text("ein großer Hund", encoding="utf-16")
+    (folder / "b/d.txt").write_text("1girl, solo")
+    (folder / "b/d.caption").write_text("a girl")
+    (folder / "e.webp.txt").write_text("a cat")
+    (folder / "f.caption").write_text("a bird")
+    (folder / "empty.txt").write_text(" \n")
+    (folder / "notes.txt").write_text("no caption of a picture")
+    make_dataset(beside(3, 2), *folders)
+    assert made(folders) == {
+        "a.jpg": ["a dog, running", "two dogs"],
+        "b/c.JPG": ["ein großer Hund"],
+        "b/d.png": ["a girl"],
+        "e.webp": ["a cat"],
+        "f.jpg": ["a bird"],
+    }
+    with pytest.raises(InputError, match=r"captions 5 pictures, but params\.yaml asks for 6"):
+        make_dataset(beside(4, 2), *folders)
+
+
+def test_captions_in_a_folder_of_their_own_are_read(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    save_photos(tmp_path, *(f"{number}/x.jpg" for number in range(3)))
+    for number in range(3):
+        (tmp_path / f"data/local/captions/{number}").mkdir(parents=True)
+        (tmp_path / f"data/local/captions/{number}/x.txt").write_text(f"picture {number}")
+    make_dataset(beside(2, 1, "data/local/captions"), *folders)
+    assert made(folders) == {f"{number}/x.jpg": [f"picture {number}"] for number in range(3)}
+
+
+def test_captioned_pictures_are_a_sample_that_stays_when_others_come(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    names = [f"{year}/IMG_{number:04}.jpg" for year in range(2010, 2014) for number in range(10)]
+    folder = save_photos(tmp_path, *names)
+    for name in names:
+        (folder / name).with_suffix(".txt").write_text(f"picture {name}")
+    make_dataset(beside(20, 10), *folders)
+    order = [path.relative_to(folder.relative_to(tmp_path)).as_posix() for path in candidates(photos(20, 10))]
+    assert list(made(folders)) == order[:30]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, r"no captions beside .*\.txt"),
+        ({"metadata.jsonl": "{}"}, r"metadata\.jsonl.*: name that file"),
+        ({"0.txt": "0 0.5 0.5 0.2 0.3\n"}, "no letter"),
+        ({"0.txt": b"\xff\xfe\xff"}, "not text in UTF-8"),
+    ],
+)
+def test_files_beside_pictures_that_are_no_captions_are_one_sentence(
+    folders: tuple[Path, Path], tmp_path: Path, files: dict[str, str | bytes], message: str
+) -> None:
+    folder = save_photos(tmp_path, "0.jpg", "1.jpg", "2.jpg", "3.jpg")
+    for name, content in files.items():
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=message):
+        make_dataset(beside(), *folders)
+
+
+@pytest.mark.parametrize("name", ["0.txt", "0.jpg.caption", "metadata.jsonl"])
+def test_captions_that_are_not_read_are_said(
+    folders: tuple[Path, Path], tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = save_photos(tmp_path, "0.jpg", "1.jpg", "2.jpg", "3.jpg")
+    make_dataset(photos(), *folders)
+    assert "kind: coco" not in capsys.readouterr().out
+    (folder / name).write_text("a dog")
+    make_dataset(photos(), *folders)
+    assert f"{name}, which kind: folder does not read" in capsys.readouterr().out
+
+
+def test_a_file_of_hugging_faces_lies_where_its_pictures_do(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = save_photos(tmp_path, *(f"{split}/{number}.jpg" for split in ("test", "train") for number in range(3)))
+    lines = [json.dumps({"file_name": f"{number}.jpg", "text": f"picture {number}"}) for number in range(3)]
+    (folder / "train/metadata.jsonl").write_text("\n".join(lines))
+    make_dataset(beside(2, 1, "data/local/photos/train/metadata.jsonl"), *folders)
+    assert made(folders) == {f"train/{number}.jpg": [f"picture {number}"] for number in range(3)}
+
+
 # Pictures without captions
 
 

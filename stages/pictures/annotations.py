@@ -17,8 +17,8 @@ from stages.pictures.rows import CAPTION_KEYS, PICTURE_KEYS, SPLITS, CaptionedPi
 from stages.pictures.tables import UnknownFormError, read_table
 
 FORMS = (
-    "COCO's and Karpathy's JSON; names and captions in JSON, JSON Lines, CSV or TSV; Flickr8k's and Flickr30k's; "
-    "a folder with a .txt for each picture"
+    "COCO's and Karpathy's JSON; image (or file_name, …) and caption (or text, …) in JSON, JSON Lines, CSV or TSV; "
+    "Flickr8k's and Flickr30k's; a folder with a .txt for each picture"
 )
 LFS_POINTER = b"version https://git-lfs"
 KINDS = {

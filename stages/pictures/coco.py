@@ -1,4 +1,4 @@
-"""Which pictures of a folder with a captions file are taken, in the file's order and splits, none of them twice."""
+"""Which captioned pictures of a folder are taken, in the captions file's order and splits, none of them twice."""
 
 from collections.abc import Callable, Iterator
 from itertools import chain, count
@@ -11,6 +11,7 @@ from stages.pictures.choice import PictureFile, take_usable
 from stages.pictures.examples import Example
 from stages.pictures.places import leads_out, locator, path_below
 from stages.pictures.rows import CaptionedPicture
+from stages.pictures.sidecars import caption_file, read_sidecars
 
 
 def choose_examples(dataset: Coco) -> tuple[list[Example], list[Example]]:
@@ -19,8 +20,7 @@ def choose_examples(dataset: Coco) -> tuple[list[Example], list[Example]]:
     Raises InputError if there are too few of them, or if one that should be there is not.
     """
     for_evaluation, for_calibration = candidates(dataset)
-    names = [picture.file_name for own in (for_evaluation, for_calibration) for picture in own]
-    locate = locator(names, Path(dataset.images))
+    locate = locator_of(dataset, [*for_evaluation, *for_calibration])
     sources = [_located(own, dataset, locate) for own in (for_evaluation, for_calibration)]
     if for_evaluation == for_calibration:  # no splits, so the second goes on where the first ends
         sources[1] = sources[0]
@@ -37,12 +37,37 @@ def candidates(dataset: Coco) -> tuple[list[CaptionedPicture], list[CaptionedPic
 
     Without splits in the captions file, both are all. Raises InputError if the file is of no use or names too few.
     """
-    pictures = read_annotations(Path(dataset.annotations))
+    annotations = Path(dataset.annotations)
+    beside = annotations.is_dir()
+    pictures = read_sidecars(Path(dataset.images), annotations) if beside else read_annotations(annotations)
     _check_names(dataset, pictures)
     for_evaluation = [picture for picture in pictures if picture.purpose != "calibration"]
     for_calibration = [picture for picture in pictures if picture.purpose != "evaluation"]
     _check_enough(dataset, len(for_evaluation), len(for_calibration), len(pictures))
     return for_evaluation, for_calibration
+
+
+def locator_of(dataset: Coco, pictures: list[CaptionedPicture]) -> Callable[[str], Path | None]:
+    """What finds the pictures that a captions file names, see `places.locator`."""
+    beside = Path(dataset.annotations).parent
+    folders = [Path(dataset.images), *([beside] if path_below(beside, Path(dataset.images)) else [])]
+    return locator([picture.file_name for picture in pictures], *folders)
+
+
+def files_of(dataset: Coco, considered: int) -> Iterator[Path]:
+    """The captions file, and the pictures that may be taken, so many of each purpose, with their own captions files.
+
+    A generator, as nothing can be looked up where the files are not here.
+    """
+    images, annotations = Path(dataset.images), Path(dataset.annotations)
+    yield annotations
+    own = candidates(dataset)
+    locate = locator_of(dataset, [picture for pictures in own for picture in pictures])
+    first = {picture.file_name for pictures in own for picture in pictures[:considered]}
+    paths = list(filter(None, map(locate, first)))
+    yield from paths
+    if annotations.is_dir():
+        yield from filter(None, (caption_file(path, images, annotations) for path in paths))
 
 
 def _check_names(dataset: Coco, pictures: list[CaptionedPicture]) -> None:

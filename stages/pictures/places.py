@@ -16,19 +16,19 @@ from stages.captioner.images import pictures_below
 Parts = tuple[str, ...]
 
 
-def locator(names: Iterable[str], folder: Path) -> Callable[[str], Path | None]:
+def locator(names: Iterable[str], folder: Path, *others: Path) -> Callable[[str], Path | None]:
     """What finds each of the names in a captions file; it gives None for one that is nowhere.
 
-    First comes the file that is called so: below the folder, beside it if the name begins with the folder's, or at its
-    absolute path. Then what the name may mean of the pictures below the folder: with backslashes for slashes, in a
-    subfolder, in letters of another case or normal form, with %20 for a blank, without its suffix, and of an absolute
-    path of another machine the end. Raises InputError for a name that may mean several.
+    First comes the file that is called so: below the folder, beside it if the name begins with the folder's, at its
+    absolute path, or below the other folders. Then what the name may mean of the pictures below the folder: with
+    backslashes for slashes, in a subfolder, in letters of another case or normal form, with %20 for a blank, without
+    its suffix, and of an absolute path of another machine the end. Raises InputError for a name that may mean several.
     """
     pictures = cache(lambda: _pictures_by_name(folder))
-    absolute = cache(lambda: [parts for parts in {_parts(name) for name in names if _is_absolute(name)} if parts])
+    absolute = cache(lambda: _absolute_by_name(names))
 
     def locate(name: str) -> Path | None:
-        if found := _as_named(name, folder):
+        if found := next(filter(None, (_as_named(name, place) for place in (folder, *others))), None):
             return found
         for spelling in dict.fromkeys((name, unquote(name))):
             parts = _parts(spelling)
@@ -36,8 +36,7 @@ def locator(names: Iterable[str], folder: Path) -> Callable[[str], Path | None]:
             if not same_name:
                 continue
             if _is_absolute(spelling):
-                rivals = [other for other in absolute() if other != parts and other[-1] == parts[-1]]
-                meant = _end_of_path(parts, same_name, rivals)
+                meant = _end_of_path(parts, same_name, absolute()[parts[-1]] - {parts})
             else:
                 meant = _below(parts, same_name, folder)
             if meant:
@@ -80,6 +79,14 @@ def _pictures_by_name(folder: Path) -> dict[str, list[tuple[Parts, Path]]]:
     return by_name
 
 
+def _absolute_by_name(names: Iterable[str]) -> defaultdict[str, set[Parts]]:
+    """The absolute names, by their files' names."""
+    by_name = defaultdict(set)
+    for parts in (_parts(name) for name in names if _is_absolute(name)):
+        by_name[parts[-1] if parts else ""].add(parts)
+    return by_name
+
+
 def _below(parts: Parts, same_name: list[tuple[Parts, Path]], folder: Path) -> list[Path]:
     """The pictures that a relative name may mean: the one at this place, else those whose paths end like it."""
     own = parts[1:] if len(parts) > 1 and parts[:1] == _folded([folder.name]) else parts
@@ -87,7 +94,7 @@ def _below(parts: Parts, same_name: list[tuple[Parts, Path]], folder: Path) -> l
     return here or [path for found, path in same_name if found[-len(own) :] == own]
 
 
-def _end_of_path(parts: Parts, same_name: list[tuple[Parts, Path]], rivals: list[Parts]) -> list[Path]:
+def _end_of_path(parts: Parts, same_name: list[tuple[Parts, Path]], rivals: set[Parts]) -> list[Path]:
     """The pictures that an absolute name of another machine may mean: those whose whole path below the folder is the
     longest end of it, unless it is the end of another such name, too."""
     ends = [(found, path) for found, path in same_name if parts[-len(found) :] == found]
