@@ -56,8 +56,9 @@ def evaluate(
     few dozen pictures, is one of the metrics.
 
     Returns the metrics, and a table with one row per picture: image, caption, tokens (ids, separated by blanks); if the
-    folder has references, cider, rouge_l and exact_match; with a baseline, same_caption, same_next_token and kl. Raises
-    InputError if a picture can't be opened.
+    folder has references, cider, rouge_l and exact_match; with a baseline, same_caption, same_next_token and kl.
+    References are compared in the form in which the captioner says them; `outside_vocabulary` is the share of pictures,
+    if there are any, of which it lacks a word for each reference. Raises InputError if a picture can't be opened.
     """
     examples = read_examples(folder)
     paths, references = [path for path, _ in examples], [own for _, own in examples]
@@ -69,12 +70,13 @@ def evaluate(
     metrics: Metrics = {"images": len(examples), "batch_size": batch_size}
     metrics |= estimate_share(same_in_batch).entries("same_caption_in_batch", 4)
     if all(references):
-        for metric, scores in score_per_image(captions, references).items():
+        for metric, scores in score_per_image(captions, references, captioner.normalize).items():
             table[metric] = scores.round(4)
             binary = metric == "exact_match"
             own = estimate_share(scores) if binary else estimate_mean(scores, settings.bootstrap_samples)
             metrics |= own.entries(metric, 4)
-        metrics |= estimate_bleu_4(captions, references, settings.bootstrap_samples).entries("bleu_4", 4)
+        bleu_4 = estimate_bleu_4(captions, references, settings.bootstrap_samples, captioner.normalize)
+        metrics |= bleu_4.entries("bleu_4", 4) | _outside_vocabulary(captioner, references)
     if baseline:
         metrics |= _agreement(table, baseline.table, logits_agree, settings)
     return metrics, table
@@ -119,6 +121,12 @@ def _compare_with_batches(
     return [float(own == other) for own, other in zip(alone, together, strict=False)]
 
 
+def _outside_vocabulary(captioner: Parts, references: list[list[str]]) -> Metrics:
+    """The share of pictures of which no reference can be said, if there are any: what their scores can't mean."""
+    unsayable = [not any(map(captioner.can_say, own)) for own in references]
+    return {"outside_vocabulary": round(sum(unsayable) / len(unsayable), 4)} if any(unsayable) else {}
+
+
 def _agreement(
     table: pd.DataFrame, baseline_table: pd.DataFrame, logits_agree: list[tuple[float, float]], settings: Evaluation
 ) -> Metrics:
@@ -160,6 +168,11 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     )
     if worst := read_manifest(MODELS / variant).worst_int8_layer:
         metrics["worst_int8_layer_db"] = worst[1]
+    if share := metrics.get("outside_vocabulary"):
+        print(
+            f"of {share:.1%} of the pictures, every reference has a word that the captioner lacks: "
+            "no caption can match one, whatever CIDEr says of them"
+        )
     write_metrics(metrics, REPORTS / "quality" / f"{variant}.json")
     table.to_csv(REPORTS / "quality" / f"{variant}.csv", index=False)
 

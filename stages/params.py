@@ -111,12 +111,12 @@ class Photographs(_Frozen):
 
 
 class Coco(_Frozen):
-    """A folder of pictures with captions in COCO's annotation format."""
+    """A folder of pictures with captions in COCO's annotation format or another that `stages.pictures` reads."""
 
     kind: Literal["coco"]
     images: LocalPath
-    annotations: LocalPath
-    evaluation: int = Field(ge=2, description="how many pictures to evaluate on, the first in the order of their ids")
+    annotations: LocalPath = Field(description="a captions file, or a folder with a text file for each picture")
+    evaluation: int = Field(ge=2, description="how many pictures to evaluate on, the first in the captions' order")
     calibration: int = Field(ge=1, description="how many of the pictures after those calibrate")
 
 

@@ -1,3 +1,6 @@
+import json
+import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from stages.evaluate import Baseline, evaluate
 from stages.optimize import optimize
 from stages.params import Evaluation, Quantize, Recipe, Scenes
 from stages.pictures.examples import read_examples
+from tests.conftest import Build
 
 PICTURES, BATCH = 8, 4
 
@@ -66,6 +70,36 @@ def test_a_variant_is_compared_with_the_baseline_under_the_baseline_s_own_words(
         (logits,) = captioner.parts.next_token_logits(captioner.parts.encode(pixels), [given])
         (expected,) = unchanged.next_token_logits(unchanged.encode(pixels), [given])
         assert divergence == pytest.approx(_divergence(expected, logits), abs=1e-5)
+
+
+@pytest.mark.parametrize("checkpoint", ["quantized", "onnx"])
+def test_references_that_a_captioner_can_not_say_are_counted(
+    build: Build, checkpoint: str, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    captioner = open_captioner(build(checkpoint)).parts
+    path, _ = read_examples(folders[0])[0]
+    said = captioner.detokenize(
+        captioner.decode(captioner.encode(captioner.preprocess([open_image(path)])), Decoding())[0]
+    )
+    accented = unicodedata.normalize("NFD", said.upper().replace("A", "Á"))
+    references = [["一只狗", accented], ["一只狗 🏄"], [f"“{said}”", "ein Hund läuft"], ["a man in the Park!"]]
+    write_dataset(tmp_path, path, references)
+    metrics, table = evaluate(captioner, tmp_path, Decoding(), Evaluation(bootstrap_samples=100), BATCH)
+    assert list(table["exact_match"]) == [1, 0, 1, 0]
+    assert metrics["outside_vocabulary"] == 0.25
+    write_dataset(tmp_path, path, references[2:])
+    metrics, _ = evaluate(captioner, tmp_path, Decoding(), Evaluation(bootstrap_samples=100), BATCH)
+    assert "outside_vocabulary" not in metrics
+
+
+def write_dataset(folder: Path, picture: Path, references: list[list[str]]) -> None:
+    """One picture under several names, as the stage `dataset` writes it."""
+    (folder / "images").mkdir(exist_ok=True)
+    for number in range(len(references)):
+        shutil.copyfile(picture, folder / f"images/{number}.png")
+    images = [{"id": number, "file_name": f"{number}.png"} for number in range(len(references))]
+    captions = [{"image_id": number, "caption": text} for number, own in enumerate(references) for text in own]
+    (folder / "captions.json").write_text(json.dumps({"images": images, "annotations": captions}), encoding="utf-8")
 
 
 def _divergence(expected: np.ndarray, actual: np.ndarray) -> float:

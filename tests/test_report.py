@@ -17,7 +17,7 @@ from stages.dataset import make_dataset
 from stages.measure.acceptance import Recommendation
 from stages.page.charts import draw_examples, draw_speed
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
-from stages.params import Noise, read_params
+from stages.params import Noise, Scenes, read_params
 from stages.pictures.examples import read_examples
 from stages.report import (
     as_text,
@@ -272,6 +272,18 @@ def test_captions_and_references_come_out_as_text(tmp_path: Path, caption: str, 
     assert f"# model {text}: how fast" in page
     assert f"| baseline | {text} |" in page
     assert f"| a reference | {text} |" in page
+
+
+def test_references_that_no_caption_can_match_are_a_warning(tmp_path: Path) -> None:
+    make_dataset(Scenes(kind="scenes", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
+    own = {"baseline": ["a", "b"], "quantized": ["a", "b"]}
+    metrics = made_up(own)
+    for figures in metrics.values():
+        figures["quality"] |= dict.fromkeys(("cider", "cider_change"), 0.5)
+    assert "Warning" not in write_a_report(tmp_path, "mine", own, metrics)
+    for figures in metrics.values():
+        figures["quality"]["outside_vocabulary"] = 0.5
+    assert "**Warning: of 50.0 % of the pictures, every reference" in write_a_report(tmp_path, "mine", own, metrics)
 
 
 def test_a_layer_that_int8_spoils_is_a_warning_whatever_the_sample_says(tmp_path: Path) -> None:

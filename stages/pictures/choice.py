@@ -1,6 +1,7 @@
 """Which of the pictures that files may hold are taken: those that open and look like none before."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -9,6 +10,15 @@ from stages.captioner.command_line import LONGEST_MESSAGE, InputError, printable
 from stages.captioner.images import open_image
 
 PictureFile = tuple[Path, list[str]]  # and its captions
+
+
+def mixed(pictures: list[Path], folder: Path) -> list[Path]:
+    """A folder's pictures in the order of the SHA-256 of their names.
+
+    The first by name could all be of one holiday. Hashes mix them, always in the same way, and a picture that comes or
+    goes moves no other's place.
+    """
+    return sorted(pictures, key=lambda path: hashlib.sha256(os.fsencode(path.relative_to(folder).as_posix())).digest())
 
 
 def take_usable(*wanted: tuple[Iterator[PictureFile], int]) -> list[list[PictureFile]]:

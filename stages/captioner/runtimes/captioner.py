@@ -55,6 +55,14 @@ class Parts(Protocol):
         """Token ids to the caption that a person reads."""
         ...
 
+    def normalize(self, text: str) -> str:
+        """A text in the letters in which captions come, such as without capitals and accents."""
+        ...
+
+    def can_say(self, text: str) -> bool:
+        """Whether the vocabulary has all words of a text."""
+        ...
+
     def next_token_logits(self, states: Any, tokens: Sequence[Sequence[int]]) -> "list[np.ndarray]":
         """For each picture, the logits after the beginning and after each of the given tokens.
 

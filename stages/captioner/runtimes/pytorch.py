@@ -17,6 +17,7 @@ from ..command_line import InputError
 from . import pytorch_int8
 from .decoding import Decoding, check_room
 from .preprocessing import read_preprocessing
+from .wording import can_say, normalize
 
 # `generate` draws from the one generator that all threads share.
 ONE_SAMPLES = Lock()
@@ -85,6 +86,14 @@ class PyTorchCaptioner:
         """Token ids to text."""
         text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
         return text.strip()
+
+    def normalize(self, text: str) -> str:
+        """A text in the letters in which captions come."""
+        return normalize(self.tokenizer.backend_tokenizer, text)
+
+    def can_say(self, text: str) -> bool:
+        """Whether the vocabulary has all words of a text."""
+        return can_say(self.tokenizer.backend_tokenizer, text)
 
     @torch.inference_mode()
     def next_token_logits(self, states: torch.Tensor, tokens: Sequence[Sequence[int]]) -> list[np.ndarray]:
