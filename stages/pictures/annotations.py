@@ -54,7 +54,7 @@ def read_annotations(path: Path) -> list[CaptionedPicture]:
     except FileNotFoundError:
         raise InputError(f"there is no {path}: correct the dataset's entry in params.yaml") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not text in UTF-8: save it as such") from None
+        raise InputError(f"{path} is not text in UTF-8: save it as such, if it is text; known are {FORMS}") from None
     except (msgspec.ValidationError, UnknownFormError) as error:
         what = shorten(str(error), 200)
         raise InputError(f"{path} is in none of the forms of captions files: {what}; known are {FORMS}") from None
