@@ -177,7 +177,9 @@ def check_budgets(variants: list[str]) -> None:
     names = [name for name in variants or params.variants if params.recipe(name)]
     metrics = gather([BASELINE.name, *names], params, EVALUATION, REPORTS).metrics
     check_up_to_date(names)
-    breaches = budget_breaches({name: metrics[name] for name in names}, params.accept, trained=read_manifest(BASELINE).trained)
+    breaches = budget_breaches(
+        {name: metrics[name] for name in names}, params.accept, trained=read_manifest(BASELINE).trained
+    )
     for sentence in breaches:
         print(f"error: {sentence}", file=sys.stderr)
     if breaches:

@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.captioner.checkpoint import read_manifest, seal
+from stages.captioner.checkpoint import BASELINE, read_manifest, seal
+from stages.captioner.command_line import LONGEST_MESSAGE, InputError
 from stages.host import PICTURES
-from stages.measure.metrics import read_metrics, write_metrics
+from stages.measure.metrics import REPORTS, read_metrics, write_metrics
 from stages.measure.provenance import KEY, digest, digest_code
-from stages.page.sweeps import Sweep, swept_settings
+from stages.page.one_run import gather
+from stages.page.sweeps import SWEEPS, read_sweeps, strange_sweeps, swept_settings
 from stages.params import read_params
+from stages.pictures.examples import EVALUATION
+from stages.report import main
 from tests.conftest import PROJECT, RunStage, assert_one_sentence
 from tests.page.pages import make_project, say_whose
 
@@ -69,6 +73,10 @@ def host(**changed: Any) -> Spoil:
     return lambda project: write_metrics(read_metrics(project / file) | changed, project / file)
 
 
+def of_no_variant(project: Path) -> None:
+    setting("variants", {})(project)
+
+
 def another_picture(project: Path) -> None:
     (project / "data/eval/images/00000.png").write_bytes(b"another")
 
@@ -118,26 +126,39 @@ def of_another_run(file: str, what: str) -> str:
         (lambda project: (project / TIMES).write_text("<<<<<<< HEAD\n"), f"{TIMES} is not valid JSON: run `dvc repro`"),
     ],
 )  # fmt: skip
-def test_figures_of_something_else_are_never_on_the_page(
-    project: Path, run_stage: RunStage, spoil: Spoil, said: str
+def test_figures_of_something_else_are_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch, spoil: Spoil, said: str
 ) -> None:
     spoil(project)
-    for arguments in ([], ["--strict"]):
+    monkeypatch.chdir(project)
+    with pytest.raises(InputError) as raised:
+        gather(["baseline", "fast"], read_params(), EVALUATION, REPORTS)
+    assert said in str(raised.value) and len(str(raised.value)) <= LONGEST_MESSAGE
+
+
+def test_figures_of_something_else_are_not_on_the_page_and_not_let_through_the_gate(
+    project: Path, run_stage: RunStage
+) -> None:
+    setting("decoding.beams", 3)(project)
+    for arguments in ([], ["--strict"], ["--strict", "fast"]):
+        said = of_another_run(FIRST, "other settings")
         assert_one_sentence(run_stage("report", *arguments, cwd=project), said)
     assert not (project / "reports/report.html").exists() and not (project / "reports/metrics").exists()
 
 
-def test_captions_that_another_machine_scored_are_shown_with_its_name(project: Path, run_stage: RunStage) -> None:
+def test_captions_that_another_machine_scored_are_shown_with_its_name(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     figures(FAST, machine="Another CPU", host="0" * 16)(project)
-    process = run_stage("report", cwd=project)
-    assert process.returncode == 0, process.stderr
+    monkeypatch.chdir(project)
+    main()
     for page in ("report.html", "report.md"):
         assert "captions were scored on Another CPU" in (project / "reports" / page).read_text()
 
 
-def test_every_file_that_the_report_writes_says_whose_it_is(project: Path, run_stage: RunStage) -> None:
-    process = run_stage("report", cwd=project)
-    assert process.returncode == 0, process.stderr
+def test_every_file_that_the_report_writes_says_whose_it_is(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    main()
     for name in ("baseline", "fast", "recommendation"):
         assert read_metrics(project / f"reports/metrics/{name}.json")["model"] == "demo"
     own = read_metrics(project / "reports/recommendation.json")[KEY]
@@ -150,15 +171,18 @@ def test_every_file_that_the_report_writes_says_whose_it_is(project: Path, run_s
         assert all("demo" in str(row) for row in json.loads((project / f"reports/plots/{rows}.json").read_text()))
 
 
-def test_figures_of_a_variant_that_is_gone_are_named_and_not_shown(project: Path, run_stage: RunStage) -> None:
+def test_figures_of_a_variant_that_is_gone_are_named_and_not_shown(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for part in ("quality", "benchmark"):
         os.rename(project / f"reports/{part}/fast.json", project / f"reports/{part}/old.json")
     (project / "reports/quality/fast.csv").rename(project / "reports/quality/old.csv")
-    setting("variants", {})(project)
-    process = run_stage("report", cwd=project)
-    assert process.returncode == 0, process.stderr
+    of_no_variant(project)
+    monkeypatch.chdir(project)
+    main()
+    output = capsys.readouterr().out
     for file in ("benchmark/old.json", "quality/old.json", "quality/old.csv"):
-        assert f"reports/{file}: no variant of params.yaml has this name" in process.stdout
+        assert f"reports/{file}: no variant of params.yaml has this name" in output
     assert not list((project / "reports/metrics").glob("old*"))
     assert ">old<" not in (project / "reports/report.html").read_text()
 
@@ -167,46 +191,27 @@ def test_figures_of_a_variant_that_is_gone_are_named_and_not_shown(project: Path
 
 
 KNOB = "variants.fast.quantize.float_below_db"
+SWEEP = f"reports/sweeps/{KNOB}.json"
 
 
-def add_sweep(project: Path, run_stage: RunStage) -> Path:
-    """A sweep of the run that the checkout's figures are of: its own, as the report says."""
-    process = run_stage("report", cwd=project)
-    assert process.returncode == 0, process.stderr
-    own = read_metrics(project / "reports/recommendation.json")[KEY]
-    params = read_params(project / "params.yaml")
-    settings = swept_settings(KNOB, ["fast"], params, read_metrics(project / PICTURES))
+def strange() -> dict[str, str]:
+    """What the report says of the sweeps of other runs, in the current folder."""
+    params = read_params()
+    run = gather([BASELINE.name, *params.variants], params, EVALUATION, REPORTS).provenance
+    return strange_sweeps(read_sweeps(SWEEPS), run, params, read_metrics(PICTURES))
+
+
+@pytest.fixture
+def swept(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same with a sweep of its own run, as the current folder."""
+    monkeypatch.chdir(project)
+    params = read_params()
+    settings = swept_settings(KNOB, ["fast"], params, read_metrics(PICTURES))
+    run = gather([BASELINE.name, "fast"], params, EVALUATION, REPORTS).provenance
+    own = run.model_copy(update={"settings": digest(settings)})
     row = {"value": 9, "checkpoint": "fast", "speedup": 1.5, "speedup_ci_low": 1.0, "speedup_ci_high": 2.0}
-    content = {"knob": KNOB, "provenance": own | {"settings": digest(settings)}, "values": [row]}
-    path = project / f"reports/sweeps/{KNOB}.json"
-    write_metrics(content, path)
-    Sweep.model_validate_json(path.read_bytes())
-    return path
-
-
-def shown_as(project: Path, run_stage: RunStage) -> tuple[str, str, str]:
-    """What the page has among its own sweeps, and among those of other runs, and what the terminal says."""
-    process = run_stage("report", cwd=project)
-    assert process.returncode == 0, process.stderr
-    page = (project / "reports/report.html").read_text()
-    parts = [
-        page.partition(f'<section id="{name}"')[2].partition("</section>")[0] for name in ("sweeps", "other-sweeps")
-    ]
-    return parts[0], parts[1], process.stdout
-
-
-def test_a_sweep_of_this_run_is_among_the_pages_own(project: Path, run_stage: RunStage) -> None:
-    add_sweep(project, run_stage)
-    setting(KNOB, 9)(project)  # the knob itself may be anywhere
-    say_whose(project)
-    own, others, said = shown_as(project, run_stage)
-    assert KNOB in own and "Of demo on A CPU 1/2/3 avx2 x2; from" in own
-    assert not others and "other-sweeps" not in (project / "reports/report.html").read_text()
-    assert "sweeps" not in said
-
-
-def of_other(**changed: Any) -> Spoil:
-    return figures(f"reports/sweeps/{KNOB}.json", **changed)
+    write_metrics({"knob": KNOB, "provenance": own.model_dump(), "values": [row]}, Path(SWEEP))
+    return project
 
 
 def then(spoil: Spoil) -> Spoil:
@@ -220,15 +225,14 @@ def then(spoil: Spoil) -> Spoil:
 
 
 def other_files_behind_the_pictures(project: Path) -> None:
-    path = project / "data/inputs/pictures.json"
-    write_metrics(read_metrics(path) | {"sha256": "0" * 64}, path)
+    write_metrics(read_metrics(project / PICTURES) | {"sha256": "0" * 64}, project / PICTURES)
 
 
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
         (then(renamed), "It is of demo on A CPU 1/2/3 avx2 x2, with another model than this run."),
-        (then(other_weights), "with another model&#39;s weights than"),
+        (then(other_weights), "with another model's weights than"),
         (then(another_reference), "with other pictures than"),
         (then(other_files_behind_the_pictures), "with other settings than"),
         (then(setting("models.demo.dataset.calibration", 2)), "with other settings than"),
@@ -236,40 +240,62 @@ def other_files_behind_the_pictures(project: Path) -> None:
         (then(setting("benchmark.sessions", 9)), "with other settings than"),
         (then(setting("evaluation.bootstrap_samples", 123)), "with other settings than"),
         (then(setting("variants.fast.equalize", False)), "with other settings than"),
-        (then(setting("variants", {"slow": {"runtime": "openvino"}})), "with other settings than"),
+        (then(setting("variants.fast.quantize.weight_bits", 8)), "with other settings than"),
+        (of_no_variant, "with other settings than"),
         (then(host(cpu="Another CPU")), "with another machine and other versions of a system or library than"),
         (then(host(python="3.99")), "with other versions of a system or library than"),
-        (of_other(code="0" * 16), "with other code than"),
-        (of_other(model="blip-base", weights="0" * 16), "It is of blip-base on A CPU"),
-        (of_other(machine="A Z80", host="0" * 16), "It is of demo on A Z80, with another machine and other versions"),
+        (figures(SWEEP, code="0" * 16), "with other code than"),
+        (figures(SWEEP, model="blip-base", weights="0" * 16), "It is of blip-base on A CPU"),
+        (figures(SWEEP, machine="A Z80", host="0" * 16), "It is of demo on A Z80, with another machine and other"),
     ],
-)  # fmt: skip
+)
+def test_a_sweep_of_another_run_is_known_as_such(swept: Path, spoil: Spoil, said: str) -> None:
+    assert strange() == {}
+    spoil(swept)
+    ((file, sentence),) = strange().items()
+    assert said in sentence and file == f"{KNOB}.json"
+
+
+def test_the_knob_itself_may_be_anywhere(swept: Path) -> None:
+    for spoil in (setting(KNOB, 9), setting(KNOB, None), setting("accept", {"memory_mb_at_most": 9})):
+        then(spoil)(swept)
+        assert strange() == {}
+
+
+@pytest.mark.parametrize(
+    "knob", ["", ".", "decoding", "decoding.beams.x.y", "models.demo", "variants.none.x", "files.sha256.0"]
+)
+def test_whatever_a_file_calls_its_knob_it_is_compared(swept: Path, knob: str) -> None:
+    write_metrics(read_metrics(Path(SWEEP)) | {"knob": knob}, Path(SWEEP))
+    assert "other settings" in strange()[f"{KNOB}.json"]
+
+
+def section(name: str) -> str:
+    page = Path("reports/report.html").read_text()
+    return page.partition(f'<section id="{name}"')[2].partition("</section>")[0]
+
+
 def test_a_sweep_of_another_run_stands_apart_under_its_owners_name(
-    project: Path, run_stage: RunStage, spoil: Spoil, said: str
+    swept: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = add_sweep(project, run_stage)
-    for part in ("quality", "benchmark"):  # for the variant that takes the place of the other
-        for file in (project / f"reports/{part}").glob("fast.*"):
-            file.with_stem("slow").write_bytes(file.read_bytes())
-    spoil(project)
-    own, others, output = shown_as(project, run_stage)
-    assert not own and 'href="#sweeps"' not in (project / "reports/report.html").read_text()
-    assert said in others and "1.50" in others and KNOB in others
-    assert f"reports/sweeps/{path.name}: It is of " in output
+    main()
+    assert "1.50" in section("sweeps") and "Of demo on A CPU 1/2/3 avx2 x2; from" in section("sweeps")
+    assert not section("other-sweeps") and "sweeps" not in capsys.readouterr().out
 
+    figures(SWEEP, model="mine", weights="0" * 16)(swept)
+    main()
+    assert not section("sweeps") and 'href="#sweeps"' not in Path("reports/report.html").read_text()
+    assert "It is of mine on A CPU" in section("other-sweeps") and "1.50" in section("other-sweeps")
+    assert f"{SWEEP}: It is of mine on" in capsys.readouterr().out
 
-@pytest.mark.parametrize("old", [{"machine": "AMD EPYC x2"}, {}, {"provenance": None}])
-def test_a_sweep_that_does_not_say_whose_it_is_is_not_drawn(
-    project: Path, run_stage: RunStage, old: dict[str, Any]
-) -> None:
-    path = add_sweep(project, run_stage)
-    content = read_metrics(path)
-    del content["provenance"]
-    write_metrics(content | old, path)
-    own, others, output = shown_as(project, run_stage)
-    assert not own and "1.50" not in others and "<svg" not in others
-    assert KNOB in others and "It doesn&#39;t say whose it is, so it is not shown: run that sweep again" in others
-    assert f"reports/sweeps/{path.name}: It doesn't say whose it is" in output
+    content = read_metrics(Path(SWEEP))
+    del content[KEY]
+    for old in ({"machine": "AMD EPYC x2"}, {}, {KEY: None}):
+        write_metrics(content | old, Path(SWEEP))
+        main()
+        assert not section("sweeps") and "1.50" not in section("other-sweeps") and "<svg" not in section("other-sweeps")
+        assert KNOB in section("other-sweeps") and "so it is not shown: run that sweep again" in section("other-sweeps")
+        assert f"{SWEEP}: It doesn't say whose it is" in capsys.readouterr().out
 
 
 # Code
