@@ -18,8 +18,10 @@ from rich.progress import track
 from stages.captioner.checkpoint import BASELINE, MODELS, checkpoint_bytes, read_manifest
 from stages.captioner.command_line import run
 from stages.captioner.runtimes.decoding import Decoding
+from stages.measure.machine import describe_machine
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics
 from stages.measure.products import count_products
+from stages.measure.provenance import KEY, of_times, of_what
 from stages.measure.roofline import Peaks, compare_with_limits
 from stages.measure.statistics import between_runs, estimate_over_sessions, estimate_speedup, fit_slope, typical
 from stages.measure.timing import Request, Worker, caption_request, check, parts_request, started, take_turns
@@ -203,10 +205,13 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     samples = benchmark(checkpoint, BASELINE, pictures_to_time(params), decoding_to_time(params), settings, model)
     figures = summarize(samples, settings.throughput_batch, model.speedup_within)
     figures["checkpoint_mb"] = round(checkpoint_bytes(checkpoint) / 1e6, 2)
-    peaks = Peaks(**read_metrics(REPORTS / "peaks.json"))
+    peaks = read_metrics(REPORTS / "peaks.json")
+    del peaks[KEY]
     products = count_products(checkpoint, usual_length(samples))
-    figures |= compare_with_limits(figures, products, peaks, settings.new_tokens)
-    write_metrics(figures, REPORTS / "benchmark" / f"{variant}.json")
+    figures |= compare_with_limits(figures, products, Peaks(**peaks), settings.new_tokens)
+    what = of_what(params.model, BASELINE, EVALUATION)
+    own = of_times(params, read_manifest(checkpoint).recipe, what, describe_machine())
+    write_metrics({**figures, KEY: own.model_dump(exclude_none=True)}, REPORTS / "benchmark" / f"{variant}.json")
     samples.to_csv(REPORTS / "benchmark" / f"{variant}.csv", index=False, float_format="%.9g")
 
 

@@ -20,7 +20,9 @@ from stages.captioner.own_process import open_in_own_process
 from stages.captioner.runtimes.captioner import Parts
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.finite import check_logits
+from stages.measure.machine import describe_machine
 from stages.measure.metrics import REPORTS, read_captions, write_metrics
+from stages.measure.provenance import KEY, of_quality, of_what
 from stages.measure.quality import estimate_bleu_4, next_token_agreement, score_per_image
 from stages.measure.small_samples import estimate_relative_change, estimate_share
 from stages.measure.statistics import estimate_between, estimate_change, estimate_mean
@@ -166,14 +168,17 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
         params.benchmark.throughput_batch,
         baseline,
     )
-    if worst := read_manifest(MODELS / variant).worst_int8_layer:
+    manifest = read_manifest(MODELS / variant)
+    if worst := manifest.worst_int8_layer:
         metrics["worst_int8_layer_db"] = worst[1]
     if share := metrics.get("outside_vocabulary"):
         print(
             f"of {share:.1%} of the pictures, every reference has a word that the captioner lacks: "
             "no caption can match one, whatever CIDEr says of them"
         )
-    write_metrics(metrics, REPORTS / "quality" / f"{variant}.json")
+    what = of_what(params.model, BASELINE, EVALUATION)
+    own = of_quality(params, manifest.recipe, what, describe_machine())
+    write_metrics({**metrics, KEY: own.model_dump(exclude_none=True)}, REPORTS / "quality" / f"{variant}.json")
     table.to_csv(REPORTS / "quality" / f"{variant}.csv", index=False)
 
 
