@@ -536,7 +536,7 @@ def test_what_no_caption_depends_on_and_finite_weights_of_any_size_come_in(
     ("file", "settings", "said"),
     [
         ("generation_config.json", {"num_beams": 3, "repetition_penalty": 1.5}, "num_beams 3, repetition_penalty 1.5"),
-        ("generation_config.json", {"bos_token_id": 1, "use_cache": True}, ""),
+        ("generation_config.json", {"bos_token_id": 1, "use_cache": True, "max_length": 20, "num_beams": 1}, ""),
         ("config.json", {"max_new_tokens": 5}, "max_new_tokens 5"),
     ],
 )

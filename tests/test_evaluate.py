@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import BlipForConditionalGeneration
 
+from stages.captioner.command_line import InputError
 from stages.captioner.images import open_image
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
@@ -14,7 +16,7 @@ from stages.evaluate import Baseline, evaluate
 from stages.optimize import optimize
 from stages.params import Evaluation, Quantize, Recipe, Scenes
 from stages.pictures.examples import read_examples
-from tests.conftest import Build
+from tests.conftest import Build, with_weights
 
 PICTURES, BATCH = 8, 4
 
@@ -107,3 +109,21 @@ def _divergence(expected: np.ndarray, actual: np.ndarray) -> float:
     p, q = (np.exp(rows.astype(np.float64)) for rows in (expected, actual))
     p, q = p / p.sum(axis=-1, keepdims=True), q / q.sum(axis=-1, keepdims=True)
     return float((p * np.log(p / q)).sum(axis=-1).mean())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])
+def test_what_is_not_finite_gets_no_figures(
+    baseline: Path, folders: tuple[Path, Path], tmp_path: Path, value: float
+) -> None:
+    def spoil(model: BlipForConditionalGeneration) -> None:
+        model.text_decoder.cls.predictions.transform.LayerNorm.weight.fill_(value)
+
+    spoiled = open_captioner(with_weights(baseline, tmp_path / "spoiled", spoil)).parts
+    whole, settings = open_captioner(baseline).parts, Evaluation(bootstrap_samples=100)
+    _, table = evaluate(whole, folders[0], Decoding(), settings, BATCH)
+    sampled = Decoding(temperature=1)  # which would fail in PyTorch's words
+    for arguments in ((spoiled, sampled, None), (spoiled, Decoding(), Baseline(whole, table))):
+        with pytest.raises(InputError, match=r"for .*\.png, the checkpoint computes inf or NaN"):
+            evaluate(arguments[0], folders[0], arguments[1], settings, BATCH, arguments[2])
+    with pytest.raises(InputError, match="the baseline computes inf or NaN"):
+        evaluate(whole, folders[0], Decoding(), settings, BATCH, Baseline(spoiled, table))

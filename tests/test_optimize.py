@@ -1,11 +1,11 @@
 import copy
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -13,15 +13,15 @@ from safetensors import safe_open
 from torch.nn.utils.prune import L1Unstructured
 from transformers import BlipForConditionalGeneration
 
-from stages.captioner.checkpoint import MANIFEST, WEIGHTS, read_manifest, save_weights, seal, sha256
+from stages.captioner.checkpoint import MANIFEST, WEIGHTS, read_manifest, sha256
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes import pytorch_int8
 from stages.captioner.runtimes.captioner import open_captioner
-from stages.captioner.runtimes.pytorch import PyTorchCaptioner, load_model, weights
+from stages.captioner.runtimes.pytorch import PyTorchCaptioner, load_model
 from stages.optimize import optimize
 from stages.params import Prune, Quantize, Recipe
 from stages.passes import apply_recipe
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, with_weights
 
 QUANTIZED = Recipe(quantize=Quantize(scheme="dynamic-int8"))
 PRUNED = Recipe(prune=Prune(method="l1_unstructured", amount=0.3))
@@ -114,17 +114,6 @@ def test_the_manifest_tells_where_a_checkpoint_came_from(baseline: Path, tmp_pat
     assert "timestamp" not in json.dumps(manifest.model_dump())
 
 
-def with_weights(baseline: Path, folder: Path, change: Callable[[BlipForConditionalGeneration], None]) -> Path:
-    """A checkpoint like the baseline, but with other weights."""
-    shutil.copytree(baseline, folder)
-    model = load_model(baseline)
-    with torch.no_grad():
-        change(model)
-    save_weights(weights(model), folder)
-    seal(folder, read_manifest(baseline))
-    return folder
-
-
 def scaled(name: str, factor: float) -> Callable[[BlipForConditionalGeneration], None]:
     return lambda model: model.get_parameter(name).mul_(factor)  # type: ignore[return-value]
 
@@ -146,17 +135,13 @@ OVERFLOWING = {
     "text_decoder.bert.embeddings.LayerNorm.weight": 3e38,
     "text_decoder.cls.predictions.transform.LayerNorm.weight": 3e38,
 }
-RECIPES_OF_ALL_KINDS = [
-    PRUNED,
-    QUANTIZED,
-    Recipe(equalize=True, quantize=QUANTIZED.quantize),
-    Recipe(runtime="onnxruntime", quantize=QUANTIZED.quantize),
-    Recipe(runtime="openvino", quantize=Quantize(scheme="static-int8")),
-]
+EQUALIZED_QUANTIZED = Recipe(equalize=True, quantize=QUANTIZED.quantize)
+STATIC = Recipe(runtime="openvino", quantize=Quantize(scheme="static-int8"))
+ONNX_INT8 = Recipe(runtime="onnxruntime", quantize=QUANTIZED.quantize)
 
 
 @pytest.mark.parametrize("name", OVERFLOWING)
-@pytest.mark.parametrize("recipe", RECIPES_OF_ALL_KINDS, ids=str)
+@pytest.mark.parametrize("recipe", [PRUNED, EQUALIZED_QUANTIZED, STATIC], ids=["pruned", "equalized", "static"])
 def test_numbers_that_overflow_on_calibration_name_the_layer(
     baseline: Path, tmp_path: Path, calibration: Path, name: str, recipe: Recipe
 ) -> None:
@@ -167,9 +152,15 @@ def test_numbers_that_overflow_on_calibration_name_the_layer(
 
 
 @pytest.mark.parametrize(
-    "change", [all_scaled(0), all_scaled(1e-40), scaled(f"{FC1}.weight", 0), scaled(f"{FC1}.weight", 1e-42)]
+    ("recipe", "change"),
+    [
+        (EQUALIZED_QUANTIZED, all_scaled(0)),
+        (EQUALIZED_QUANTIZED, all_scaled(1e-40)),
+        (QUANTIZED, scaled(f"{FC1}.weight", 0)),
+        (ONNX_INT8, scaled(f"{FC1}.weight", 1e-42)),
+        (STATIC, all_scaled(0)),
+    ],
 )
-@pytest.mark.parametrize("recipe", RECIPES_OF_ALL_KINDS, ids=str)
 def test_weights_of_nothing_or_almost_nothing_give_finite_records(
     baseline: Path,
     tmp_path: Path,
@@ -183,18 +174,13 @@ def test_weights_of_nothing_or_almost_nothing_give_finite_records(
     assert manifest["passes"]
 
 
-@pytest.mark.parametrize("factor", [1e4, 1e15, 1e25])
-@pytest.mark.parametrize("recipe", RECIPES_OF_ALL_KINDS, ids=str)
-def test_large_weights_are_finite_or_a_sentence(
-    baseline: Path, tmp_path: Path, calibration: Path, recipe: Recipe, factor: float
+def test_large_weights_that_do_not_overflow_give_finite_records(
+    baseline: Path, tmp_path: Path, calibration: Path
 ) -> None:
-    source = with_weights(baseline, tmp_path / "baseline", scaled(f"{FC1}.weight", factor))
-    try:
-        optimize(source, recipe, calibration, tmp_path / "variant")
-    except InputError as error:
-        assert "inf or NaN" in str(error)
-        return
-    json.loads((tmp_path / "variant" / MANIFEST).read_text(), parse_constant=pytest.fail)
+    name = "text_decoder.bert.encoder.layer.1.crossattention.self.query.weight"
+    source = with_weights(baseline, tmp_path / "baseline", scaled(name, 1e22))  # whose square is too large for float32
+    manifest = optimize(source, EQUALIZED_QUANTIZED, calibration, tmp_path / "variant")
+    assert np.isfinite(list(manifest.passes["quantize"]["int8_layers_db"].values())).all()
 
 
 def test_a_missing_baseline_is_one_sentence(tmp_path: Path, calibration: Path) -> None:

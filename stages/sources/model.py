@@ -27,22 +27,19 @@ UNTRAINED_SIZES: dict[str, dict[str, int]] = {
 }
 # What peft calls the tensors of a model that it has changed.
 ADAPTED = re.compile(r"\b(base_layer|lora_|ia3_|oft_|boft_|vera_|hada_|lokr_|modules_to_save|adapter)")
-# What a model may ask for when it captions, in transformers' words.
-DECODING = (
-    "max_length",
-    "max_new_tokens",
-    "min_length",
-    "min_new_tokens",
-    "num_beams",
-    "length_penalty",
-    "early_stopping",
-    "repetition_penalty",
-    "no_repeat_ngram_size",
-    "do_sample",
-    "temperature",
-    "top_k",
-    "top_p",
-)
+# What a model may ask for when it captions, in transformers' words, and what asks for nothing.
+DECODING = {
+    "max_length": 20,
+    "max_new_tokens": 20,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "num_beams": 1,
+    "length_penalty": 1,
+    "early_stopping": False,
+    "repetition_penalty": 1,
+    "no_repeat_ngram_size": 0,
+    "do_sample": False,
+}
 
 
 def load_blip(folder: Path) -> BlipForConditionalGeneration:
@@ -154,7 +151,8 @@ def _say_decoding(folder: Path, model: BlipForConditionalGeneration) -> None:
     no generation_config.json, as the decoder in it captions, which is configured in config.json.
     """
     asked = model.generation_config.to_diff_dict() | model.text_decoder.generation_config.to_diff_dict()
-    if settings := [f"{name} {brief(asked[name])}" for name in DECODING if name in asked]:
+    different = {name: asked[name] for name, usual in DECODING.items() if asked.get(name, usual) not in (usual, None)}
+    if settings := [f"{name} {brief(value)}" for name, value in different.items()]:
         print(f"{folder} asks for captions with {', '.join(settings)}: `decoding` in params.yaml is what counts")
 
 

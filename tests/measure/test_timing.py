@@ -12,7 +12,7 @@ from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.timing import caption_request, started, take_turns
 from stages.params import Benchmark, Model
-from tests.conftest import Build
+from tests.conftest import Build, with_weights
 
 SETTINGS = Benchmark(threads=1, images=2, sessions=2, rounds=4, seconds=0, new_tokens=5, throughput_batch=3)
 # No time beyond the sessions that there always are.
@@ -35,6 +35,18 @@ def timed(baseline: Path, build: Build, tmp_path_factory: pytest.TempPathFactory
     for seed, file in enumerate(files):
         draw(compose(seed, "held_out"), seed).save(file)
     return benchmark(build("onnx_int8"), baseline, files, Decoding(), SETTINGS, MODEL)
+
+
+@pytest.mark.parametrize("spoiled_first", [True, False])
+def test_what_is_not_finite_is_not_timed(
+    baseline: Path, picture_files: list[Path], tmp_path: Path, spoiled_first: bool
+) -> None:
+    spoiled = with_weights(
+        baseline, tmp_path / "spoiled", lambda model: model.vision_model.post_layernorm.bias.fill_(float("nan"))
+    )
+    pair = (spoiled, baseline) if spoiled_first else (baseline, spoiled)
+    with pytest.raises(InputError, match=rf"^{spoiled} computes inf or NaN"):
+        benchmark(*pair, picture_files, Decoding(), SETTINGS, MODEL)
 
 
 def test_every_measurement_has_its_pairs(timed: pd.DataFrame) -> None:
