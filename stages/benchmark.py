@@ -23,7 +23,13 @@ from stages.measure.metrics import REPORTS, read_metrics, write_metrics
 from stages.measure.products import count_products
 from stages.measure.provenance import KEY, of_times, of_what
 from stages.measure.roofline import Peaks, compare_with_limits
-from stages.measure.statistics import between_runs, estimate_over_sessions, estimate_speedup, fit_slope, typical
+from stages.measure.statistics import (
+    between_runs,
+    estimate_over_sessions,
+    estimate_speedup,
+    fit_slope,
+    sessions_of,
+)
 from stages.measure.timing import Request, Worker, caption_request, check, parts_request, started, take_turns
 from stages.params import Benchmark, Model, Params, read_params
 from stages.pictures.examples import EVALUATION, read_examples
@@ -50,7 +56,7 @@ def benchmark(
     for number in track(itertools.count(), description=f"timing {checkpoint.name}"):
         tables.append(_run_session(number, checkpoint, baseline, images, decoding, settings))
         samples = pd.concat(tables, ignore_index=True)
-        if enough(_sessions(samples, "caption")["speedup"], settings, model, time.perf_counter() - start):
+        if enough(sessions_of(samples, "caption")["speedup"], settings, model, time.perf_counter() - start):
             break
     return samples
 
@@ -132,7 +138,7 @@ def summarize(samples: pd.DataFrame, throughput_batch: int, speedup_within: floa
     decoding one token; `token`, each further one, is the slope of decoding's times over its lengths, and absent where
     noise hides that in a session. An interval is absent for what one session timed.
     """
-    captions, sessions = samples[samples["measurement"] == "caption"], _sessions(samples, "caption")
+    captions, sessions = samples[samples["measurement"] == "caption"], sessions_of(samples, "caption")
     width = estimate_over_sessions(sessions["speedup"]).width()
     figures: dict[str, float | int | str] = {
         "pairs": len(captions),
@@ -145,12 +151,12 @@ def summarize(samples: pd.DataFrame, throughput_batch: int, speedup_within: floa
         "baseline_latency_ms": _entries("latency", sessions["baseline"] * 1e3)["latency"],
     }
     figures["speedup_between_runs"] = round(between_runs(float(figures["speedup"])), 3)
-    parts = {part: _sessions(samples, part) for part in ("preprocess", "encode")}
-    parts |= {"prefill": _sessions(samples[samples["tokens"] == 1], "decode"), "token": _slopes(samples)}
+    parts = {part: sessions_of(samples, part) for part in ("preprocess", "encode")}
+    parts |= {"prefill": sessions_of(samples[samples["tokens"] == 1], "decode"), "token": _slopes(samples)}
     for part, sessions in parts.items():
         figures |= _entries(f"{part}_ms", sessions["checkpoint"] * 1e3)
         figures |= _entries(f"{part}_speedup", sessions["speedup"])
-    batches, starts, memory = (_sessions(samples, name) for name in ("batch", "start", "memory"))
+    batches, starts, memory = (sessions_of(samples, name) for name in ("batch", "start", "memory"))
     figures |= _entries("throughput_images_per_s", throughput_batch / batches["checkpoint"])
     figures |= _entries("throughput_speedup", batches["speedup"])
     figures |= _entries("load_s", starts["checkpoint"], 2) | _entries("load_speedup", starts["speedup"], 2)
@@ -158,13 +164,6 @@ def summarize(samples: pd.DataFrame, throughput_batch: int, speedup_within: floa
     figures["peak_memory_mb"] = round(peak["checkpoint"] / 1e6, 1)
     figures["peak_memory_share"] = round(peak["checkpoint"] / peak["baseline"], 3)
     return figures
-
-
-def _sessions(samples: pd.DataFrame, measurement: str) -> pd.DataFrame:
-    """One row per session with what is typical: baseline, checkpoint and, of the pairs' ratios, speedup."""
-    rows = samples[samples["measurement"] == measurement]
-    rows = rows.assign(speedup=rows["baseline"] / rows["checkpoint"])
-    return rows.groupby("session")[["baseline", "checkpoint", "speedup"]].agg(typical)
 
 
 def _slopes(samples: pd.DataFrame) -> pd.DataFrame:

@@ -16,11 +16,14 @@ import pytest
 import yaml
 from PIL import Image
 
+from stages.measure.machine import describe_machine, name_machine
+from stages.measure.provenance import MADE_BY, digest, digest_code
 from tests.conftest import PROJECT, assert_one_sentence
-from tests.sweep.pipeline import DVC_YAML
+from tests.sweep.pipeline import DVC_YAML, WHOSE
 from tests.test_dataset import save_photos
 from tests.test_pipeline import commit, shell
 
+OF_WHAT = ("model", "weights", "pictures")
 AMOUNT = "variants.pruned_quantized.prune.amount"
 
 
@@ -101,7 +104,10 @@ def wait_while_running(process: "subprocess.Popen[str]", condition: Callable[[],
 
 def read_curve(project: Path) -> list[dict[str, object]]:
     curve = json.loads((project / f"reports/sweeps/{AMOUNT}.json").read_text())
-    assert curve["knob"] == AMOUNT and curve["machine"]
+    own = curve["provenance"]
+    assert curve["knob"] == AMOUNT and own["machine"] == name_machine(describe_machine())
+    assert {key: own[key] for key in OF_WHAT} == {key: WHOSE[key] for key in OF_WHAT}, "not what was measured"
+    assert own["host"] == digest(describe_machine()) and own["code"] == digest_code(*MADE_BY)
     return list(curve["values"])
 
 
@@ -131,6 +137,7 @@ def test_a_value_that_fails_is_named_and_tried_again_and_the_others_stand(projec
     )
     table = pd.read_csv(project / f"reports/sweeps/{AMOUNT}.csv")
     assert list(table["speedup"]) == [1.25, 1.5]
+    assert set(table["whose"]) == {f"blip-base on {name_machine(describe_machine())}"}
     assert (project / f"reports/sweeps/{AMOUNT}.png").read_bytes().startswith(b"\x89PNG")
     assert state(project) == before and not (project / ".dvc/tmp/sweep/clone").exists()
 
