@@ -1,8 +1,10 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from stages.captioner.command_line import InputError
 from stages.captioner.images import open_image
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
@@ -73,3 +75,18 @@ def _divergence(expected: np.ndarray, actual: np.ndarray) -> float:
     p, q = (np.exp(rows.astype(np.float64)) for rows in (expected, actual))
     p, q = p / p.sum(axis=-1, keepdims=True), q / q.sum(axis=-1, keepdims=True)
     return float((p * np.log(p / q)).sum(axis=-1).mean())
+
+
+@pytest.mark.parametrize("use", ["scored", "calibrated"])
+def test_what_is_scored_or_calibrated_with_must_be_whole(
+    baseline: Path, folders: tuple[Path, Path], tmp_path: Path, use: str
+) -> None:
+    copies = [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in folders]
+    picture = read_examples(copies[use == "calibrated"])[1][0]
+    picture.write_bytes(picture.read_bytes()[: picture.stat().st_size // 2])
+    with pytest.raises(InputError, match=rf"{picture.name} is cut off, and [\d.]+ % of it is there: fetch it again"):
+        if use == "scored":
+            evaluate(open_captioner(baseline).parts, copies[0], Decoding(), Evaluation(bootstrap_samples=100), BATCH)
+        else:
+            recipe = Recipe(runtime="openvino", quantize=Quantize(scheme="static-int8"))
+            optimize(baseline, recipe, copies[1], tmp_path / "made")

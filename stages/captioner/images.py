@@ -10,9 +10,10 @@ from pathlib import Path
 
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
-from .command_line import SHORT, InputError, brief, printable
+from .command_line import SHORT, InputError, brief, printable, refuse_pointer
 from .cut_off import AVIF, PNG, CutOff, before_other_ends, find_held, find_hole_in_png, over_other_grounds
 from .jpeg_scans import find_part
+from .pointers import is_absent_from_annex
 
 # What the names of pictures end in: what Pillow decodes without the help of other programs, and HEIC with its plugin's.
 # fmt: off
@@ -56,8 +57,9 @@ def allow_large_pictures() -> None:
 def pictures_below(folder: Path) -> list[Path]:
     """The files in a folder and below that are named as pictures are, by name.
 
-    What is hidden is passed over. Links are followed, and a folder to which several ways lead is searched once. Raises
-    InputError if a folder can't be listed.
+    What is hidden is passed over, and so are links to nowhere but for git-annex's, whose files are only not here yet.
+    Links to folders are followed, and a folder to which several ways lead is searched once. Raises InputError if a
+    folder can't be listed.
     """
 
     def refuse(error: OSError) -> None:
@@ -74,7 +76,8 @@ def pictures_below(folder: Path) -> list[Path]:
         searched.add(identity)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = [Path(parent, name) for name in files if not name.startswith(".")]
-        found += [path for path in paths if path.suffix.lower() in SUFFIXES and os.path.isfile(path)]
+        pictures = [path for path in paths if path.suffix.lower() in SUFFIXES]
+        found += [path for path in pictures if os.path.isfile(path) or is_absent_from_annex(path)]
     return sorted(found)
 
 
@@ -115,8 +118,8 @@ def open_whole(file: str | os.PathLike[str]) -> Image.Image:
     Raises InputError also if more than a hundredth of it is missing.
     """
     image = open_image(file)
-    if share_there(image) < 1 - SLIVER:
-        raise InputError(f"{cut_off_in_words(Path(file), image)}: fetch it again")
+    if (share := share_there(image)) < 1 - SLIVER:
+        raise InputError(f"{cut_off_in_words(Path(file), share)}: fetch it again")
     return image
 
 
@@ -126,9 +129,9 @@ def share_there(image: Image.Image) -> float:
     return share
 
 
-def cut_off_in_words(path: Path, image: Image.Image) -> str:
+def cut_off_in_words(path: Path, share: float) -> str:
     """What is to be said of a picture that was cut off; never that all of it is there, or nothing."""
-    per_mille = max(1, math.floor(1000 * share_there(image)))
+    per_mille = max(1, math.floor(1000 * share))
     return f"{printable(path)} is cut off, and {per_mille / 10:g} % of it is there"
 
 
@@ -150,6 +153,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _see(path: Path) -> Image.Image:
     """The picture in a file as far as it goes."""
+    refuse_pointer(path)
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):  # a pipe could keep everybody waiting
         raise InputError(f"{printable(path)} is a folder, a pipe or a device: name a picture file")

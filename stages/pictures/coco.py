@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
-from stages.captioner.command_line import InputError, printable
+from stages.captioner.command_line import InputError, printable, refuse_pointer
 from stages.params import Coco
 from stages.pictures.annotations import CaptionedPicture, read_annotations
 from stages.pictures.choice import PictureFile, take_usable
@@ -34,6 +34,7 @@ def candidates(dataset: Coco) -> tuple[list[CaptionedPicture], list[CaptionedPic
 
     Without splits in the captions file, both are all. Raises InputError if the file is of no use or names too few.
     """
+    refuse_pointer(Path(dataset.annotations))
     pictures = read_annotations(Path(dataset.annotations))
     _check_names(dataset, pictures)
     for_evaluation = [picture for picture in pictures if picture.purpose != "calibration"]
@@ -71,6 +72,7 @@ def _located(pictures: list[CaptionedPicture], dataset: Coco) -> Iterator[Pictur
     for picture in pictures:
         path = locate(picture.file_name, folder)
         if path is None:
+            refuse_pointer(folder / picture.file_name)
             raise InputError(
                 f"there is no picture {printable(folder / picture.file_name)}: complete the folder, "
                 "or lower the dataset's limits in params.yaml"

@@ -4,6 +4,7 @@ import stages.sources.hub_environment  # noqa: F401  (first, as its docstring sa
 
 # isort: split
 
+import os
 from pathlib import Path
 
 import torch
@@ -12,8 +13,10 @@ from rich import print
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
-from stages.captioner.command_line import InputError, brief
+from stages.captioner.checkpoint import WEIGHTS
+from stages.captioner.command_line import InputError, brief, refuse_pointer
 from stages.params import UntrainedSource
+from stages.sources.hub import CONFIGURATION
 
 # BLIP's published sizes, where they differ from transformers' own default configuration.
 UNTRAINED_SIZES: dict[str, dict[str, int]] = {
@@ -24,6 +27,7 @@ UNTRAINED_SIZES: dict[str, dict[str, int]] = {
 
 def load_blip(folder: Path) -> BlipForConditionalGeneration:
     """The model in a folder in transformers' format. Raises InputError if it is no BLIP captioning model."""
+    _refuse_pointers(folder)
     path = folder / "config.json"
     if not path.is_file():
         raise InputError(
@@ -58,6 +62,14 @@ def load_blip(folder: Path) -> BlipForConditionalGeneration:
         config.name_or_path = ""  # the folder of whoever loads it
         config.dtype = torch.float32
     return model
+
+
+def _refuse_pointers(folder: Path) -> None:
+    """Raises InputError if a file that is read of a model's folder only stands for another."""
+    kinds = ([folder / WEIGHTS], sorted(folder.glob("model-*.safetensors")), sorted(folder.glob("pytorch_model*.bin")))
+    read = next((files for files in kinds if any(map(os.path.lexists, files))), [])
+    for file in [folder, *(folder / name for name in CONFIGURATION), *read]:
+        refuse_pointer(file)
 
 
 def _settle_ties(model: BlipForConditionalGeneration) -> None:
