@@ -15,7 +15,7 @@ from rich.progress import track
 
 from stages.captioner.checkpoint import BASELINE, MODELS, read_manifest
 from stages.captioner.command_line import run
-from stages.captioner.images import open_image
+from stages.captioner.images import open_whole
 from stages.captioner.own_process import open_in_own_process
 from stages.captioner.runtimes.captioner import Parts
 from stages.captioner.runtimes.decoding import Decoding
@@ -60,7 +60,8 @@ def evaluate(
     Returns the metrics, and a table with one row per picture: image, caption, tokens (ids, separated by blanks); if the
     folder has references, cider, rouge_l and exact_match; with a baseline, same_caption, same_next_token and kl.
     References are compared in the form in which the captioner says them; `outside_vocabulary` is the share of pictures,
-    if there are any, of which it lacks a word for each reference. Raises InputError if a picture can't be opened.
+    if there are any, of which it lacks a word for each reference. Raises InputError if a picture can't be opened or is
+    cut off.
     """
     examples = read_examples(folder)
     paths, references = [path for path, _ in examples], [own for _, own in examples]
@@ -150,7 +151,7 @@ def _agreement(
 
 def _batches(paths: list[Path], batch_size: int, description: str) -> Iterator[list[Image.Image]]:
     for first in track(range(0, len(paths), batch_size), description=description):
-        yield [open_image(path) for path in paths[first : first + batch_size]]
+        yield [open_whole(path) for path in paths[first : first + batch_size]]
 
 
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml, or baseline")]) -> None:

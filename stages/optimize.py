@@ -24,7 +24,7 @@ from stages.captioner.checkpoint import (
     verify_files,
 )
 from stages.captioner.command_line import InputError, run
-from stages.captioner.images import allow_large_pictures, open_image
+from stages.captioner.images import allow_large_pictures, open_whole
 from stages.captioner.inspection.files import inspect_files
 from stages.captioner.instruction_sets import instruction_sets, overflows
 from stages.captioner.runtimes.captioner import open_captioner
@@ -63,8 +63,8 @@ def optimize(
     how the checkpoint captions where nobody asks for something else. The same arguments give the same bytes on the same
     kind of CPU.
 
-    Raises InputError if the baseline is not a whole checkpoint, if this CPU could not run the variant, or if what it
-    computes is not finite.
+    Raises InputError if the baseline is not a whole checkpoint, if a picture is cut off, if this CPU could not run the
+    variant, or if what it computes is not finite.
     """
     if recipe.quantize and overflows(recipe.quantize.weight_bits):
         raise InputError(
@@ -75,7 +75,7 @@ def optimize(
     verify_files(baseline, source)
     inspect_files(baseline, source)
     model = load_model(baseline)
-    images = [open_image(path) for path, _ in read_examples(calibration)]
+    images = [open_whole(path) for path, _ in read_examples(calibration)]
     preprocessing = read_preprocessing(baseline)
     pixels = [preprocess([image], preprocessing) for image in images]
     records = apply_recipe(model, recipe, pixels)

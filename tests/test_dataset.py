@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -298,7 +299,7 @@ def test_the_same_picture_under_two_names_is_used_once(
     save_captions(tmp_path, pairs("0.png", "1.png", "again.png", "2.png", "3.png"))
     assert [list(own) for own in make(folders)] == [["0.png", "1.png"], ["2.png", "3.png"]]
     where = "data/local/coco/val2014"
-    assert f"left out 1 pictures: {where}/again.png is the same as {where}/0.png" in capsys.readouterr().out
+    assert f"left out 1 pictures: {where}/again.png is the same as {where}/0.png" in capsys.readouterr().err
 
 
 def test_equal_words_of_two_people_count_twice(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -314,13 +315,36 @@ def test_the_next_picture_takes_the_place_of_a_damaged_one(
     names = [f"{'long' * 20}{number}.png" for number in range(40)]
     folder = save_pictures(tmp_path, *names)
     for name in names[1:37]:
-        (folder / name).write_bytes((folder / name).read_bytes()[:50])
+        (folder / name).write_bytes((folder / name).read_bytes()[:45])
     save_captions(tmp_path, pairs(*names))
     assert [list(own) for own in make(folders)] == [[names[0], names[37]], names[38:]]
-    (line,) = capsys.readouterr().out.splitlines()
+    (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("left out 36 pictures: ") and names[1] in line and len(line) <= 500
     with pytest.raises(InputError, match=r"captions 4 pictures, but params\.yaml asks for 5"):
         make(folders, 3, 2)
+
+
+@pytest.mark.parametrize("kind", ["coco", "folder"])
+def test_the_next_picture_takes_the_place_of_one_that_is_cut_off(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    names = [f"{number}.jpg" for number in range(6)]
+    folder = (save_pictures if kind == "coco" else save_photos)(tmp_path, *names)
+    for number, name in enumerate(names):
+        noise = np.random.default_rng(number).integers(0, 256, (200, 150, 3), np.uint8)
+        Image.fromarray(noise).save(folder / name, "jpeg")
+    order = [folder / name for name in names] if kind == "coco" else [tmp_path / path for path in candidates(photos())]
+    for path, kept in ((order[0], 0.3), (order[3], 0.995)):
+        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    save_captions(tmp_path, pairs(*names))
+    make_dataset(coco() if kind == "coco" else photos(), *folders)
+    taken = [path.read_bytes() for made in folders for path, _ in read_examples(made)]
+    assert taken == [path.read_bytes() for path in order[1:5]], "of the fourth, a sliver is missing"
+    said = capsys.readouterr()
+    assert not said.out
+    assert re.fullmatch(
+        rf"left out 1 pictures: \S+{order[0].name} is cut off, and [23]\d(\.\d)? % of it .+\n", said.err
+    )
 
 
 def test_links_subfolders_absolute_and_odd_names_are_taken(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -617,7 +641,7 @@ def test_no_more_pictures_are_opened_than_are_taken(
     expected = [path.read_bytes() for path in (order[0], order[2], order[4], order[5])]
     evaluation, calibration = make_photos(folders, photos())
     assert evaluation + calibration == expected
-    line = capsys.readouterr().out.strip()
+    line = capsys.readouterr().err.strip()
     assert line.startswith("left out 2 pictures: ")
     assert f"{order[1]} is not a picture" in line and f"{order[3]} is the same as {order[0]}" in line
     with pytest.raises(InputError, match=r"hold 4 different pictures that open, but params\.yaml asks for 5 \(3 to"):

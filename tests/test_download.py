@@ -27,6 +27,7 @@ from stages.download import download
 from stages.optimize import optimize
 from stages.params import FolderSource, Quantize, Recipe, UntrainedSource
 from stages.sources.model import build_untrained
+from tests.captioner.test_pointers import LFS
 from tests.conftest import DEMO, PROCESSOR, PROJECT, RunStage, assert_one_sentence, save_tiny_model, tiny_model
 from tests.hub import Hub, serve
 
@@ -557,6 +558,24 @@ def test_what_a_model_asks_for_when_it_captions_is_said(
     assert ("params.yaml is what counts" in printed) == bool(said) and said in printed
 
 
+READ_OF_A_FOLDER = (
+    "model.safetensors",
+    "pytorch_model.bin",
+    "config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
+
+
+def test_pointers_of_what_nobody_reads_are_no_hindrance(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = local_model(workspace)
+    for name in ("tf_model.h5", "pytorch_model.bin", "optimizer.pt", "README.md"):
+        (folder / name).write_text(LFS)
+    make_baseline(workspace, monkeypatch)
+
+
 def _no_folder(folder: Path) -> None:
     shutil.rmtree(folder)
 
@@ -629,9 +648,19 @@ def _ends_with(token: Any) -> Callable[[Path], None]:
     return spoil
 
 
+def _stands_for(name: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        if name == "pytorch_model.bin":
+            (folder / "model.safetensors").unlink()
+        (folder / name).write_text(LFS)
+
+    return spoil
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        *((_stands_for(name), f"{name} is a pointer of Git LFS") for name in READ_OF_A_FOLDER),
         (_no_folder, "no config.json"),
         (_another_model, "another kind of model (bert, BertModel)"),
         (_a_blip_that_answers_questions, "BlipForQuestionAnswering"),

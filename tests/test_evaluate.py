@@ -127,3 +127,18 @@ def test_what_is_not_finite_gets_no_figures(
             evaluate(arguments[0], folders[0], arguments[1], settings, BATCH, arguments[2])
     with pytest.raises(InputError, match="the baseline computes inf or NaN"):
         evaluate(whole, folders[0], Decoding(), settings, BATCH, Baseline(spoiled, table))
+
+
+@pytest.mark.parametrize("use", ["scored", "calibrated"])
+def test_what_is_scored_or_calibrated_with_must_be_whole(
+    baseline: Path, folders: tuple[Path, Path], tmp_path: Path, use: str
+) -> None:
+    copies = [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in folders]
+    picture = read_examples(copies[use == "calibrated"])[1][0]
+    picture.write_bytes(picture.read_bytes()[: picture.stat().st_size // 2])
+    with pytest.raises(InputError, match=rf"{picture.name} is cut off, and [\d.]+ % of it is there: fetch it again"):
+        if use == "scored":
+            evaluate(open_captioner(baseline).parts, copies[0], Decoding(), Evaluation(bootstrap_samples=100), BATCH)
+        else:
+            recipe = Recipe(runtime="openvino", quantize=Quantize(scheme="static-int8"))
+            optimize(baseline, recipe, copies[1], tmp_path / "made")

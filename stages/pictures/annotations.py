@@ -20,7 +20,6 @@ FORMS = (
     "COCO's and Karpathy's JSON; image (or file_name, …) and caption (or text, …) in JSON, JSON Lines, CSV or TSV; "
     "Flickr8k's and Flickr30k's; a folder with a .txt for each picture"
 )
-LFS_POINTER = b"version https://git-lfs"
 KINDS = {
     b"PAR1": "Parquet",
     b"ARROW1": "Arrow",
@@ -73,8 +72,6 @@ def _read_utf8(path: Path) -> bytes:
 
 def _check_kind(path: Path, content: bytes) -> None:
     """Refuses by their names other kinds of files in which captions, or what stands for them, come."""
-    if content.startswith(LFS_POINTER):
-        raise InputError(f"{path} is a pointer of Git LFS: fetch what it stands for with `git lfs pull`")
     kind = next((name for head, name in KINDS.items() if content.startswith(head)), None)
     if content[TAR_AT : TAR_AT + 5] == b"ustar":
         kind = "a tar archive, as of WebDataset"

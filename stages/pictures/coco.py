@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
-from stages.captioner.command_line import InputError, printable
+from stages.captioner.command_line import InputError, printable, refuse_pointer
 from stages.params import Coco
 from stages.pictures.annotations import read_annotations
 from stages.pictures.choice import PictureFile, take_usable
@@ -38,6 +38,7 @@ def candidates(dataset: Coco) -> tuple[list[CaptionedPicture], list[CaptionedPic
     Without splits in the captions file, both are all. Raises InputError if the file is of no use or names too few.
     """
     annotations = Path(dataset.annotations)
+    refuse_pointer(annotations)
     beside = annotations.is_dir()
     pictures = read_sidecars(Path(dataset.images), annotations) if beside else read_annotations(annotations)
     _check_names(dataset, pictures)
@@ -100,6 +101,7 @@ def _located(
     for picture in pictures:
         path = locate(picture.file_name)
         if path is None:
+            refuse_pointer(folder / picture.file_name)
             raise InputError(
                 f"there is no picture {printable(folder / picture.file_name)}: complete the folder, "
                 "or lower the dataset's limits in params.yaml"

@@ -13,10 +13,20 @@ from typing import Any
 from rich import print
 
 from stages.captioner.checkpoint import WEIGHTS
-from stages.captioner.command_line import InputError, brief
+from stages.captioner.command_line import InputError, brief, refuse_pointer
 
 CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 IMAGE_PROCESSORS = ("processor_config.json", "preprocessor_config.json")
+VOCABULARIES = ("tokenizer.json", "vocab.txt")
+CONFIGURATION = (
+    CONFIG,
+    *IMAGE_PROCESSORS,
+    *VOCABULARIES,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "generation_config.json",
+)
 PICKLE = "pytorch_model.bin"
 INDEX, PICKLE_INDEX = f"{WEIGHTS}.index.json", f"{PICKLE}.index.json"
 # In the order in which transformers looks for them.
@@ -73,8 +83,10 @@ INSTEAD = (
 def check_folder(folder: Path) -> None:
     """Looks at what a folder holds, and says which weights in it are not read.
 
-    Raises InputError as `choose_weights` and `check_configuration` do.
+    Raises InputError as `choose_weights` and `check_configuration` do, and if a file that is read stands for another.
     """
+    for path in (folder, *(folder / name for name in CONFIGURATION)):
+        refuse_pointer(path)
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -84,7 +96,12 @@ def check_folder(folder: Path) -> None:
         ) from None
     files = {path.name for path in entries if not path.is_dir()}
     models = [path.name for path in entries if any((path / name).is_file() for name in (CONFIG, ADAPTER_CONFIG))]
-    chosen = choose_weights(folder, {path.name for path in entries}, models)
+    names = {path.name for path in entries}
+    for name in next(([name] for name in WEIGHT_FILES if name in names), WEIGHT_FILES):
+        refuse_pointer(folder / name)  # also where only DVC's record of it is here
+    chosen = choose_weights(folder, names, models)
+    for name in weight_files(folder, chosen):
+        refuse_pointer(folder / name)
     check_configuration(folder)
     adapters = [f"{name}/{ADAPTER_CONFIG}" for name in models if (folder / name / ADAPTER_CONFIG).is_file()]
     say_left_out(folder, weight_files(folder, chosen), [*files, *adapters])

@@ -32,12 +32,13 @@ from stages.captioner.checkpoint import WEIGHTS, sha256
 from stages.captioner.command_line import NO_SPACE, InputError, brief
 from stages.params import HubSource
 from stages.sources.contents import (
-    CONFIG,
+    CONFIGURATION,
     IMAGE_PROCESSORS,
     INDEX,
     PICKLE,
     PICKLE_INDEX,
     TRAINERS_FOLDER,
+    VOCABULARIES,
     check_configuration,
     check_folder,
     choose_weights,
@@ -45,16 +46,6 @@ from stages.sources.contents import (
     weight_files,
 )
 
-VOCABULARIES = ("tokenizer.json", "vocab.txt")
-CONFIGURATION = (
-    CONFIG,
-    *IMAGE_PROCESSORS,
-    *VOCABULARIES,
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "generation_config.json",
-)
 PAUSES = (0.25, 0.5, 1, 2)  # seconds before each further attempt, while none brings anything new
 LONGEST_WAIT = 60  # seconds that a server may ask to wait before an attempt
 BUSY = {408, 429, 500, 502, 503, 504}  # HTTP statuses that may be another in a moment
