@@ -80,9 +80,8 @@ def _of_linux() -> dict[str, bool]:
         lines = LINUX_CPU.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return {}
-    flags = {
-        flag for line in lines if line.startswith(("flags", "Features")) for flag in line.partition(":")[2].split()
-    }
+    told = (line.partition(":")[2] for line in lines if line.startswith(("flags", "Features")))
+    flags = {flag for line in told for flag in line.split()}
     return _judge(flags)
 
 
@@ -146,6 +145,6 @@ def _first_answer(ask: Callable[[], set[str]]) -> set[str]:
 
 
 def _judge(flags: set[str]) -> dict[str, bool]:
-    """Of a source that knows all names, those that it gives; nothing of one that lacks what every such CPU has, as where
-    an emulator shows the file of the machine that it runs on."""
+    """Of a source that knows all names, those that it gives; nothing of one that lacks what every such CPU has, as
+    where an emulator shows the file of the machine that it runs on."""
     return {name: name in flags for name in (*X86, *ARM)} if ("asimd" if is_arm() else "sse2") in flags else {}

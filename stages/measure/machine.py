@@ -67,7 +67,7 @@ def identify_cpu(cpuinfo: Path) -> tuple[str, str]:
         part = fields["CPU part"]
         return _name_of_arm(part), "/".join((fields.get("CPU implementer", "?"), part, fields.get("CPU revision", "?")))
     if is_arm() or not may_execute_what_it_wrote():
-        return platform.system() == "Darwin" and archspec.cpu.brand_string() or UNKNOWN, NO_IDENTITY
+        return (platform.system() == "Darwin" and archspec.cpu.brand_string()) or UNKNOWN, NO_IDENTITY
     return _ask_x86()
 
 

@@ -1,4 +1,4 @@
-"""Keeps engines from holding memory that they need no more. Does nothing but on Linux, where /proc says what is mapped."""
+"""Keeps engines from holding memory that they need no more. Does nothing but on Linux with a /proc."""
 
 import ctypes
 import os

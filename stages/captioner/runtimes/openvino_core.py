@@ -53,8 +53,8 @@ def _says_anything(place: Path) -> bool:
 def start_core() -> Core:
     """OpenVINO with its CPU plugin loaded.
 
-    Raises InputError where it could never start: it counts cores in one of two places, and reads the second until it has
-    found one.
+    Raises InputError where it could never start: it counts cores in one of two places, and reads the second until
+    it has found one.
     """
     places = (CPUS / "online", LINUX_CPU)
     if sys.platform == "linux" and not any(map(_says_anything, places)):
