@@ -52,8 +52,8 @@ def compile_graph(core: Core, graph: Path, settings: dict[str, Any], held: list[
 
 
 def _pass_in_half_precision(model: Model, precision: Type) -> Model:
-    """Makes the keys and values between the graphs bfloat16 or float16: half the memory for the decoder to read at every
-    token.
+    """Makes the keys and values between the graphs bfloat16 or float16: half the memory for the decoder to read at
+    every token.
 
     A CPU that computes in float32 would convert them at every token, which takes longer than reading twice as much.
     """

@@ -41,10 +41,7 @@ def _rewrite(convolution: Any) -> None:
     while (reader := _only_reader(old)) is not None:
         if reader.get_type_name() == "Add" and (bias := _constant(reader, 1)) is not None:
             new = opset13.add(new, opset13.constant(bias.transpose(SWAP)))
-        elif reader.get_type_name() == "FakeQuantize" and all(
-            reader.input(port).get_shape() == [] for port in range(1, 5)
-        ):
-            bounds = [reader.input_value(port) for port in range(1, 5)]
+        elif reader.get_type_name() == "FakeQuantize" and len(bounds := _one_number_each(reader)) == 4:
             new = opset13.fake_quantize(new, *bounds, reader.get_attributes()["levels"])
         else:
             break
