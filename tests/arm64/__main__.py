@@ -21,7 +21,9 @@ APART = PROJECT / ".dvc" / "tmp" / "arm64"
 DEBIAN, KEYS = "trixie", Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 PYTHON = "3.13"
 PACKAGES = (f"python{PYTHON}-minimal:arm64", f"libpython{PYTHON}-stdlib:arm64", "libstdc++6:arm64")
-WHEELS = "archspec numpy onnxruntime openvino pillow protobuf pydantic rich tokenizers typer".split()
+WHEELS = {
+    *("archspec", "numpy", "onnxruntime", "openvino", "pillow", "protobuf", "pydantic", "rich", "tokenizers", "typer")
+}
 GLIBC = range(17, 42)  # the second numbers of the versions that wheels may be made for
 CPUS = ("cortex-a76", "neoverse-v1")
 CHECKPOINTS = ("onnx_int8", "openvino_int8")
