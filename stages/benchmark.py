@@ -49,7 +49,8 @@ def benchmark(
 
     Returns one row per pair with the columns session, measurement, tokens, baseline and checkpoint: `start` (process
     start to first caption), `caption` (one picture), its parts `preprocess`, `encode` and `decode` (so many new
-    tokens), and `batch` (several pictures at once) in seconds, `memory` (peak at one picture) in bytes.
+    tokens), and `batch` (several pictures at once) in seconds, `memory` (peak at one picture) in bytes, without
+    a row where the system doesn't tell it.
     """
     start = time.perf_counter()
     tables: list[pd.DataFrame] = []
@@ -98,7 +99,8 @@ def time_pair(
     captions = take_turns(pair, singles, settings.rounds, settings.seconds)
     rows: list[Row] = [("caption", None, a["seconds"], b["seconds"]) for a, b in captions]
     memory = [worker.ask({"do": "memory"})["peak_memory_bytes"] for worker in pair]
-    rows.append(("memory", None, memory[0], memory[1]))
+    if None not in memory:
+        rows.append(("memory", None, memory[0], memory[1]))
     if number < settings.sessions:
         for a, b in take_turns(pair, parts, 2, settings.seconds / 4):
             rows += [(part, None, a[part], b[part]) for part in ("preprocess", "encode")]
@@ -160,9 +162,10 @@ def summarize(samples: pd.DataFrame, throughput_batch: int, speedup_within: floa
     figures |= _entries("throughput_images_per_s", throughput_batch / batches["checkpoint"])
     figures |= _entries("throughput_speedup", batches["speedup"])
     figures |= _entries("load_s", starts["checkpoint"], 2) | _entries("load_speedup", starts["speedup"], 2)
-    peak = memory.median()
-    figures["peak_memory_mb"] = round(peak["checkpoint"] / 1e6, 1)
-    figures["peak_memory_share"] = round(peak["checkpoint"] / peak["baseline"], 3)
+    if not memory.empty:
+        peak = memory.median()
+        figures["peak_memory_mb"] = round(peak["checkpoint"] / 1e6, 1)
+        figures["peak_memory_share"] = round(peak["checkpoint"] / peak["baseline"], 3)
     return figures
 
 

@@ -5,6 +5,7 @@ seconds. `stages.measure.timing` is the other end of the line.
 """
 
 import json
+import re
 import resource
 import sys
 import time
@@ -21,6 +22,8 @@ from stages.captioner.own_process import open_in_own_process
 from stages.captioner.runtimes.captioner import Captioner, Parts
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.finite import check_captioner
+
+STATUS = Path("/proc/self/status")
 
 
 def answer(captioner: Captioner, request: dict[str, Any]) -> dict[str, Any]:
@@ -63,16 +66,19 @@ def time_parts(parts: Parts, images: list[Image.Image], decoding: Decoding, leng
     }
 
 
-def peak_memory_bytes() -> int:
-    """The most memory that this process has held at once.
+def peak_memory_bytes() -> int | None:
+    """The most memory that this process has held at once; None where the system doesn't tell it.
 
-    From the kernel's own account of this address space where there is one: `getrusage` would count the parent's.
+    On Linux it is the kernel's own account of this address space: `getrusage` would count the parent's.
     """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if sys.platform != "linux":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    try:
+        lines = STATUS.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    kilobytes = [line.split()[1] for line in lines if re.match(r"VmHWM:\s*\d+ kB", line)]
+    return int(kilobytes[0]) * 1024 if kilobytes else None
 
 
 @cache

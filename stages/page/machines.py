@@ -81,7 +81,7 @@ class Fingerprint(_Strict):
     """What `describe_machine` says of a machine, in patterns that hold no path and no name of a user or a host."""
 
     cpu: str = Field(pattern=r"^\w[\w ()@.,+-]*( w/ [\w ]+)?$", max_length=80)
-    cpu_family_model_stepping: str = Field(pattern=r"^[\d?]+/[\d?]+/[\d?]+$")
+    cpu_family_model_stepping: str = Field(pattern=r"^(0x[\da-f]{1,4}|[\d?]+)/(0x[\da-f]{1,4}|[\d?]+)/[\d?]+$")
     instruction_sets: list[Word]
     cores: int = Field(ge=1)
     threads: int = Field(ge=1)

@@ -149,7 +149,11 @@ def draw_charts(metrics: Metrics, *, trained: bool) -> dict[str, Any]:
             (label, draw_bars(part, label, _bars(metrics, f"{part}_ms"), words_of(f"{part}_ms")))
             for part, label in PARTS.items()
         ],
-        "costs": [(label, draw_bars(key, label, _bars(metrics, key), words_of(key))) for key, label in COSTS.items()],
+        "costs": [
+            (label, draw_bars(key, label, _bars(metrics, key), words_of(key)))
+            for key, label in COSTS.items()
+            if any(key in own["benchmark"] for own in metrics.values())
+        ],
     }
 
 

@@ -113,6 +113,13 @@ def test_figures_are_those_of_the_machine_that_made_the_samples() -> None:
     assert (figures["peak_memory_mb"], figures["peak_memory_share"]) == (50, 0.5)
 
 
+def test_memory_that_the_system_does_not_tell_is_absent() -> None:
+    samples = samples_of(4)
+    figures = summarize(samples[samples["measurement"] != "memory"], throughput_batch=8, speedup_within=0.1)
+    assert not [name for name in figures if "memory" in name]
+    assert figures["throughput_speedup"] == 2
+
+
 def test_sessions_go_on_while_the_interval_is_wide_and_there_is_time() -> None:
     own, model = SETTINGS.model_copy(update={"sessions": 3}), MODEL.model_copy(update={"benchmark_seconds": 60})
     assert not enough([2.0, 2.0], own, model, seconds=100)

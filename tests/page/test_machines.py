@@ -57,6 +57,20 @@ RECORD = {
 }
 
 
+GRAVITON_3 = {
+    "cpu": "ARM neoverse_v1",
+    "cpu_family_model_stepping": "0x41/0xd40/1",
+    "instruction_sets": ["asimd", "asimdhp", "asimddp", "sve", "i8mm", "bf16"],
+}
+
+
+def test_an_arm_has_a_row() -> None:
+    own = Machine.model_validate(RECORD | {"machine": HARDWARE | GRAVITON_3})
+    assert file_name(own).startswith("arm-neoverse-v1-0x41-0xd40-1-")
+    assert "ARM neoverse_v1 0x41/0xd40/1" in table({file_name(own): own})
+    assert "sve, i8mm, bf16 | 2 |" in table({file_name(own): own})
+
+
 # What lies in this project
 
 

@@ -16,7 +16,7 @@ from ..checkpoint import Manifest, read_manifest, verify_files
 from ..command_line import InputError, brief, printable
 from ..images import to_rgb
 from ..inspection.files import inspect_files
-from ..instruction_sets import instruction_sets, overflows
+from ..instruction_sets import overflows
 from .cores import usable_cores
 from .decoding import Decoding
 
@@ -121,21 +121,22 @@ def open_captioner(checkpoint: str | os.PathLike[str], threads: int | None = Non
     `threads` is how many CPU threads the runtime may use. Without it, ONNX Runtime and OpenVINO take one for each
     physical core that they may use; PyTorch's threads are all that the process has for it, and stay as they are.
 
-    Logs a warning if the CPU lacks instruction sets of the one that the checkpoint was validated on.
+    Logs a warning if captions can differ from those that the checkpoint was validated with, as this CPU makes the
+    runtime compute in other numbers.
 
     Raises InputError if the directory is not a whole checkpoint, if its products would overflow on this CPU, or if its
     runtime is not installed or can't open it.
     """
     directory = Path(checkpoint)
     manifest = read_manifest(directory)
-    if missing := [name for name in manifest.validated_on if name not in instruction_sets()]:
+    overflow = overflows(manifest.weight_bits)
+    if overflow is None:
         LOGGER.warning(
-            "%s was validated on a CPU with %s, which this one lacks: captions may differ; `dvc repro` in its project "
-            "measures how often",
+            "%s has weights of 8 bits, whose products overflow on a CPU without VNNI, and nobody can tell here whether "
+            "this one has it",
             printable(directory),
-            ", ".join(missing),
         )
-    if overflows(manifest.weight_bits):
+    if overflow:
         raise InputError(
             f"{directory} has weights of 8 bits, whose products overflow on this CPU, as it has no VNNI: "
             "build it with weight_bits: 7"

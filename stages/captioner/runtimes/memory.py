@@ -1,4 +1,4 @@
-"""Keeps engines from holding memory that they need no more. Does nothing but on Linux."""
+"""Keeps engines from holding memory that they need no more. Does nothing but on Linux with a /proc."""
 
 import ctypes
 import os
@@ -40,7 +40,7 @@ def released_while_read(files: Iterable[Path]) -> Iterator[list[object]]:
     Nothing that maps the files in the block may end before it: their address could come to hold what is no file's, and
     that would be lost. The list that it gives is for what must live on. For the same reason blocks wait for each other.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not os.access(MAPS, os.R_OK):
         yield []
         return
     held: list[object] = []
@@ -70,7 +70,10 @@ def _release_until(ended: threading.Event, names: set[bytes], others: set[int]) 
 
 
 def _mapped(names: set[bytes]) -> list[tuple[int, int]]:
-    """Where files are mapped in this process: first and last address."""
-    lines = [line.split(maxsplit=5) for line in MAPS.read_bytes().split(b"\n")]
+    """Where files are mapped in this process: first and last address; nothing once the system says it no more."""
+    try:
+        lines = [line.split(maxsplit=5) for line in MAPS.read_bytes().split(b"\n")]
+    except OSError:
+        return []
     ranges = [addresses.split(b"-") for addresses, *_, file in filter(None, lines) if file in names]
     return [(int(first, base=16), int(last, base=16)) for first, last in ranges]

@@ -1,5 +1,6 @@
 """Runs a checkpoint with OpenVINO, without torch."""
 
+import logging
 import os
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -8,15 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint import read_manifest
-from ..instruction_sets import instruction_sets
+from ..checkpoint import Manifest, read_manifest
+from ..command_line import printable
+from ..instruction_sets import ARM, X86, instruction_sets, known_instruction_sets
 from .compiled_graphs import compile_graph, weights_file
 from .graph_captioner import TOKEN_INPUTS, GraphCaptioner
 from .memory import released_while_read
 from .openvino_api import InferRequest, Tensor
 from .openvino_core import start_core
-from .openvino_precision import choose_group, choose_precision, usable_instruction_sets
+from .openvino_precision import choose_group, choose_precision, describe_arithmetic, usable_instruction_sets
 
+LOGGER = logging.getLogger(__name__)
 ENCODER, DECODER = "encoder.xml", "decoder.xml"
 
 
@@ -109,5 +112,20 @@ class OpenVinoDecoder:
 
 
 def open_checkpoint(checkpoint: Path, threads: int) -> GraphCaptioner:
-    """Opens a checkpoint directory whose files have been verified."""
+    """Opens a checkpoint directory whose files have been verified. Logs a warning if captions can differ here."""
+    _warn_of_other_numbers(checkpoint, read_manifest(checkpoint))
     return GraphCaptioner(checkpoint, OpenVinoEngine(checkpoint, threads))
+
+
+def _warn_of_other_numbers(checkpoint: Path, manifest: Manifest) -> None:
+    """What is not known of either CPU is no reason to warn."""
+    quantized = manifest.passes.get("quantize")
+    there, here = (describe_arithmetic(quantized, sets) for sets in (manifest.validated_on, instruction_sets()))
+    if there != here and manifest.validated_on and known_instruction_sets().keys() >= {*X86, *ARM}:
+        LOGGER.warning(
+            "%s was validated in %s, and this CPU computes it in %s: captions may differ; `dvc repro` in its project "
+            "measures how often",
+            printable(checkpoint),
+            there,
+            here,
+        )
