@@ -140,7 +140,7 @@ def _refuse_adapter(where: object, adapters: list[str], alone: bool) -> None:
         )
     raise InputError(
         f"{where} holds an adapter beside the model ({_few(adapters)}), and without it the captions are other ones: "
-        f"load both {merge}; or remove it if it is not to be used"
+        f"load both {merge}; or name a folder without it"
     )
 
 
