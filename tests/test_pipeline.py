@@ -91,7 +91,7 @@ def test_deps_are_exactly_what_a_stage_imports(name: str) -> None:
     assert (python, folder) == ("python", "stages")
     imported = local_imports(f"stages.{module}") | {"stages/__main__.py"}
     templates = (".css", ".jinja", ".js")
-    declared = [own for own in stage["deps"] if own.startswith("stages/") and not own.endswith(templates)]
+    declared = [own for own in stage["deps"] if f"{own}/".startswith("stages/") and not own.endswith(templates)]
     uncovered = {path for path in imported if not any(path == own or path.startswith(f"{own}/") for own in declared)}
     assert not uncovered, f"{name} imports what it does not declare"
     unused = {own for own in declared if not any(path == own or path.startswith(f"{own}/") for path in imported)}

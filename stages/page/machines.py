@@ -246,7 +246,7 @@ def _older(rule: str) -> str:
 def first_table(own: Machine) -> str:
     """The Markdown table of one machine for who reads a first screen only."""
     found = {name: own.checkpoints[name] for name in FIRST_ROWS if name in own.checkpoints}
-    fastest = max(found, key=lambda name: found[name].speedup)
+    fastest = max(found, key=lambda name: found[name].speedup, default=None)
     rows = []
     for name, figures in found.items():
         interval = f"{figures.speedup:.1f} ({figures.speedup_ci_low:.1f}–{figures.speedup_ci_high:.1f})"
