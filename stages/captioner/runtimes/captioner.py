@@ -1,14 +1,16 @@
 """Opens a checkpoint directory, in whatever runtime it was made for, as a captioner."""
 
+import ctypes
 import importlib
 import logging
 import os
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
 from PIL import Image
 
@@ -29,6 +31,8 @@ LOGGER = logging.getLogger(__name__)
 EXTRAS = {"pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
 # What a runtime sets while it opens, such as PyTorch's choice of kernels, is the process's.
 ONE_AT_A_TIME = Lock()
+# What is open in this process. A fork of it has none of the engines' threads, for which their ends would wait forever.
+OPEN: "weakref.WeakSet[Parts]" = weakref.WeakSet()
 # What a library in Rust raises where it gives up. Python's libraries share no such class, and it is no Exception.
 PANIC = "PanicException"
 
@@ -64,16 +68,23 @@ class Parts(Protocol):
 
 
 class Captioner:
-    """An open checkpoint, until it is closed or its `with` block ends. Threads that share one take turns."""
+    """An open checkpoint, until it is closed or its `with` block ends. Threads that share one take turns.
+
+    It is of use in the process that opened it alone: in a fork of that, every use is an InputError, and it may be let
+    go of.
+    """
 
     def __init__(self, parts: Parts, decoding: Decoding) -> None:
         self.decoding = decoding
         self._parts: Parts | None = parts
         self._turn = Lock()
+        self._process = os.getpid()
+        OPEN.add(parts)
 
     @property
     def parts(self) -> Parts:
-        """What it consists of, for one thread at a time. Raises InputError if the captioner is closed."""
+        """What it consists of, for one thread at a time. Raises InputError if the captioner is closed or a fork's."""
+        self._check_process()
         if self._parts is None:
             raise InputError("this captioner is closed: open its checkpoint again")
         return self._parts
@@ -84,8 +95,9 @@ class Captioner:
         A picture is looked at as `open_image` shows it: upright, on white, in sRGB. `images` stay as they are.
 
         Raises InputError if one is no picture or can't be decoded, if the caption can't fit the decoder, or if the
-        captioner is closed.
+        captioner is closed or was opened by the process that this one is a fork of.
         """
+        self._check_process()  # first, as a thread of that process may have had its turn, which no one ends here
         pictures = [to_rgb(image) for image in images]
         with self._turn:
             parts = self.parts
@@ -96,15 +108,47 @@ class Captioner:
                 return [parts.detokenize(tokens) for tokens in parts.decode(states, decoding or self.decoding)]
 
     def close(self) -> None:
-        """Frees the engine, its memory and the files that it has mapped, once no thread captions any more."""
+        """Frees the engine, its memory and the files that it has mapped, once no thread captions any more.
+
+        Raises InputError in a fork of the process that opened it.
+        """
+        self._check_process()
         with self._turn:
             self._parts = None
+
+    def _check_process(self) -> None:
+        if self._process != os.getpid():
+            raise InputError(
+                "this captioner was opened in another process, of which this one is a fork: "
+                "open its checkpoint in each process, after the fork"
+            )
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError(
+            "a captioner can't be copied or sent to another process: send its checkpoint's path, and open it there"
+        )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        if self._process == os.getpid():  # a fork within the block has nothing to close
+            self.close()
+
+
+def _after_fork() -> None:
+    """Makes what a fork inherits harmless there: nothing ends that is open, and nobody waits for the parent's threads.
+
+    A reference that nobody counts down keeps an engine to the very end, when the interpreter lets go of all others.
+    """
+    global ONE_AT_A_TIME
+    ONE_AT_A_TIME = Lock()
+    for parts in OPEN:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(parts))
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which forks no processes
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def open_captioner(checkpoint: str | os.PathLike[str], threads: int | None = None) -> Captioner:

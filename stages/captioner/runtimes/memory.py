@@ -15,6 +15,16 @@ PAUSE_SECONDS = 0.05
 ONE_AT_A_TIME = threading.Lock()
 
 
+def _after_fork() -> None:
+    """Lets a fork in which nobody is in a block that a thread of its parent has entered."""
+    global ONE_AT_A_TIME
+    ONE_AT_A_TIME = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which forks no processes
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 @contextmanager
 def small_heap() -> Iterator[None]:
     """Lets all threads share one heap from here on, and gives back what the block leaves free in it.
