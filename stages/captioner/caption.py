@@ -121,7 +121,13 @@ def main(
     shown = len(pictures) > FEW and progress.is_terminal
     skipped = 0
     for path, result in track(
-        results, "captioning", total=len(pictures), console=progress, disable=not shown, transient=True
+        results,
+        "captioning",
+        total=len(pictures),
+        console=progress,
+        disable=not shown,
+        transient=True,
+        auto_refresh=False,
     ):
         if isinstance(result, InputError):
             _print(f"skipped: {result}", sys.stderr)

@@ -2,12 +2,13 @@
 
 import ctypes
 import importlib
+import io
 import logging
 import os
+import sys
 import weakref
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
@@ -21,6 +22,8 @@ from ..inspection.files import inspect_files
 from ..instruction_sets import instruction_sets, overflows
 from .cores import usable_cores
 from .decoding import Decoding
+from .failures import remedy
+from .helpers import Helpers, startable_threads, thread_limits
 
 if TYPE_CHECKING:  # a runtime imports it, while the checkpoint's files are verified
     import numpy as np
@@ -29,6 +32,12 @@ if TYPE_CHECKING:  # a runtime imports it, while the checkpoint's files are veri
 LOGGER = logging.getLogger(__name__)
 # The extra of the package that brings a runtime along.
 EXTRAS = {"pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
+# How many threads a runtime starts, at most, told how many to use; with those that help it open where these are many.
+THREADS: dict[str, Callable[[int], int]] = {
+    "pytorch": lambda threads: 3 * threads - 1,
+    "onnxruntime": lambda threads: 2 * threads if threads > 1 else 0,
+    "openvino": lambda threads: threads + 7 if threads > 1 else 5,
+}
 # What a runtime sets while it opens, such as PyTorch's choice of kernels, is the process's.
 ONE_AT_A_TIME = Lock()
 # What is open in this process. A fork of it has none of the engines' threads, for which their ends would wait forever.
@@ -176,6 +185,7 @@ def open_captioner(checkpoint: str | os.PathLike[str], threads: int | None = Non
             f"{directory} has weights of 8 bits, whose products overflow on this CPU, as it has no VNNI: "
             "build it with weight_bits: 7"
         )
+    _check_threads(directory, manifest.runtime, threads or usable_cores())
     runtime = _import_and_verify(directory, manifest)
     if threads is None and manifest.runtime != "pytorch":
         threads = usable_cores()
@@ -193,23 +203,41 @@ def _sentence(failure: str) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != PANIC:
             raise
-        raise InputError(
-            f"{failure} ({brief(error)}): free memory, or rebuild it with this machine's libraries"
-        ) from error
+        otherwise = "rebuild it with this machine's libraries"
+        raise InputError(f"{failure} ({brief(error)}): {remedy(error, otherwise)}") from error
 
 
 def _import_and_verify(directory: Path, manifest: Manifest) -> Any:
     """The module of a checkpoint's runtime. Other cores verify and inspect the files while one imports it."""
-    with ThreadPoolExecutor() as pool:
+    with Helpers() as pool:
         verification = pool.submit(verify_files, directory, manifest)
         inspection = pool.submit(inspect_files, directory, manifest)
-        try:
-            runtime = importlib.import_module(f".{manifest.runtime}", __package__)
-        except ImportError as error:
-            raise InputError(
-                f"{directory} runs in {manifest.runtime}, which can't be imported here ({brief(error)}): "
-                f"install blip-on-cpu with its extra [{EXTRAS[manifest.runtime]}]"
-            ) from None
+        runtime = _import_runtime(directory, manifest.runtime)
         verification.result()  # first, as a damaged file is to be copied again, and one that may not be opened is not
         inspection.result()
     return runtime
+
+
+def _import_runtime(directory: Path, runtime: str) -> Any:
+    install = f"install blip-on-cpu with its extra [{EXTRAS[runtime]}]"
+    try:
+        # Without docstrings (python -OO), transformers prints that they lack something.
+        with redirect_stdout(io.StringIO()) if sys.flags.optimize > 1 else nullcontext():
+            return importlib.import_module(f".{runtime}", __package__)
+    except Exception as error:  # whatever a library in C++ makes of having no memory, for instance
+        help_ = install if isinstance(error, ModuleNotFoundError) else remedy(error, install)
+        raise InputError(
+            f"{directory} runs in {runtime}, which can't be imported here ({brief(error)}): {help_}"
+        ) from None
+
+
+def _check_threads(directory: Path, runtime: str, threads: int) -> None:
+    """Raises InputError if the system gives fewer threads than a runtime takes: some of them kill the process then."""
+    needed = THREADS[runtime](threads)
+    if "numpy" not in sys.modules and "OPENBLAS_NUM_THREADS" not in os.environ:
+        needed += (os.cpu_count() or 1) - 1
+    if (startable := startable_threads(needed)) < needed:
+        raise InputError(
+            f"{directory} needs up to {needed} threads more in {runtime}, and this process may start {startable} "
+            f"({thread_limits()}): raise that limit, or use fewer threads"
+        )

@@ -44,7 +44,7 @@ def end():
     (os._exit if ending == "os._exit" else sys.exit)(3)
 
 def in_child():
-    signal.alarm(60)  # a child that hangs dies
+    signal.alarm(300)  # a child that hangs dies
     sys.stdin.close()
     if "with" in steps:
         with captioner:
@@ -91,7 +91,7 @@ def fork(*arguments: object) -> list[str]:
         cwd=PROJECT,
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=600,
     )
     assert process.returncode == 0, process.stderr
     return process.stdout.splitlines()
@@ -162,6 +162,6 @@ def test_workers_that_open_their_own_caption(name: str, method: str, build: Buil
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
         capture_output=True,
         encoding="utf-8",
-        timeout=240,
+        timeout=600,
     )
     assert process.returncode == 0, process.stderr
