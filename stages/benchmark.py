@@ -54,7 +54,7 @@ def benchmark(
     """
     start = time.perf_counter()
     tables: list[pd.DataFrame] = []
-    for number in track(itertools.count(), description=f"timing {checkpoint.name}"):
+    for number in track(itertools.count(), description=f"timing {checkpoint.name}", auto_refresh=False):
         tables.append(_run_session(number, checkpoint, baseline, images, decoding, settings))
         samples = pd.concat(tables, ignore_index=True)
         if enough(sessions_of(samples, "caption")["speedup"], settings, model, time.perf_counter() - start):

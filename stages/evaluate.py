@@ -150,7 +150,7 @@ def _agreement(
 
 
 def _batches(paths: list[Path], batch_size: int, description: str) -> Iterator[list[Image.Image]]:
-    for first in track(range(0, len(paths), batch_size), description=description):
+    for first in track(range(0, len(paths), batch_size), description=description, auto_refresh=False):
         yield [open_whole(path) for path in paths[first : first + batch_size]]
 
 

@@ -9,6 +9,8 @@ from threading import Thread
 # Each library reads its own when it is imported, which is after this.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+# Where a process may have few threads, numpy's library for matrices kills it; nothing here multiplies any with numpy.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # OpenVINO and NNCF take a stub instead
 if os.path.expanduser("~") == "~":  # a user without an entry in the system, for whom NNCF can't be imported
     os.environ["HOME"] = "/"

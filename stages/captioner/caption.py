@@ -133,7 +133,13 @@ def main(
     shown = len(pictures) > FEW and progress.is_terminal
     skipped = 0
     for result in track(
-        results, "captioning", total=len(pictures), console=progress, disable=not shown, transient=True
+        results,
+        "captioning",
+        total=len(pictures),
+        console=progress,
+        disable=not shown,
+        transient=True,
+        auto_refresh=False,
     ):
         if isinstance(result.caption, InputError):
             _print(f"skipped: {result.caption}", sys.stderr)

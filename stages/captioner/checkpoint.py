@@ -11,7 +11,6 @@ import re
 import shutil
 import stat
 from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO, Final, Literal
@@ -20,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from .command_line import NO_SPACE, SHORT, InputError, explain, printable, refuse_pointer
 from .runtimes.decoding import Decoding
+from .runtimes.helpers import Helpers
 
 if TYPE_CHECKING:  # a checkpoint must be readable where torch is not installed
     import torch
@@ -358,7 +358,7 @@ def verify_files(directory: Path, manifest: Manifest) -> None:
         for name, record in files.items():
             if (directory / name).stat().st_size != record.bytes:
                 raise InputError(f"{directory / name} is damaged, its size is not the one in {MANIFEST}: {remedy}")
-        with ThreadPoolExecutor() as pool:
+        with Helpers() as pool:
             digests = dict(zip(files, pool.map(lambda name: sha256(directory / name), files), strict=True))
         for name, record in files.items():
             if digests[name] != record.sha256:

@@ -3,7 +3,6 @@
 import logging
 import os
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from ..command_line import printable
 from ..instruction_sets import ARM, X86, instruction_sets, known_instruction_sets
 from .compiled_graphs import compile_graph, weights_file
 from .graph_captioner import TOKEN_INPUTS, GraphCaptioner
+from .helpers import Helpers
 from .memory import released_while_read
 from .openvino_api import InferRequest, Tensor
 from .openvino_core import start_core
@@ -39,11 +39,13 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": precision,
             "CACHE_MODE": "OPTIMIZE_SIZE",  # a kept graph leaves out the weights, which the checkpoint has
         }
+        if threads == 1:
+            settings["NUM_STREAMS"] = "0"  # the caller's thread does it all, so none is started
         group = choose_group((quantized or {}).get("dynamic_quantization_group", "auto"), sets)
         one_row = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": group, "KV_CACHE_PRECISION": precision}
         # Either graph keeps one thread busy until it is ready, so both together take one's time.
         files = [weights_file(checkpoint / graph) for graph in (ENCODER, DECODER)]
-        with released_while_read(files) as held, ThreadPoolExecutor() as pool:
+        with released_while_read(files) as held, Helpers() as pool:
             encoder = pool.submit(compile_graph, core, checkpoint / ENCODER, settings, held)
             self.decoder = compile_graph(core, checkpoint / DECODER, settings | one_row, held).create_infer_request()
             self.spare_tensors: dict[str, Tensor] = {}
