@@ -18,9 +18,9 @@ from stages.measure.machine import describe_machine
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics
 from stages.params import Coco, Dataset, Folder, FolderSource, Source, read_params
 from stages.pictures import coco, folder
-from stages.pictures.examples import EVALUATION
+from stages.pictures.examples import EVALUATION, PICTURES
 
-MODEL_FILES, PICTURES = Path("data/inputs/model.json"), Path("data/inputs/pictures.json")
+MODEL_FILES = Path("data/inputs/model.json")
 # What transformers reads of a model's folder; what training leaves there beside it changes nothing.
 READ_OF_MODELS = ("*.json", "*.txt", "*.safetensors", "*.bin")
 

@@ -16,7 +16,6 @@ from rich.table import Table
 from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import InputError, printable, run
 from stages.captioner.images import allow_large_pictures
-from stages.host import PICTURES
 from stages.measure.acceptance import Recommendation, budget_breaches, recommend
 from stages.measure.machine import name_machine
 from stages.measure.metrics import REPORTS, read_captions, read_metrics, write_metrics, write_text
@@ -29,7 +28,7 @@ from stages.page.sweeps import SWEEPS, read_sweeps, strange_sweeps
 from stages.page.web_page import write_page
 from stages.page.words import SPOILED_DB
 from stages.params import read_params
-from stages.pictures.examples import EVALUATION, read_examples
+from stages.pictures.examples import EVALUATION, PICTURES, read_examples
 
 EXAMPLES = 4
 # What Markdown takes for markup within a line; of underscores, those that are not inside a word.

@@ -18,12 +18,11 @@ import pytest
 import yaml
 
 from stages.captioner.checkpoint import read_manifest
-from stages.host import PICTURES
 from stages.measure.metrics import read_metrics
 from stages.page.one_run import gather
 from stages.page.sweeps import SWEEPS, read_sweeps, strange_sweeps
 from stages.params import read_params
-from stages.pictures.examples import EVALUATION
+from stages.pictures.examples import EVALUATION, PICTURES
 from stages.report import as_text
 from tests.conftest import PROJECT
 
