@@ -1,24 +1,10 @@
-"""The stages of the pipeline. Nothing that they import sends or stores statistics of its use, or needs a home; and no
-stage outlives the DVC that runs it, beside whose next run it would be timed."""
+"""The stages of the pipeline, which DVC runs as `python stages STAGE` and people as `python -m stages.STAGE`.
 
-import os
-import sys
-import time
-from threading import Thread
+Any Python can parse this file, so that one that is too old is told so in a sentence.
+"""
 
-# Each library reads its own when it is imported, which is after this.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # OpenVINO and NNCF take a stub instead
-if os.path.expanduser("~") == "~":  # a user without an entry in the system, for whom NNCF can't be imported
-    os.environ["HOME"] = "/"
+from stages import environment
 
+environment.ensure()
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(1)
-
-
-if "DVC_STAGE" in os.environ:  # which DVC sets for the command of a stage
-    Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+from stages import process  # noqa: E402, F401

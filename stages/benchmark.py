@@ -15,17 +15,20 @@ import typer
 from numpy.typing import ArrayLike
 from rich.progress import track
 
-from stages.captioner.checkpoint import BASELINE, MODELS, checkpoint_bytes
+from stages.captioner.checkpoint import BASELINE, MODELS, checkpoint_bytes, read_manifest
 from stages.captioner.command_line import run
 from stages.captioner.runtimes.decoding import Decoding
+from stages.measure.machine import describe_machine
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics
 from stages.measure.products import count_products
+from stages.measure.provenance import KEY, of_times, of_what
 from stages.measure.roofline import Peaks, compare_with_limits
-from stages.measure.statistics import between_runs, estimate_over_sessions, estimate_speedup, fit_slope, typical
+from stages.measure.statistics import between_runs, estimate_over_sessions, estimate_speedup, fit_slope, sessions_of
 from stages.measure.timing import (
     Request,
     Worker,
     caption_request,
+    check,
     decoding_to_time,
     parts_request,
     pictures_to_time,
@@ -33,6 +36,7 @@ from stages.measure.timing import (
     take_turns,
 )
 from stages.params import Benchmark, Model, read_params
+from stages.pictures.examples import EVALUATION
 
 LENGTHS = 4  # how many numbers of tokens the line for the time per token goes through
 Row = tuple[str, int | None, float, float]
@@ -49,14 +53,15 @@ def benchmark(
 
     Returns one row per pair with the columns session, measurement, tokens, baseline and checkpoint: `start` (process
     start to first caption), `caption` (one picture), its parts `preprocess`, `encode` and `decode` (so many new
-    tokens), and `batch` (several pictures at once) in seconds, `memory` (peak at one picture) in bytes.
+    tokens), and `batch` (several pictures at once) in seconds, `memory` (peak at one picture) in bytes, without
+    a row where the system doesn't tell it.
     """
     start = time.perf_counter()
     tables: list[pd.DataFrame] = []
-    for number in track(itertools.count(), description=f"timing {checkpoint.name}"):
+    for number in track(itertools.count(), description=f"timing {checkpoint.name}", auto_refresh=False):
         tables.append(_run_session(number, checkpoint, baseline, images, decoding, settings))
         samples = pd.concat(tables, ignore_index=True)
-        if enough(_sessions(samples, "caption")["speedup"], settings, model, time.perf_counter() - start):
+        if enough(sessions_of(samples, "caption")["speedup"], settings, model, time.perf_counter() - start):
             break
     return samples
 
@@ -76,6 +81,9 @@ def _run_session(
         request = caption_request(images[:1], decoding)
         opened = [_time_start(path, settings.threads, request, stack) for path in (baseline, checkpoint)[::turn]]
         (first, first_start), (second, second_start) = opened[::turn]
+        if number == 0:
+            for worker in (first, second):
+                check(worker, images[0], decoding)
         rows = time_pair(number, (first, second), images, decoding, settings)
     table = pd.DataFrame(
         [("start", None, first_start, second_start), *rows], columns=["measurement", "tokens", "baseline", "checkpoint"]
@@ -95,7 +103,8 @@ def time_pair(
     captions = take_turns(pair, singles, settings.rounds, settings.seconds)
     rows: list[Row] = [("caption", None, a["seconds"], b["seconds"]) for a, b in captions]
     memory = [worker.ask({"do": "memory"})["peak_memory_bytes"] for worker in pair]
-    rows.append(("memory", None, memory[0], memory[1]))
+    if None not in memory:
+        rows.append(("memory", None, memory[0], memory[1]))
     if number < settings.sessions:
         for a, b in take_turns(pair, parts, 2, settings.seconds / 4):
             rows += [(part, None, a[part], b[part]) for part in ("preprocess", "encode")]
@@ -135,7 +144,7 @@ def summarize(samples: pd.DataFrame, throughput_batch: int, speedup_within: floa
     decoding one token; `token`, each further one, is the slope of decoding's times over its lengths, and absent where
     noise hides that in a session. An interval is absent for what one session timed.
     """
-    captions, sessions = samples[samples["measurement"] == "caption"], _sessions(samples, "caption")
+    captions, sessions = samples[samples["measurement"] == "caption"], sessions_of(samples, "caption")
     width = estimate_over_sessions(sessions["speedup"]).width()
     figures: dict[str, float | int | str] = {
         "pairs": len(captions),
@@ -148,26 +157,20 @@ def summarize(samples: pd.DataFrame, throughput_batch: int, speedup_within: floa
         "baseline_latency_ms": _entries("latency", sessions["baseline"] * 1e3)["latency"],
     }
     figures["speedup_between_runs"] = round(between_runs(float(figures["speedup"])), 3)
-    parts = {part: _sessions(samples, part) for part in ("preprocess", "encode")}
-    parts |= {"prefill": _sessions(samples[samples["tokens"] == 1], "decode"), "token": _slopes(samples)}
+    parts = {part: sessions_of(samples, part) for part in ("preprocess", "encode")}
+    parts |= {"prefill": sessions_of(samples[samples["tokens"] == 1], "decode"), "token": _slopes(samples)}
     for part, sessions in parts.items():
         figures |= _entries(f"{part}_ms", sessions["checkpoint"] * 1e3)
         figures |= _entries(f"{part}_speedup", sessions["speedup"])
-    batches, starts, memory = (_sessions(samples, name) for name in ("batch", "start", "memory"))
+    batches, starts, memory = (sessions_of(samples, name) for name in ("batch", "start", "memory"))
     figures |= _entries("throughput_images_per_s", throughput_batch / batches["checkpoint"])
     figures |= _entries("throughput_speedup", batches["speedup"])
     figures |= _entries("load_s", starts["checkpoint"], 2) | _entries("load_speedup", starts["speedup"], 2)
-    peak = memory.median()
-    figures["peak_memory_mb"] = round(peak["checkpoint"] / 1e6, 1)
-    figures["peak_memory_share"] = round(peak["checkpoint"] / peak["baseline"], 3)
+    if not memory.empty:
+        peak = memory.median()
+        figures["peak_memory_mb"] = round(peak["checkpoint"] / 1e6, 1)
+        figures["peak_memory_share"] = round(peak["checkpoint"] / peak["baseline"], 3)
     return figures
-
-
-def _sessions(samples: pd.DataFrame, measurement: str) -> pd.DataFrame:
-    """One row per session with what is typical: baseline, checkpoint and, of the pairs' ratios, speedup."""
-    rows = samples[samples["measurement"] == measurement]
-    rows = rows.assign(speedup=rows["baseline"] / rows["checkpoint"])
-    return rows.groupby("session")[["baseline", "checkpoint", "speedup"]].agg(typical)
 
 
 def _slopes(samples: pd.DataFrame) -> pd.DataFrame:
@@ -197,10 +200,13 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     samples = benchmark(checkpoint, BASELINE, pictures_to_time(params), decoding_to_time(params), settings, model)
     figures = summarize(samples, settings.throughput_batch, model.speedup_within)
     figures["checkpoint_mb"] = round(checkpoint_bytes(checkpoint) / 1e6, 2)
-    peaks = Peaks(**read_metrics(REPORTS / "peaks.json"))
+    peaks = read_metrics(REPORTS / "peaks.json")
+    del peaks[KEY]
     products = count_products(checkpoint, usual_length(samples))
-    figures |= compare_with_limits(figures, products, peaks, settings.new_tokens)
-    write_metrics(figures, REPORTS / "benchmark" / f"{variant}.json")
+    figures |= compare_with_limits(figures, products, Peaks(**peaks), settings.new_tokens)
+    what = of_what(params.model, BASELINE, EVALUATION)
+    own = of_times(params, read_manifest(checkpoint).recipe, what, describe_machine())
+    write_metrics({**figures, KEY: own.model_dump(exclude_none=True)}, REPORTS / "benchmark" / f"{variant}.json")
     samples.to_csv(REPORTS / "benchmark" / f"{variant}.csv", index=False, float_format="%.9g")
 
 

@@ -49,7 +49,7 @@ def _examples(dataset: Dataset) -> tuple[list[Example], list[Example]]:
 
 
 def _scenes(split: Split, count: int) -> Iterator[Example]:
-    for seed in track(range(count), description=f"drawing {split.replace('_', '-')} scenes"):
+    for seed in track(range(count), description=f"drawing {split.replace('_', '-')} scenes", auto_refresh=False):
         scene = compose(seed, split)
         yield Example(f"{seed:05}.png", draw(scene, seed), describe(scene))
 

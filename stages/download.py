@@ -7,8 +7,9 @@ from stages.captioner.checkpoint import BASELINE, WEIGHTS, Manifest, replacing, 
 from stages.captioner.command_line import InputError, run
 from stages.captioner.instruction_sets import instruction_sets
 from stages.measure.machine import library_versions
-from stages.params import FolderSource, HubSource, Source, UntrainedSource, read_params
-from stages.sources.hub import INDEX, PICKLE, fetch
+from stages.params import HubSource, Source, UntrainedSource, read_params
+from stages.sources.contents import INDEX, PICKLE, check_folder
+from stages.sources.hub import fetch
 
 
 def download(source: Source, output: Path) -> None:
@@ -43,7 +44,10 @@ def _given_folder(source: Source) -> Path | None:
     """Where a source's files are, fetched if need be; None if it has none."""
     if isinstance(source, HubSource):
         return _fetch_verified(source)
-    return Path(source.folder) if isinstance(source, FolderSource) else None
+    if isinstance(source, UntrainedSource):
+        return None
+    check_folder(Path(source.folder))
+    return Path(source.folder)
 
 
 def _fetch_verified(source: HubSource) -> Path:

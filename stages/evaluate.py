@@ -14,12 +14,15 @@ from rich.progress import track
 
 from stages.captioner.checkpoint import BASELINE, MODELS, read_manifest
 from stages.captioner.command_line import InputError, run
-from stages.captioner.images import open_image
+from stages.captioner.images import open_whole
 from stages.captioner.own_process import open_in_own_process
 from stages.captioner.runtimes.captioner import Parts
 from stages.captioner.runtimes.decoding import Decoding
+from stages.measure.finite import check_logits
+from stages.measure.machine import describe_machine
 from stages.measure.metrics import REPORTS, read_captions, write_metrics
 from stages.measure.next_tokens import NextTokens, agreement, likeliest, read_next_tokens, write_next_tokens
+from stages.measure.provenance import KEY, of_quality, of_what
 from stages.measure.quality import estimate_bleu_4, score_per_image
 from stages.measure.small_samples import estimate_relative_change, estimate_share
 from stages.measure.statistics import estimate_between, estimate_change, estimate_mean
@@ -65,7 +68,9 @@ def evaluate(
     the pictures of a batch change each other's captions. How often they do in batches of `batch_size`, of the first
     few dozen pictures, is one of the metrics.
 
-    Raises InputError if a picture can't be opened.
+    References are compared in the form in which the captioner says them; `outside_vocabulary` is the share of pictures,
+    if there are any, of which it lacks a word for each reference. Raises InputError if a picture can't be opened or is
+    cut off, or if logits are not finite.
     """
     examples = read_examples(folder)
     paths, references = [path for path, _ in examples], [own for _, own in examples]
@@ -75,12 +80,15 @@ def evaluate(
     agreements: list[tuple[float, float]] = []
     for number, [image] in enumerate(_batches(paths, 1, "captioning")):
         states = captioner.encode(captioner.preprocess([image]))
-        tokens += captioner.decode(states, decoding)
         # Both models continue the baseline's own words, so one early difference doesn't spoil the rest of a caption.
-        (logits,) = captioner.next_token_logits(states, [given[number] if given else tokens[-1]])
+        (logits,) = captioner.next_token_logits(states, [given[number] if given else []])
+        check_logits([logits], f"for {paths[number]}, the checkpoint")
+        tokens += captioner.decode(states, decoding)
         if baseline:
             agreements.append(agreement(logits, baseline.next_tokens[number]))
         else:
+            (logits,) = captioner.next_token_logits(states, [tokens[-1]])
+            check_logits([logits], f"for {paths[number]}, the checkpoint")
             next_tokens.append(likeliest(logits))
     captions = [captioner.detokenize(row) for row in tokens]
     table = pd.DataFrame({"image": [path.name for path in paths], "caption": captions})
@@ -89,7 +97,7 @@ def evaluate(
     metrics: Metrics = {"images": len(examples), "batch_size": batch_size}
     metrics |= estimate_share(same_in_batch).entries("same_caption_in_batch", 4)
     if all(references):
-        metrics |= _score(table, references, settings)
+        metrics |= _score(table, references, captioner, settings) | _outside_vocabulary(captioner, references)
     if baseline:
         metrics |= _compare(table, baseline.table, agreements, settings)
     return Evaluated(metrics, table, next_tokens)
@@ -119,16 +127,23 @@ def _compare_with_batches(
     return [float(own == other) for own, other in zip(alone, together, strict=False)]
 
 
-def _score(table: pd.DataFrame, references: list[list[str]], settings: Evaluation) -> Metrics:
+def _score(table: pd.DataFrame, references: list[list[str]], captioner: Parts, settings: Evaluation) -> Metrics:
     """Adds the columns cider, rouge_l and exact_match to a table and returns their means, and BLEU-4."""
     captions = list(table["caption"])
     metrics: Metrics = {}
-    for metric, scores in score_per_image(captions, references).items():
+    for metric, scores in score_per_image(captions, references, captioner.normalize).items():
         table[metric] = scores.round(4)
         binary = metric == "exact_match"
         own = estimate_share(scores) if binary else estimate_mean(scores, settings.bootstrap_samples)
         metrics |= own.entries(metric, 4)
-    return metrics | estimate_bleu_4(captions, references, settings.bootstrap_samples).entries("bleu_4", 4)
+    bleu_4 = estimate_bleu_4(captions, references, settings.bootstrap_samples, captioner.normalize)
+    return metrics | bleu_4.entries("bleu_4", 4)
+
+
+def _outside_vocabulary(captioner: Parts, references: list[list[str]]) -> Metrics:
+    """The share of pictures of which no reference can be said, if there are any: what their scores can't mean."""
+    unsayable = [not any(map(captioner.can_say, own)) for own in references]
+    return {"outside_vocabulary": round(sum(unsayable) / len(unsayable), 4)} if any(unsayable) else {}
 
 
 def _compare(
@@ -151,8 +166,8 @@ def _compare(
 
 
 def _batches(paths: list[Path], batch_size: int, description: str) -> Iterator[list[Image.Image]]:
-    for first in track(range(0, len(paths), batch_size), description=description):
-        yield [open_image(path) for path in paths[first : first + batch_size]]
+    for first in track(range(0, len(paths), batch_size), description=description, auto_refresh=False):
+        yield [open_whole(path) for path in paths[first : first + batch_size]]
 
 
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml, or baseline")]) -> None:
@@ -170,11 +185,19 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
         params.benchmark.throughput_batch,
         baseline,
     )
-    if worst := read_manifest(MODELS / variant).worst_int8_layer:
+    manifest = read_manifest(MODELS / variant)
+    if worst := manifest.worst_int8_layer:
         metrics["worst_int8_layer_db"] = worst[1]
     if not baseline:
         write_next_tokens(next_tokens, NEXT_TOKENS)
-    write_metrics(metrics, REPORTS / "quality" / f"{variant}.json")
+    if share := metrics.get("outside_vocabulary"):
+        print(
+            f"of {share:.1%} of the pictures, every reference has a word that the captioner lacks: "
+            "no caption can match one, whatever CIDEr says of them"
+        )
+    what = of_what(params.model, BASELINE, EVALUATION)
+    own = of_quality(params, manifest.recipe, what, describe_machine())
+    write_metrics({**metrics, KEY: own.model_dump(exclude_none=True)}, REPORTS / "quality" / f"{variant}.json")
     table.to_csv(REPORTS / "quality" / f"{variant}.csv", index=False)
 
 

@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
-from stages.captioner.checkpoint import MODELS
+from stages.captioner.checkpoint import BASELINE, MODELS
 from stages.captioner.command_line import run
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.acceptance import CONTENDERS, FINAL, Final, Lead
+from stages.measure.machine import describe_machine
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics
+from stages.measure.provenance import KEY, of_final, of_what
 from stages.measure.statistics import Estimate, estimate_lead, estimate_over_sessions, typical
 from stages.measure.timing import (
     Request,
@@ -29,6 +31,7 @@ from stages.measure.timing import (
     take_turns,
 )
 from stages.params import Benchmark, read_params
+from stages.pictures.examples import EVALUATION
 
 # Half-width of a lead's interval within this run at which timing ends: who is less ahead is tied with the next anyway.
 WITHIN = 0.02
@@ -105,14 +108,16 @@ def _lead(estimate: Estimate) -> Lead:
 def main() -> None:
     """Writes reports/final.json, and final.csv with every round; without contenders, neither has anything in it."""
     params = read_params()
-    checkpoints = [MODELS / name for name in read_metrics(CONTENDERS)]
+    contenders = read_metrics(CONTENDERS)
+    checkpoints = [MODELS / name for name in contenders]
     rounds, found = pd.DataFrame(), Final()
     if checkpoints:
         most_seconds = params.chosen_model().benchmark_seconds
         images, decoding = pictures_to_time(params), decoding_to_time(params)
         rounds = final(checkpoints, images, decoding, params.benchmark, most_seconds)
         found = summarize(rounds)
-    write_metrics(found.model_dump(), FINAL)
+    own = of_final(params, contenders, of_what(params.model, BASELINE, EVALUATION), describe_machine())
+    write_metrics({**found.model_dump(), KEY: own.model_dump(exclude_none=True)}, FINAL)
     rounds.to_csv(REPORTS / "final.csv", index=False, float_format="%.9g")
 
 

@@ -18,9 +18,9 @@ from stages.measure.machine import describe_machine
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics
 from stages.params import Coco, Dataset, Folder, FolderSource, Source, read_params
 from stages.pictures import coco, folder
-from stages.pictures.examples import EVALUATION
+from stages.pictures.examples import EVALUATION, PICTURES
 
-MODEL_FILES, PICTURES = Path("data/inputs/model.json"), Path("data/inputs/pictures.json")
+MODEL_FILES = Path("data/inputs/model.json")
 # What transformers reads of a model's folder; what training leaves there beside it changes nothing.
 READ_OF_MODELS = ("*.json", "*.txt", "*.safetensors", "*.bin")
 
@@ -64,23 +64,15 @@ def _describe(files: list[Path]) -> dict[str, str | int]:
 def record_pictures(dataset: Dataset, record: Path) -> None:
     """Records a dataset's pictures and captions in files, as far as they may be taken. Raises as `record_files`."""
     if isinstance(dataset, Coco):
-        record_files([dataset.annotations, dataset.images], _captioned(dataset), record)
+        record_files([dataset.annotations, dataset.images], coco.files_of(dataset, _considered(dataset)), record)
     elif isinstance(dataset, Folder):
         record_files([dataset.images], _uncaptioned(dataset), record)
     else:
         record_files([], [], record)
 
 
-# Generators, as nothing can be looked up where the files are not here.
-
-
-def _captioned(dataset: Coco) -> Iterator[Path]:
-    yield Path(dataset.annotations)
-    names = {picture.file_name for own in coco.candidates(dataset) for picture in own[: _considered(dataset)]}
-    yield from filter(None, (coco.locate(name, Path(dataset.images)) for name in names))
-
-
 def _uncaptioned(dataset: Folder) -> Iterator[Path]:
+    """A generator, as nothing can be looked up where the files are not here."""
     yield from folder.candidates(dataset)[: _considered(dataset)]
 
 

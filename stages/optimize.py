@@ -3,11 +3,11 @@
 import importlib
 import math
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich import print
 from transformers import BlipForConditionalGeneration
@@ -24,17 +24,18 @@ from stages.captioner.checkpoint import (
     verify_files,
 )
 from stages.captioner.command_line import InputError, run
-from stages.captioner.images import allow_large_pictures, open_image
+from stages.captioner.images import allow_large_pictures, open_whole
 from stages.captioner.inspection.files import inspect_files
 from stages.captioner.instruction_sets import instruction_sets, overflows
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.preprocessing import preprocess, read_preprocessing
 from stages.captioner.runtimes.pytorch import load_model
+from stages.measure.finite import check_captioner
 from stages.measure.machine import library_versions
 from stages.params import Quantize, Recipe, read_params
 from stages.passes import apply_recipe
-from stages.passes.activations import capture_inputs
+from stages.passes.activations import Inputs, capture_inputs
 from stages.passes.int8_error import layer_errors_db
 from stages.pictures.examples import CALIBRATION, read_examples
 
@@ -62,7 +63,8 @@ def optimize(
     how the checkpoint captions where nobody asks for something else. The same arguments give the same bytes on the same
     kind of CPU.
 
-    Raises InputError if the baseline is not a whole checkpoint, or if this CPU could not run the variant.
+    Raises InputError if the baseline is not a whole checkpoint, if a picture is cut off, if this CPU could not run the
+    variant, or if what it computes is not finite.
     """
     if recipe.quantize and overflows(recipe.quantize.weight_bits):
         raise InputError(
@@ -73,14 +75,15 @@ def optimize(
     verify_files(baseline, source)
     inspect_files(baseline, source)
     model = load_model(baseline)
-    images = [open_image(path) for path, _ in read_examples(calibration)]
+    images = [open_whole(path) for path, _ in read_examples(calibration)]
     preprocessing = read_preprocessing(baseline)
     pixels = [preprocess([image], preprocessing) for image in images]
     records = apply_recipe(model, recipe, pixels)
+    inputs = capture_inputs(model, pixels)
     with replacing(output) as unfinished:
         _copy_configuration(baseline, unfinished)
         exporter = importlib.import_module(f"stages.export.{recipe.runtime}")
-        errors = _int8_errors(model, recipe.quantize, exporter, pixels)
+        errors = _int8_errors(model, recipe.quantize, exporter, inputs)
         records |= exporter.export(model, recipe.quantize, list(errors["layers_in_float"]), pixels, unfinished)
         if recipe.quantize:
             records["quantize"] |= errors
@@ -96,21 +99,20 @@ def optimize(
         (unfinished / CARD).write_text(model_card(output.name, manifest), encoding="utf-8")
         seal(unfinished, manifest)
         with open_captioner(unfinished) as captioner:
+            check_captioner(captioner.parts, images[:1], output)
             captioner.caption(images[:1], Decoding(max_new_tokens=2))
     return manifest
 
 
 def _int8_errors(
-    model: BlipForConditionalGeneration, quantize: Quantize | None, exporter: ModuleType, pixels: list[np.ndarray]
+    model: BlipForConditionalGeneration, quantize: Quantize | None, exporter: ModuleType, inputs: Mapping[str, Inputs]
 ) -> dict[str, dict[str, float]]:
     """By how many decibels each layer's output is above the error of int8 activations: of those layers that the recipe
     leaves in float for it, and of those that become int8 all the same.
     """
     if quantize is None:
         return {"layers_in_float": {}, "int8_layers_db": {}}
-    errors = layer_errors_db(
-        model, capture_inputs(model, pixels), exporter.bits(quantize), exporter.has_int8_activations
-    )
+    errors = layer_errors_db(model, inputs, exporter.bits(quantize), exporter.has_int8_activations)
     least = -math.inf if quantize.float_below_db is None else quantize.float_below_db
     spoiled = {name for name, error in errors.items() if error < least}
     return {

@@ -1,6 +1,8 @@
 """The schema of params.yaml: what may be set, within which bounds."""
 
 import re
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,8 +18,10 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from stages.captioner.command_line import InputError, explain, read_text
+from stages.captioner.command_line import InputError, brief, explain, read_text
 from stages.captioner.runtimes.cores import usable_cores
 from stages.captioner.runtimes.decoding import Decoding
 
@@ -27,6 +31,7 @@ OWN_FOLDER, DEMO_FOLDER = "data/local/", "data/demo"
 Threads = Annotated[int, Field(ge=1), BeforeValidator(lambda value: usable_cores() if value == "auto" else value)]
 # Names become folders, arguments of commands and, for DVC, parts of dotted keys.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
+MERGE = "tag:yaml.org,2002:merge"  # of the key `<<`, which has no value of its own
 RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)
 
 
@@ -106,12 +111,12 @@ class Photographs(_Frozen):
 
 
 class Coco(_Frozen):
-    """A folder of pictures with captions in COCO's annotation format."""
+    """A folder of pictures with captions in COCO's annotation format or another that `stages.pictures` reads."""
 
     kind: Literal["coco"]
     images: LocalPath
-    annotations: LocalPath
-    evaluation: int = Field(ge=2, description="how many pictures to evaluate on, the first in the order of their ids")
+    annotations: LocalPath = Field(description="a captions file, or a folder with a text file for each picture")
+    evaluation: int = Field(ge=2, description="how many pictures to evaluate on, the first in the captions' order")
     calibration: int = Field(ge=1, description="how many of the pictures after those calibrate")
 
 
@@ -285,29 +290,41 @@ class Params(_Frozen):
         return self.variants[variant]
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which a key that is given twice is an error, as for DVC; PyYAML would take the last."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {key.value} is given twice", problem_mark=key.start_mark)
-            seen.add(str(key.value))
-        return node
-
-
 def read_params(path: Path = PARAMS) -> Params:
     """Reads and checks params.yaml. Raises InputError that names the first wrong value."""
     try:
-        values: Any = yaml.load(read_text(path), Loader=_Loader)
+        text = read_text(path)
     except FileNotFoundError:
         raise InputError(f"there is no {path} here: run this from the project's top folder") from None
-    except yaml.MarkedYAMLError as error:
+    try:
+        return Params.model_validate(parse_yaml(text, path))
+    except ValidationError as error:
+        raise InputError(f"{path}: {explain(error)}") from None
+
+
+def parse_yaml(text: str, path: Path) -> Any:
+    """What a YAML file holds, as DVC reads it: YAML 1.2, by the library that DVC has for it.
+
+    Raises InputError that names the line if the text is not valid, gives a key twice, or has what people may mean
+    otherwise, as YAML 1.1 reads it otherwise: `off`, `010` or `1:30`.
+    """
+    reader = YAML(typ="safe", pure=True)
+    try:
+        for old, new in _scalars(yaml.compose(text), reader.compose(text)):
+            readings = yaml.SafeLoader("").construct_object(old), reader.constructor.construct_object(new)
+            if not _alike(*readings):
+                raise InputError(
+                    f"{path}, line {new.start_mark.line + 1}: {brief(new.value)} is {brief(repr(readings[0]))} in YAML "
+                    f"1.1 and {brief(repr(readings[1]))} in YAML 1.2, which DVC reads: write true or false, a decimal "
+                    "number without zeros before it, or a text in quotes"
+                )
+        yaml.safe_load(text)  # fails at what only YAML 1.2 can hold, such as a list as a key
+        return reader.load(text)
+    except (MarkedYAMLError, yaml.MarkedYAMLError) as error:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise InputError(f"{path} is not valid YAML: {where}{error.problem or error.context}: correct it") from None
     except (
+        YAMLError,
         yaml.YAMLError,
         ArithmeticError,
         AttributeError,
@@ -316,9 +333,29 @@ def read_params(path: Path = PARAMS) -> Params:
         TypeError,
         ValueError,
     ) as error:
-        # PyYAML lets through whatever Python raises for values such as the date 2026-99-99.
+        # Both libraries let through whatever Python raises for values such as the date 2026-99-99.
         raise InputError(f"{path} is not valid YAML: {error}: correct it") from None
-    try:
-        return Params.model_validate(values)
-    except ValidationError as error:
-        raise InputError(f"{path}: {explain(error)}") from None
+
+
+def _scalars(old: Any, new: Any) -> Iterator[tuple[Any, Any]]:
+    """Each scalar node of a text, keys too, as two libraries composed it, in order; once, whatever aliases it has."""
+    waiting, seen = [(old, new)], set()
+    while waiting:
+        old, new = waiting.pop()
+        if new is None or id(new) in seen:
+            continue
+        seen.add(id(new))
+        if new.id == "scalar" and new.tag != MERGE:
+            yield old, new
+        elif new.id == "sequence":
+            waiting += zip(reversed(old.value), reversed(new.value), strict=True)
+        elif new.id == "mapping":
+            pairs = zip(chain(*old.value), chain(*new.value), strict=True)
+            waiting += reversed(list(pairs))
+
+
+def _alike(old: object, new: object) -> bool:
+    """Whether two readings are of one kind and value, or are a number such as 1e-05, which is text in YAML 1.1: DVC
+    writes numbers so."""
+    number = isinstance(old, str) and isinstance(new, float)
+    return number or (type(old), str(old)) == (type(new), str(new))

@@ -1,15 +1,19 @@
 """DVC stage `peaks`: measures what this machine can do at best, once for all checkpoints that are compared with it."""
 
 from stages.captioner.command_line import run
+from stages.measure.machine import describe_machine
 from stages.measure.metrics import REPORTS, write_metrics
 from stages.measure.peaks import measure_peaks
+from stages.measure.provenance import KEY, of_peaks
 from stages.params import read_params
 
 
 def main() -> None:
     """Writes reports/peaks.json."""
-    peaks = measure_peaks(read_params().benchmark.threads)
-    write_metrics(peaks._asdict(), REPORTS / "peaks.json")
+    params = read_params()
+    peaks = measure_peaks(params.benchmark.threads)
+    own = of_peaks(params, describe_machine())
+    write_metrics({**peaks._asdict(), KEY: own.model_dump(exclude_none=True)}, REPORTS / "peaks.json")
 
 
 if __name__ == "__main__":

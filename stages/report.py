@@ -16,17 +16,19 @@ from rich.table import Table
 from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import InputError, printable, run
 from stages.captioner.images import allow_large_pictures
-from stages.measure.acceptance import FINAL, Final, Recommendation, budget_breaches, recommend
+from stages.measure.acceptance import Recommendation, budget_breaches, recommend
 from stages.measure.machine import name_machine
-from stages.measure.metrics import REPORTS, read_captions, read_figures, read_metrics, write_metrics, write_text
+from stages.measure.metrics import REPORTS, read_captions, read_metrics, write_metrics, write_text
+from stages.measure.provenance import KEY, Provenance
 from stages.page.charts import draw_examples, draw_speed
 from stages.page.gallery import Examples, who_says
+from stages.page.one_run import OneRun, check_up_to_date, gather, left_over
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
-from stages.page.sweeps import SWEEPS, read_sweeps
+from stages.page.sweeps import SWEEPS, read_sweeps, strange_sweeps
 from stages.page.web_page import write_page
 from stages.page.words import SPOILED_DB
 from stages.params import read_params
-from stages.pictures.examples import EVALUATION, read_examples
+from stages.pictures.examples import EVALUATION, PICTURES, read_examples
 
 EXAMPLES = 4
 # What Markdown takes for markup within a line; of underscores, those that are not inside a word.
@@ -46,26 +48,28 @@ DECIDING = {
 }
 
 
-def write_views(metrics: Metrics, machine: dict[str, Any], output: Path) -> None:
+def write_views(model: str, metrics: Metrics, machine: dict[str, Any], output: Path) -> None:
     """Writes what DVC shows: metrics/<checkpoint>.json, and the rows of its plots below plots/."""
-    name = name_machine(machine)
+    own = {"model": model, "machine": name_machine(machine)}
     for checkpoint, figures in metrics.items():
         deciding = {
             short: round(figures[part][key], digits)
             for short, (part, key, digits) in DECIDING.items()
             if key in figures[part]
         }
-        # Times of two machines are no difference between two revisions: with this, `dvc metrics diff` says so.
-        write_metrics(deciding | {"machine": name}, output / "metrics" / f"{checkpoint}.json")
-    write_metrics(speed_rows(metrics, name), output / "plots" / "speed.json")
-    write_metrics(part_rows(metrics, name), output / "plots" / "parts.json")
-    write_metrics(difference_rows(metrics), output / "plots" / "differences.json")
+        # Figures of two models, or times of two machines, are no difference between two revisions: with this, `dvc
+        # metrics diff` says so.
+        write_metrics(deciding | own, output / "metrics" / f"{checkpoint}.json")
+    write_metrics(speed_rows(metrics, **own), output / "plots" / "speed.json")
+    write_metrics(part_rows(metrics, **own), output / "plots" / "parts.json")
+    write_metrics(difference_rows(metrics, model), output / "plots" / "differences.json")
 
 
-def write_recommendation(recommendation: Recommendation, output: Path) -> None:
-    """Writes recommendation.json and, for `dvc metrics`, what to ship."""
-    write_metrics(recommendation.model_dump(), output / "recommendation.json")
-    short: dict[str, Any] = {"ship": recommendation.checkpoint or "none"}
+def write_recommendation(recommendation: Recommendation, provenance: Provenance, output: Path) -> None:
+    """Writes recommendation.json and, for `dvc metrics`, what to ship; `provenance` is of the figures behind it."""
+    content = {**recommendation.model_dump(), KEY: provenance.model_dump(exclude_none=True)}
+    write_metrics(content, output / "recommendation.json")
+    short: dict[str, Any] = {"model": provenance.model, "ship": recommendation.checkpoint or "none"}
     if recommendation.pictures_needed:
         short["pictures_needed"] = recommendation.pictures_needed
     if recommendation.lead:
@@ -94,8 +98,7 @@ def choose_examples(captions: dict[str, list[str]], count: int) -> list[int]:
 
 
 def write_report(
-    model: str,
-    metrics: Metrics,
+    one_run: OneRun,
     captions: dict[str, list[str]],
     examples: Examples,
     recommendation: Recommendation,
@@ -104,20 +107,24 @@ def write_report(
     trained: bool,
 ) -> None:
     """Writes report.md and its two pictures; `trained` says whether captions mean anything."""
+    own, metrics = one_run.provenance, one_run.metrics
+    title = f"{own.model} on {own.machine}"
     shown = choose_examples(captions, EXAMPLES)
     draw_examples(
         [(examples[index][0], {name: own[index] for name, own in captions.items()}) for index in shown],
+        title,
         output / "examples.png",
     )
-    draw_speed({name: own["benchmark"] for name, own in metrics.items()}, output / "speed.png")
+    draw_speed({name: own["benchmark"] for name, own in metrics.items()}, title, output / "speed.png")
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "page"), undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["as_text"] = as_text
     page = environment.get_template("report.md.jinja").render(
-        model=model,
-        machine=read_metrics(output / "host.json"),
-        peaks=read_metrics(output / "peaks.json"),
+        own=own,
+        machine=one_run.machine,
+        peaks=one_run.peaks,
+        scored_on=one_run.scored_on,
         metrics=metrics,
         said={index: who_says({name: own[index] for name, own in captions.items()}) for index in shown},
         recommendation=recommendation,
@@ -154,6 +161,14 @@ def print_recommendation(recommendation: Recommendation) -> None:
     console.print(f"All of it, with the pictures: open {(REPORTS / 'report.html').as_posix()} in a browser")
 
 
+def print_left_out(files: list[Path], strange: dict[str, str]) -> None:
+    """Which files in reports/ are not of this run, so that they are not on its page, or apart there."""
+    for path in files:
+        print(f"{path}: no variant of params.yaml has this name, so it is not shown: delete it")
+    for name, sentence in strange.items():
+        print(f"{SWEEPS / name}: {sentence}")
+
+
 def check_budgets(variants: list[str]) -> None:
     """Ends with status 1 and a sentence for each breach if one of the variants doesn't keep its budgets for certain.
 
@@ -161,8 +176,11 @@ def check_budgets(variants: list[str]) -> None:
     """
     params = read_params()
     names = [name for name in variants or params.variants if params.recipe(name)]
-    metrics = read_figures(names, REPORTS)
-    breaches = budget_breaches(metrics, params.accept, trained=read_manifest(BASELINE).trained)
+    metrics = gather([BASELINE.name, *names], params, EVALUATION, REPORTS).metrics
+    check_up_to_date(names)
+    breaches = budget_breaches(
+        {name: metrics[name] for name in names}, params.accept, trained=read_manifest(BASELINE).trained
+    )
     for sentence in breaches:
         print(f"error: {sentence}", file=sys.stderr)
     if breaches:
@@ -182,18 +200,21 @@ def main(
     allow_large_pictures()
     params = read_params()
     checkpoints = [BASELINE.name, *params.variants]
-    metrics, tables = read_figures(checkpoints, REPORTS), gather_captions(checkpoints, REPORTS)
+    one_run = gather(checkpoints, params, EVALUATION, REPORTS)
+    metrics, tables = one_run.metrics, gather_captions(checkpoints, REPORTS)
     captions = {name: list(table["caption"]) for name, table in tables.items()}
     examples, sweeps = read_examples(EVALUATION), read_sweeps(SWEEPS)
-    write_views(metrics, read_metrics(REPORTS / "host.json"), REPORTS)
+    strange = strange_sweeps(sweeps, one_run.provenance, params, read_metrics(PICTURES))
+    write_views(params.model, metrics, one_run.machine, REPORTS)
     trained = read_manifest(BASELINE).trained
-    final, dataset = Final.model_validate(read_metrics(FINAL)), params.chosen_model().dataset
-    recommendation = recommend(metrics, params.accept, final, params.model, dataset, trained=trained)
-    write_recommendation(recommendation, REPORTS)
-    write_report(params.model, metrics, captions, examples, recommendation, REPORTS, trained=trained)
-    write_page(params.model, metrics, tables, examples, sweeps, recommendation, REPORTS, trained=trained)
+    dataset = params.chosen_model().dataset
+    recommendation = recommend(metrics, params.accept, one_run.final, params.model, dataset, trained=trained)
+    write_recommendation(recommendation, one_run.provenance, REPORTS)
+    write_report(one_run, captions, examples, recommendation, REPORTS, trained=trained)
+    write_page(one_run, tables, examples, sweeps, strange, recommendation, REPORTS, trained=trained)
     print_table(params.model, metrics, captions)
     print_recommendation(recommendation)
+    print_left_out(left_over(checkpoints, REPORTS), strange)
 
 
 if __name__ == "__main__":

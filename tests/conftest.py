@@ -18,7 +18,9 @@ from filelock import FileLock
 from PIL import Image
 from transformers import BlipConfig, BlipForConditionalGeneration
 
+from stages.captioner.checkpoint import read_manifest, save_weights, seal
 from stages.captioner.runtimes.cores import usable_cores
+from stages.captioner.runtimes.pytorch import load_model, weights
 from stages.dataset import make_dataset
 from stages.download import download
 from stages.optimize import optimize
@@ -124,6 +126,17 @@ def baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(workspace):
         download(FolderSource(folder="data/local/tiny"), Path("models/baseline"))
     return workspace / "models" / "baseline"
+
+
+def with_weights(baseline: Path, folder: Path, change: Callable[[BlipForConditionalGeneration], object]) -> Path:
+    """A checkpoint like the baseline, but with other weights."""
+    shutil.copytree(baseline, folder)
+    model = load_model(baseline)
+    with torch.no_grad():
+        change(model)
+    save_weights(weights(model), folder)
+    seal(folder, read_manifest(baseline))
+    return folder
 
 
 @pytest.fixture(scope="session")

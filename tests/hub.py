@@ -7,15 +7,16 @@ and names the latter's SHA-256.
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.hub_uploads import receive
 
 LARGE = 1_000_000  # bytes from which on a file is kept elsewhere
+NOTHING: Mapping[str, str] = {}
 
 
 class Hub(ThreadingHTTPServer):
@@ -25,8 +26,9 @@ class Hub(ThreadingHTTPServer):
     - `dies_after` refuses everything once so many bytes have been sent
     - `xet` offers them through Xet too, whose storage nobody can reach
 
-    Who has its `token` may upload. `prefix` is what a mirror's paths begin with. `instead` answers a request in the
-    Hub's place if it returns True.
+    Who has its `token` may upload. `prefix` is what a mirror's paths begin with. `page` is how many files its list has
+    at a time, and `next_page` the address of the next ones, which has `{cursor}` in it. `instead` answers a request in
+    the Hub's place if it returns True.
     """
 
     daemon_threads = True
@@ -38,6 +40,8 @@ class Hub(ThreadingHTTPServer):
         self.dies_after: int | None = None
         self.xet = False
         self.prefix = ""
+        self.page = 1000
+        self.next_page = f"{self.endpoint}/api/models/{repository}/tree/{commit}?cursor={{cursor}}"
         self.token = "hf_of_the_stand_in"
         self.uploaded: dict[str, bytes] = {}
         self.received: list[str] = []
@@ -89,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._json({"id": hub.repository, "sha": hub.commit, "siblings": [], "tags": [], "private": False})
         if path.startswith(f"{api}/tree/"):
             commit = path.split("/")[6]
-            return self._json(self._tree()) if commit == hub.commit else self._no_commit(commit)
+            return self._list() if commit == hub.commit else self._no_commit(commit)
         if path.startswith(files):
             commit, _, name = path.removeprefix(files).partition("/")
             if commit != hub.commit:
@@ -102,10 +106,17 @@ class Handler(BaseHTTPRequestHandler):
     def _no_commit(self, commit: str) -> None:
         self.send(404, {"X-Error-Code": "RevisionNotFound", "X-Error-Message": f"Invalid rev id: {commit}"})
 
-    def _tree(self) -> list[dict[str, object]]:
-        return [self._entry(file) for file in sorted(self.server.folder.iterdir())]
+    def _list(self) -> None:
+        hub = self.server
+        files = sorted(hub.folder.iterdir())
+        first = int(parse_qs(urlsplit(self.path).query).get("cursor", ["0"])[0])
+        end = first + hub.page
+        more = {"Link": f'<{hub.next_page.format(cursor=end)}>; rel="next"'} if end < len(files) else {}
+        self._json([self._entry(file) for file in files[first:end]], headers=more)
 
     def _entry(self, file: Path) -> dict[str, object]:
+        if file.is_dir():
+            return {"type": "directory", "path": file.name, "size": 0, "oid": "0" * 40}
         content = file.read_bytes()
         name = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
         entry: dict[str, object] = {"type": "file", "path": file.name, "size": len(content), "oid": name}
@@ -157,9 +168,9 @@ class Handler(BaseHTTPRequestHandler):
             hub.downloaded.append(file.name)
             self.wfile.write(body)
 
-    def _json(self, value: object, status: int = 200) -> None:
+    def _json(self, value: object, status: int = 200, headers: Mapping[str, str] = NOTHING) -> None:
         body = json.dumps(value).encode()
-        self.send(status, {"Content-Type": "application/json", "Content-Length": str(len(body))})
+        self.send(status, {**headers, "Content-Type": "application/json", "Content-Length": str(len(body))})
         self.wfile.write(body)
 
     def send(self, status: int, headers: dict[str, str]) -> None:

@@ -12,18 +12,28 @@ def git(folder: Path, *arguments: str) -> bytes:
     return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True).stdout
 
 
+@pytest.fixture
+def top() -> Path:
+    """The folder of the repository that the project is in, or lies in somewhere."""
+    try:
+        return Path(git(PROJECT, "rev-parse", "--show-toplevel").decode().rstrip("\n"))
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip("the project is in no Git repository, as from a ZIP")
+
+
 @pytest.mark.parametrize("settings", [("core.autocrlf=true",), ("core.autocrlf=false", "core.eol=crlf")])
-def test_a_checkout_has_the_bytes_of_the_commit(tmp_path: Path, settings: tuple[str, ...]) -> None:
+def test_a_checkout_has_the_bytes_of_the_commit(tmp_path: Path, settings: tuple[str, ...], top: Path) -> None:
     options = [part for setting in settings for part in ("-c", setting)]
-    git(tmp_path, "clone", "-q", *options, "--no-hardlinks", str(PROJECT), "clone")
-    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", *options, "--no-hardlinks", str(top), "clone")
+    clone = tmp_path / "clone" / PROJECT.relative_to(top)
     assert git(clone, "status", "--porcelain") == b""
     names = git(clone, "ls-files", "-z").decode().rstrip("\0").split("\0")
     assert ATTRIBUTES in names
     for name in names:
-        assert (clone / name).read_bytes() == git(clone, "cat-file", "blob", f"HEAD:{name}"), name
+        assert (clone / name).read_bytes() == git(clone, "cat-file", "blob", f"HEAD:./{name}"), name
 
 
+@pytest.mark.usefixtures("top")
 def test_no_file_in_git_needs_to_be_normalized() -> None:
     listing = git(PROJECT, "ls-files", "--eol").decode().splitlines()
     assert listing

@@ -3,10 +3,12 @@ import json
 import os
 import re
 import shutil
+import unicodedata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -297,7 +299,7 @@ def test_the_same_picture_under_two_names_is_used_once(
     save_captions(tmp_path, pairs("0.png", "1.png", "again.png", "2.png", "3.png"))
     assert [list(own) for own in make(folders)] == [["0.png", "1.png"], ["2.png", "3.png"]]
     where = "data/local/coco/val2014"
-    assert f"left out 1 pictures: {where}/again.png is the same as {where}/0.png" in capsys.readouterr().out
+    assert f"left out 1 pictures: {where}/again.png is the same as {where}/0.png" in capsys.readouterr().err
 
 
 def test_equal_words_of_two_people_count_twice(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -313,13 +315,36 @@ def test_the_next_picture_takes_the_place_of_a_damaged_one(
     names = [f"{'long' * 20}{number}.png" for number in range(40)]
     folder = save_pictures(tmp_path, *names)
     for name in names[1:37]:
-        (folder / name).write_bytes((folder / name).read_bytes()[:50])
+        (folder / name).write_bytes((folder / name).read_bytes()[:45])
     save_captions(tmp_path, pairs(*names))
     assert [list(own) for own in make(folders)] == [[names[0], names[37]], names[38:]]
-    (line,) = capsys.readouterr().out.splitlines()
+    (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("left out 36 pictures: ") and names[1] in line and len(line) <= 500
     with pytest.raises(InputError, match=r"captions 4 pictures, but params\.yaml asks for 5"):
         make(folders, 3, 2)
+
+
+@pytest.mark.parametrize("kind", ["coco", "folder"])
+def test_the_next_picture_takes_the_place_of_one_that_is_cut_off(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    names = [f"{number}.jpg" for number in range(6)]
+    folder = (save_pictures if kind == "coco" else save_photos)(tmp_path, *names)
+    for number, name in enumerate(names):
+        noise = np.random.default_rng(number).integers(0, 256, (200, 150, 3), np.uint8)
+        Image.fromarray(noise).save(folder / name, "jpeg")
+    order = [folder / name for name in names] if kind == "coco" else [tmp_path / path for path in candidates(photos())]
+    for path, kept in ((order[0], 0.3), (order[3], 0.995)):
+        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    save_captions(tmp_path, pairs(*names))
+    make_dataset(coco() if kind == "coco" else photos(), *folders)
+    taken = [path.read_bytes() for made in folders for path, _ in read_examples(made)]
+    assert taken == [path.read_bytes() for path in order[1:5]], "of the fourth, a sliver is missing"
+    said = capsys.readouterr()
+    assert not said.out
+    assert re.fullmatch(
+        rf"left out 1 pictures: \S+{order[0].name} is cut off, and [23]\d(\.\d)? % of it .+\n", said.err
+    )
 
 
 def test_links_subfolders_absolute_and_odd_names_are_taken(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -362,6 +387,87 @@ def test_a_name_without_a_picture_is_one_sentence(folders: tuple[Path, Path], tm
         make(folders)
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("train/a.jpg", "train\\a.jpg"),
+        ("train/a.jpg", ".\\train\\a.jpg"),
+        ("train/a.jpg", "val2014\\train\\a.jpg"),
+        ("train/a.jpg", "C:\\data\\val2014\\train\\a.jpg"),
+        ("train/a.jpg", "D:/somewhere/else/train/a.jpg"),
+        ("a.jpg", "C:\\somewhere\\a.jpg"),
+        ("a.jpg", "\\\\server\\share\\a.jpg"),
+        ("a.jpg", "/home/somebody/pictures/a.jpg"),
+        ("a.jpg", "file:///home/somebody/pictures/a.jpg"),
+        ("train/sub/a.jpg", "a.jpg"),
+        ("train/sub/a.jpg", "sub\\a.jpg"),
+        ("a.JPG", "a.jpg"),
+        ("a.jpg", "A.JPG"),
+        (unicodedata.normalize("NFD", "été/é.jpg"), unicodedata.normalize("NFC", "été/é.jpg")),
+        (unicodedata.normalize("NFC", "été/é.jpg"), unicodedata.normalize("NFD", "été\\é.jpg")),
+        ("two words.jpg", "two%20words.jpg"),
+        ("train/a.jpg", "train/a"),
+        ("a\\b.jpg", "a\\b.jpg"),
+        ("C:\\a.jpg", "C:\\a.jpg"),
+        ("..\\a.jpg", "..\\a.jpg"),
+        ("train/a.jpg", "train\\..\\train\\a.jpg"),
+    ],
+)
+def test_a_picture_is_found_as_it_was_meant(folders: tuple[Path, Path], tmp_path: Path, file: str, name: str) -> None:
+    folder = save_pictures(tmp_path, file, "0.png", "1.png", "2.png", "train/other.jpg")
+    save_captions(tmp_path, pairs(name, "0.png", "1.png", "2.png"))
+    assert [len(own) for own in make(folders)] == [2, 2]
+    first, _ = read_examples(folders[0])[0]
+    assert first.read_bytes() == (folder / file).read_bytes()
+    assert first.is_relative_to(folders[0] / "images")
+
+
+@pytest.mark.parametrize("name", ["a\\b.jpg", "C:\\pictures\\a\\b.jpg"])
+def test_a_file_that_is_really_called_so_comes_first(folders: tuple[Path, Path], tmp_path: Path, name: str) -> None:
+    folder = save_pictures(tmp_path, name, "a/b.jpg", "0.png", "1.png", "2.png")
+    save_captions(tmp_path, pairs(name, "0.png", "1.png", "2.png"))
+    make(folders)
+    assert read_examples(folders[0])[0][0].read_bytes() == (folder / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("names", "name"),
+    [
+        (["cats/1.jpg", "dogs/1.jpg"], "1.jpg"),
+        (["a.JPG", "A.jpg"], "a.jpg"),
+    ],
+)
+def test_a_name_that_may_mean_two_pictures_is_one_sentence(
+    folders: tuple[Path, Path], tmp_path: Path, names: list[str], name: str
+) -> None:
+    save_pictures(tmp_path, *names, "0.png", "2.png")
+    save_captions(tmp_path, pairs("0.png", name, "2.png", "3.png"))
+    with pytest.raises(InputError, match=r"may be .* or .*: "):
+        make(folders)
+
+
+@pytest.mark.parametrize("others", ["C:\\dogs\\1.jpg", "/home/somebody/dogs/1.jpg"])
+def test_two_names_are_not_taken_for_one_picture(folders: tuple[Path, Path], tmp_path: Path, others: str) -> None:
+    save_pictures(tmp_path, "1.jpg", "0.png", "2.png", "3.png", "birds/4.jpg")
+    save_captions(tmp_path, pairs("C:\\cats\\1.jpg", "0.png", "2.png", "3.png", others))
+    with pytest.raises(InputError, match="there is no picture"):
+        make(folders)
+    save_captions(tmp_path, pairs("C:\\cats\\4.jpg", "0.png", "2.png", "3.png"))
+    with pytest.raises(InputError, match="there is no picture"):
+        make(folders)
+
+
+@pytest.mark.parametrize(
+    "name", ["..\\x.jpg", "a\\..\\..\\x.jpg", "val2014\\..\\..\\x.jpg", "C:\\val2014\\..\\x.jpg", "%2e%2e/x.jpg"]
+)
+def test_no_name_leads_out_of_the_folder(folders: tuple[Path, Path], tmp_path: Path, name: str) -> None:
+    folder = save_pictures(tmp_path, "0.png", "1.png", "2.png", "../x.jpg")
+    (folder / "val2014").mkdir()
+    save_captions(tmp_path, pairs("0.png", name, "1.png", "2.png"))
+    with pytest.raises(InputError, match=r"outside of|there is no picture"):
+        make(folders)
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
@@ -383,6 +489,108 @@ def test_no_file_makes_the_reader_fail_otherwise(content: Any) -> None:
         path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
         with contextlib.suppress(InputError):
             assert all(picture.captions for picture in read_annotations(path))
+
+
+# Captions beside pictures
+
+
+def beside(evaluation: int = 2, calibration: int = 2, annotations: str = "data/local/photos") -> Coco:
+    return Coco(
+        kind="coco",
+        images="data/local/photos",
+        annotations=annotations,
+        evaluation=evaluation,
+        calibration=calibration,
+    )
+
+
+def made(folders: tuple[Path, Path]) -> dict[str, list[str]]:
+    return {
+        path.relative_to(folder / "images").as_posix(): own for folder in folders for path, own in read_examples(folder)
+    }
+
+
+def test_captions_beside_pictures_are_read(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    names = ["a.jpg", "b/c.JPG", "b/d.png", "e.webp", "f.jpg", "empty.jpg", "none.jpg"]
+    folder = save_photos(tmp_path, *names)
+    (folder / "a.txt").write_text("a dog, running\r\n\r\n two  dogs \r\n", encoding="utf-8-sig")
+    (folder / "b/c.TXT").write_text("ein großer Hund", encoding="utf-16")
+    (folder / "b/d.txt").write_text("1girl, solo")
+    (folder / "b/d.caption").write_text("a girl")
+    (folder / "e.webp.txt").write_text("a cat")
+    (folder / "f.caption").write_text("a bird")
+    (folder / "empty.txt").write_text(" \n")
+    (folder / "notes.txt").write_text("no caption of a picture")
+    make_dataset(beside(3, 2), *folders)
+    assert made(folders) == {
+        "a.jpg": ["a dog, running", "two dogs"],
+        "b/c.JPG": ["ein großer Hund"],
+        "b/d.png": ["a girl"],
+        "e.webp": ["a cat"],
+        "f.jpg": ["a bird"],
+    }
+    with pytest.raises(InputError, match=r"captions 5 pictures, but params\.yaml asks for 6"):
+        make_dataset(beside(4, 2), *folders)
+
+
+def test_captions_in_a_folder_of_their_own_are_read(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    save_photos(tmp_path, *(f"{number}/x.jpg" for number in range(3)))
+    for number in range(3):
+        (tmp_path / f"data/local/captions/{number}").mkdir(parents=True)
+        (tmp_path / f"data/local/captions/{number}/x.txt").write_text(f"picture {number}")
+    make_dataset(beside(2, 1, "data/local/captions"), *folders)
+    assert made(folders) == {f"{number}/x.jpg": [f"picture {number}"] for number in range(3)}
+
+
+def test_captioned_pictures_are_a_sample_that_stays_when_others_come(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    names = [f"{year}/IMG_{number:04}.jpg" for year in range(2010, 2014) for number in range(10)]
+    folder = save_photos(tmp_path, *names)
+    for name in names:
+        (folder / name).with_suffix(".txt").write_text(f"picture {name}")
+    make_dataset(beside(20, 10), *folders)
+    order = [path.relative_to(folder.relative_to(tmp_path)).as_posix() for path in candidates(photos(20, 10))]
+    assert list(made(folders)) == order[:30]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, r"no captions beside .*\.txt"),
+        ({"metadata.jsonl": "{}"}, r"metadata\.jsonl.*: name that file"),
+        ({"0.txt": "0 0.5 0.5 0.2 0.3\n"}, "no letter"),
+        ({"0.txt": b"\xff\xfe\xff"}, "not text in UTF-8"),
+    ],
+)
+def test_files_beside_pictures_that_are_no_captions_are_one_sentence(
+    folders: tuple[Path, Path], tmp_path: Path, files: dict[str, str | bytes], message: str
+) -> None:
+    folder = save_photos(tmp_path, "0.jpg", "1.jpg", "2.jpg", "3.jpg")
+    for name, content in files.items():
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=message):
+        make_dataset(beside(), *folders)
+
+
+@pytest.mark.parametrize("name", ["0.txt", "0.jpg.caption", "metadata.jsonl"])
+def test_captions_that_are_not_read_are_said(
+    folders: tuple[Path, Path], tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = save_photos(tmp_path, "0.jpg", "1.jpg", "2.jpg", "3.jpg")
+    make_dataset(photos(), *folders)
+    assert "kind: coco" not in capsys.readouterr().out
+    (folder / name).write_text("a dog")
+    make_dataset(photos(), *folders)
+    assert f"{name}, which kind: folder does not read" in capsys.readouterr().out
+
+
+def test_a_file_of_hugging_faces_lies_where_its_pictures_do(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = save_photos(tmp_path, *(f"{split}/{number}.jpg" for split in ("test", "train") for number in range(3)))
+    lines = [json.dumps({"file_name": f"{number}.jpg", "text": f"picture {number}"}) for number in range(3)]
+    (folder / "train/metadata.jsonl").write_text("\n".join(lines))
+    make_dataset(beside(2, 1, "data/local/photos/train/metadata.jsonl"), *folders)
+    assert made(folders) == {f"train/{number}.jpg": [f"picture {number}"] for number in range(3)}
 
 
 # Pictures without captions
@@ -433,7 +641,7 @@ def test_no_more_pictures_are_opened_than_are_taken(
     expected = [path.read_bytes() for path in (order[0], order[2], order[4], order[5])]
     evaluation, calibration = make_photos(folders, photos())
     assert evaluation + calibration == expected
-    line = capsys.readouterr().out.strip()
+    line = capsys.readouterr().err.strip()
     assert line.startswith("left out 2 pictures: ")
     assert f"{order[1]} is not a picture" in line and f"{order[3]} is the same as {order[0]}" in line
     with pytest.raises(InputError, match=r"hold 4 different pictures that open, but params\.yaml asks for 5 \(3 to"):

@@ -27,6 +27,7 @@ from stages.download import download
 from stages.optimize import optimize
 from stages.params import FolderSource, Quantize, Recipe, UntrainedSource
 from stages.sources.model import build_untrained
+from tests.captioner.test_pointers import LFS
 from tests.conftest import DEMO, PROCESSOR, PROJECT, RunStage, assert_one_sentence, save_tiny_model, tiny_model
 from tests.hub import Hub, serve
 
@@ -406,6 +407,175 @@ def test_every_export_has_the_logits_of_an_untied_source(
     assert error < (0.5 if scheme else 1e-3)  # of the wrong tensor it is above 1
 
 
+# Weights that are no numbers, or none of a BLIP's
+
+QUERY = "text_decoder.bert.encoder.layer.0.attention.self.query"
+POSITIONS = "text_decoder.bert.embeddings.position_embeddings.weight"
+Tensors = dict[str, torch.Tensor]
+
+
+def _stores(change: Callable[[Tensors], None], pickled: bool = False) -> Callable[[Path], None]:
+    """Changes a model's tensors in its file."""
+
+    def spoil(folder: Path) -> None:
+        state = {name: tensor.clone() for name, tensor in tiny_model().state_dict().items()}
+        change(state)
+        (folder / "model.safetensors").unlink()
+        if pickled:
+            torch.save(state, folder / "pytorch_model.bin")
+        else:
+            save_file(state, folder / "model.safetensors", {"format": "pt"})
+
+    return spoil
+
+
+def _puts(name: str, value: float, count: int = 1, dtype: torch.dtype = torch.float32) -> Callable[[Tensors], None]:
+    """So many values of one tensor, in a file whose tensors are all of a type."""
+
+    def change(state: Tensors) -> None:
+        state[name].view(-1)[:count] = value
+        state |= {key: tensor.to(dtype) for key, tensor in state.items() if tensor.is_floating_point()}
+
+    return change
+
+
+def _makes(name: str, made: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors], None]:
+    def change(state: Tensors) -> None:
+        state[name] = made(state[name])
+
+    return change
+
+
+def _renames(old: str, new: str, *more: str) -> Callable[[Tensors], None]:
+    """Renames what begins so, and adds small tensors of further names."""
+
+    def change(state: Tensors) -> None:
+        renamed = {name: name.replace(old, new, 1) for name in state if name.startswith(old)}
+        state |= {new_name: state.pop(name) for name, new_name in renamed.items()}
+        state |= {name: torch.zeros(2, 2) for name in more}
+
+    return change
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("pickled", [True, False])
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        (_puts(f"{QUERY}.bias", NAN), ("inf or NaN for 1 of the 32", f"{QUERY}.bias (3.12 %):", "diverged")),
+        (_puts(f"{QUERY}.weight", -INF, 512), ("512 of the 1024", "(50 %)")),
+        (_puts(WORDS, NAN, 2304), ("2304 of the 2304", "(100 %)")),
+        (_puts(POSITIONS, INF), (POSITIONS,)),
+        (_puts("vision_model.embeddings.class_embedding", NAN), ("vision_model.embeddings.class_embedding",)),
+        (_puts("vision_model.post_layernorm.weight", 1e5, dtype=torch.float16), ("post_layernorm.weight", "float16")),
+        (_puts(f"{QUERY}.bias", NAN, dtype=torch.bfloat16), (f"{QUERY}.bias",)),
+        (_makes(f"{QUERY}.bias", lambda bias: torch.full_like(bias, 1e300, dtype=torch.float64)), ("32 of the 32",)),
+        (lambda state: state.update({name: tensor * NAN for name, tensor in state.items()}), ("more tensors",)),
+        (_makes(f"{QUERY}.weight", lambda weight: (10 * weight).to(torch.int8)), (f"{QUERY}.weight", "quantized")),
+        (_makes(f"{QUERY}.weight", lambda weight: (10 * weight).to(torch.int64)), (f"{QUERY}.weight", "quantized")),
+        (_makes(f"{QUERY}.weight", lambda weight: weight > 0), (f"{QUERY}.weight", "no weight")),
+        (_makes(f"{QUERY}.weight", lambda weight: weight * 1j), (f"{QUERY}.weight", "no weight")),
+        (_makes(f"{QUERY}.weight", lambda weight: weight[:0]), (f"{QUERY}.weight", "(0, 32)", "(32, 32)")),
+        (_makes(f"{QUERY}.weight", lambda weight: weight.flatten()), (f"{QUERY}.weight", "(1024,)", "(32, 32)")),
+        (_makes(f"{QUERY}.weight", lambda weight: weight[0, 0].clone()), (f"{QUERY}.weight", "()", "(32, 32)")),
+        (_renames(f"{QUERY}.weight", f"{QUERY}.base_layer.weight"), ("an adapter", "base_layer", "merge_and_unload()")),
+        (_renames("-", "", f"{QUERY}.lora_A.default.weight"), ("an adapter", "lora_A", "merge_and_unload()")),
+        (_renames("", "base_model.model.", f"{QUERY}.ia3_l.default"), ("an adapter", "ia3_l")),
+        (_renames("", "module."), ("lack", "has no use for", "module.")),
+        (_renames("-", "", "text_encoder.encoder.layer.0.output.dense.weight"), ("text_encoder", "answers questions")),
+    ],
+)
+def test_weights_that_no_blip_computes_with_are_named_at_the_door(
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Tensors], None],
+    parts: tuple[str, ...],
+    pickled: bool,
+) -> None:
+    folder = local_model(workspace)
+    _stores(change, pickled)(folder)
+    with pytest.raises(InputError) as error:
+        make_baseline(workspace, monkeypatch)
+    for part in parts:
+        assert part in str(error.value)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 500
+    assert_nothing_left(workspace)
+
+
+@pytest.mark.parametrize(
+    "made", [torch.Tensor.to_sparse, lambda weight: weight.to("meta"), lambda weight: {"weight": weight}]
+)
+def test_pickled_tensors_without_numbers_are_one_sentence(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, made: Callable[[torch.Tensor], Any]
+) -> None:
+    _stores(_makes(f"{QUERY}.weight", made), pickled=True)(local_model(workspace))
+    with pytest.raises(InputError, match="can't be loaded"):
+        make_baseline(workspace, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.update({"text_decoder.bert.embeddings.position_ids": torch.arange(64)}),
+        lambda state: state.update({"retired.weight": torch.full((3,), NAN), "retired.int8": torch.zeros(3).char()}),
+        _puts(f"{QUERY}.weight", 0, 1024),
+        _puts(f"{QUERY}.weight", 1e-42, 1024),
+        lambda state: state.update({name: tensor.to(torch.float8_e4m3fn) for name, tensor in state.items()}),
+    ],
+)
+@pytest.mark.parametrize("pickled", [True, False])
+def test_what_no_caption_depends_on_and_finite_weights_of_any_size_come_in(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Tensors], None], pickled: bool
+) -> None:
+    _stores(change, pickled)(local_model(workspace))
+    assert logits(load_model(make_baseline(workspace, monkeypatch))).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("file", "settings", "said"),
+    [
+        ("generation_config.json", {"num_beams": 3, "repetition_penalty": 1.5}, "num_beams 3, repetition_penalty 1.5"),
+        ("generation_config.json", {"bos_token_id": 1, "use_cache": True, "max_length": 20, "num_beams": 1}, ""),
+        ("config.json", {"max_new_tokens": 5}, "max_new_tokens 5"),
+    ],
+)
+def test_what_a_model_asks_for_when_it_captions_is_said(
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    file: str,
+    settings: dict[str, Any],
+    said: str,
+) -> None:
+    folder = local_model(workspace)
+    content = json.loads((folder / file).read_text())
+    (content["text_config"] if file == "config.json" else content).update(settings)
+    (folder / file).write_text(json.dumps(content))
+    make_baseline(workspace, monkeypatch)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert ("params.yaml is what counts" in printed) == bool(said) and said in printed
+
+
+READ_OF_A_FOLDER = (
+    "model.safetensors",
+    "pytorch_model.bin",
+    "config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
+
+
+def test_pointers_of_what_nobody_reads_are_no_hindrance(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = local_model(workspace)
+    for name in ("tf_model.h5", "pytorch_model.bin", "optimizer.pt", "README.md"):
+        (folder / name).write_text(LFS)
+    make_baseline(workspace, monkeypatch)
+
+
 def _no_folder(folder: Path) -> None:
     shutil.rmtree(folder)
 
@@ -478,17 +648,27 @@ def _ends_with(token: Any) -> Callable[[Path], None]:
     return spoil
 
 
+def _stands_for(name: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        if name == "pytorch_model.bin":
+            (folder / "model.safetensors").unlink()
+        (folder / name).write_text(LFS)
+
+    return spoil
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        *((_stands_for(name), f"{name} is a pointer of Git LFS") for name in READ_OF_A_FOLDER),
         (_no_folder, "no config.json"),
         (_another_model, "another kind of model (bert, BertModel)"),
         (_a_blip_that_answers_questions, "BlipForQuestionAnswering"),
         (_damaged_config, "config.json can't be read"),
         (_damaged_weights, "can't be loaded"),
-        (_no_weights, "can't be loaded"),
+        (_no_weights, "so no weights"),
         (_half_the_weights, "lack"),
-        (_other_sizes, "can't be loaded"),
+        (_other_sizes, "has the shape (64,)"),
         (_no_preprocessor, "no preprocessor_config.json"),
         (_no_tokenizer, "neither tokenizer.json nor vocab.txt"),
         (_damaged_tokenizer, "no tokenizer that can be read"),

@@ -1,8 +1,13 @@
+import json
+import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import BlipForConditionalGeneration
 
+from stages.captioner.command_line import InputError
 from stages.captioner.images import open_image
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
@@ -11,6 +16,7 @@ from stages.evaluate import Baseline, evaluate
 from stages.optimize import optimize
 from stages.params import Evaluation, Quantize, Recipe, Scenes
 from stages.pictures.examples import read_examples
+from tests.conftest import Build, with_weights
 
 PICTURES, BATCH = 8, 4
 
@@ -68,8 +74,69 @@ def test_a_variant_is_compared_with_the_baseline_under_the_baseline_s_own_words(
         assert divergence == pytest.approx(_divergence(expected, logits), abs=1e-5)
 
 
+@pytest.mark.parametrize("checkpoint", ["quantized", "onnx"])
+def test_references_that_a_captioner_can_not_say_are_counted(
+    build: Build, checkpoint: str, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    captioner = open_captioner(build(checkpoint)).parts
+    path, _ = read_examples(folders[0])[0]
+    said = captioner.detokenize(
+        captioner.decode(captioner.encode(captioner.preprocess([open_image(path)])), Decoding())[0]
+    )
+    accented = unicodedata.normalize("NFD", said.upper().replace("A", "Á"))
+    references = [["一只狗", accented], ["一只狗 🏄"], [f"“{said}”", "ein Hund läuft"], ["a man in the Park!"]]
+    write_dataset(tmp_path, path, references)
+    metrics, table, _ = evaluate(captioner, tmp_path, Decoding(), Evaluation(bootstrap_samples=100), BATCH)
+    assert list(table["exact_match"]) == [1, 0, 1, 0]
+    assert metrics["outside_vocabulary"] == 0.25
+    write_dataset(tmp_path, path, references[2:])
+    metrics, _, _ = evaluate(captioner, tmp_path, Decoding(), Evaluation(bootstrap_samples=100), BATCH)
+    assert "outside_vocabulary" not in metrics
+
+
+def write_dataset(folder: Path, picture: Path, references: list[list[str]]) -> None:
+    """One picture under several names, as the stage `dataset` writes it."""
+    (folder / "images").mkdir(exist_ok=True)
+    for number in range(len(references)):
+        shutil.copyfile(picture, folder / f"images/{number}.png")
+    images = [{"id": number, "file_name": f"{number}.png"} for number in range(len(references))]
+    captions = [{"image_id": number, "caption": text} for number, own in enumerate(references) for text in own]
+    (folder / "captions.json").write_text(json.dumps({"images": images, "annotations": captions}), encoding="utf-8")
+
+
 def _divergence(expected: np.ndarray, actual: np.ndarray) -> float:
     """Kullback and Leibler's, by its definition, over the positions of one caption."""
     p, q = (np.exp(rows.astype(np.float64)) for rows in (expected, actual))
     p, q = p / p.sum(axis=-1, keepdims=True), q / q.sum(axis=-1, keepdims=True)
     return float((p * np.log(p / q)).sum(axis=-1).mean())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])
+def test_what_is_not_finite_gets_no_figures(
+    baseline: Path, folders: tuple[Path, Path], tmp_path: Path, value: float
+) -> None:
+    def spoil(model: BlipForConditionalGeneration) -> None:
+        model.text_decoder.cls.predictions.transform.LayerNorm.weight.fill_(value)
+
+    spoiled = open_captioner(with_weights(baseline, tmp_path / "spoiled", spoil)).parts
+    whole, settings = open_captioner(baseline).parts, Evaluation(bootstrap_samples=100)
+    _, table, next_tokens = evaluate(whole, folders[0], Decoding(), settings, BATCH)
+    sampled = Decoding(temperature=1)  # which would fail in PyTorch's words
+    for arguments in ((spoiled, sampled, None), (spoiled, Decoding(), Baseline(table, next_tokens))):
+        with pytest.raises(InputError, match=r"for .*\.png, the checkpoint computes inf or NaN"):
+            evaluate(arguments[0], folders[0], arguments[1], settings, BATCH, arguments[2])
+
+
+@pytest.mark.parametrize("use", ["scored", "calibrated"])
+def test_what_is_scored_or_calibrated_with_must_be_whole(
+    baseline: Path, folders: tuple[Path, Path], tmp_path: Path, use: str
+) -> None:
+    copies = [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in folders]
+    picture = read_examples(copies[use == "calibrated"])[1][0]
+    picture.write_bytes(picture.read_bytes()[: picture.stat().st_size // 2])
+    with pytest.raises(InputError, match=rf"{picture.name} is cut off, and [\d.]+ % of it is there: fetch it again"):
+        if use == "scored":
+            evaluate(open_captioner(baseline).parts, copies[0], Decoding(), Evaluation(bootstrap_samples=100), BATCH)
+        else:
+            recipe = Recipe(runtime="openvino", quantize=Quantize(scheme="static-int8"))
+            optimize(baseline, recipe, copies[1], tmp_path / "made")

@@ -9,7 +9,7 @@ from stages.measure.metrics import read_metrics
 from stages.params import FolderSource, HubSource, Scenes
 from stages.pictures.folder import candidates
 from tests.conftest import save_tiny_model
-from tests.test_dataset import coco, photos, save_photos, write_coco
+from tests.test_dataset import beside, coco, pairs, photos, save_captions, save_photos, save_pictures, write_coco
 
 FOLDER = FolderSource(folder="data/local/mine")
 
@@ -120,3 +120,40 @@ def test_of_pictures_without_captions_those_that_may_be_taken_count(
     assert "'files': 6" in pictures()
     with pytest.raises(InputError, match=r"no data/local/other2, .* `dvc pull`"):
         record_pictures(photos().model_copy(update={"images": "data/local/other2"}), Path("record.json"))
+
+
+def test_of_captions_beside_pictures_those_that_may_be_taken_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = save_photos(tmp_path, *(f"{number}.jpg" for number in range(20)))
+    for number in range(20):
+        (folder / f"{number}.txt").write_text(f"picture {number}")
+    order = candidates(photos(2, 1))
+
+    def pictures() -> str:
+        record_pictures(beside(2, 1), Path("record.json"))
+        return str(read_metrics(Path("record.json")))
+
+    before = pictures()
+    assert "'files': 12" in before
+    (folder / "notes.txt").write_text("no caption of a picture")
+    order[6].with_suffix(".txt").write_text("behind those that may be taken")
+    assert pictures() == before
+    order[5].with_suffix(".txt").write_text("of one that may take another's place")
+    changed = pictures()
+    assert changed != before
+    order[0].with_suffix(".caption").write_text("instead of the .txt")
+    assert pictures() not in (before, changed)
+
+
+def test_a_picture_that_is_named_as_on_another_machine_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = save_pictures(tmp_path, "a/0.png", "a/1.png", "a/2.png")
+    save_captions(tmp_path, pairs("a\\0.png", "C:\\a\\1.png", "2.png"))
+    record_pictures(coco(2, 1), Path("record.json"))
+    assert read_metrics(Path("record.json"))["files"] == 4
+    before = read_metrics(Path("record.json"))
+    (folder / "a/0.png").write_bytes(b"changed")
+    record_pictures(coco(2, 1), Path("record.json"))
+    assert read_metrics(Path("record.json")) != before

@@ -2,8 +2,10 @@ import copy
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -11,7 +13,7 @@ from safetensors import safe_open
 from torch.nn.utils.prune import L1Unstructured
 from transformers import BlipForConditionalGeneration
 
-from stages.captioner.checkpoint import WEIGHTS, read_manifest, sha256
+from stages.captioner.checkpoint import MANIFEST, WEIGHTS, read_manifest, sha256
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes import pytorch_int8
 from stages.captioner.runtimes.captioner import open_captioner
@@ -19,7 +21,7 @@ from stages.captioner.runtimes.pytorch import PyTorchCaptioner, load_model
 from stages.optimize import optimize
 from stages.params import Prune, Quantize, Recipe
 from stages.passes import apply_recipe
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, with_weights
 
 QUANTIZED = Recipe(quantize=Quantize(scheme="dynamic-int8"))
 PRUNED = Recipe(prune=Prune(method="l1_unstructured", amount=0.3))
@@ -110,6 +112,75 @@ def test_the_manifest_tells_where_a_checkpoint_came_from(baseline: Path, tmp_pat
     assert manifest.origin == read_manifest(baseline).origin
     assert torch.__version__.startswith(manifest.libraries["torch"])  # the package leaves out "+cu130", not "+cpu"
     assert "timestamp" not in json.dumps(manifest.model_dump())
+
+
+def scaled(name: str, factor: float) -> Callable[[BlipForConditionalGeneration], None]:
+    return lambda model: model.get_parameter(name).mul_(factor)  # type: ignore[return-value]
+
+
+def all_scaled(factor: float) -> Callable[[BlipForConditionalGeneration], None]:
+    def change(model: BlipForConditionalGeneration) -> None:
+        for parameter in model.parameters():
+            parameter.mul_(factor)
+
+    return change
+
+
+FC1 = "vision_model.encoder.layers.0.mlp.fc1"
+OVERFLOWING = {
+    f"{FC1}.weight": 1e38,
+    "vision_model.encoder.layers.1.self_attn.qkv.weight": 1e30,  # each of which is finite, but not their products
+    "vision_model.post_layernorm.weight": 3e38,
+    "text_decoder.bert.encoder.layer.1.crossattention.self.query.weight": 1e38,
+    "text_decoder.bert.embeddings.LayerNorm.weight": 3e38,
+    "text_decoder.cls.predictions.transform.LayerNorm.weight": 3e38,
+}
+EQUALIZED_QUANTIZED = Recipe(equalize=True, quantize=QUANTIZED.quantize)
+STATIC = Recipe(runtime="openvino", quantize=Quantize(scheme="static-int8"))
+ONNX_INT8 = Recipe(runtime="onnxruntime", quantize=QUANTIZED.quantize)
+
+
+@pytest.mark.parametrize("name", OVERFLOWING)
+@pytest.mark.parametrize("recipe", [PRUNED, EQUALIZED_QUANTIZED, STATIC], ids=["pruned", "equalized", "static"])
+def test_numbers_that_overflow_on_calibration_name_the_layer(
+    baseline: Path, tmp_path: Path, calibration: Path, name: str, recipe: Recipe
+) -> None:
+    source = with_weights(baseline, tmp_path / "baseline", scaled(name, OVERFLOWING[name]))
+    with pytest.raises(InputError, match=r"^(vision_model|text_decoder)\..* (takes in|gives) inf or NaN"):
+        optimize(source, recipe, calibration, tmp_path / "variant")
+    assert not (tmp_path / "variant").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change"),
+    [
+        (EQUALIZED_QUANTIZED, all_scaled(0)),
+        (EQUALIZED_QUANTIZED, all_scaled(1e-40)),
+        (QUANTIZED, scaled(f"{FC1}.weight", 0)),
+        (ONNX_INT8, scaled(f"{FC1}.weight", 1e-42)),
+        (STATIC, all_scaled(0)),
+    ],
+)
+def test_weights_of_nothing_or_almost_nothing_give_finite_records(
+    baseline: Path,
+    tmp_path: Path,
+    calibration: Path,
+    recipe: Recipe,
+    change: Callable[[BlipForConditionalGeneration], None],
+) -> None:
+    source = with_weights(baseline, tmp_path / "baseline", change)
+    optimize(source, recipe, calibration, tmp_path / "variant")
+    manifest = json.loads((tmp_path / "variant" / MANIFEST).read_text(), parse_constant=pytest.fail)
+    assert manifest["passes"]
+
+
+def test_large_weights_that_do_not_overflow_give_finite_records(
+    baseline: Path, tmp_path: Path, calibration: Path
+) -> None:
+    name = "text_decoder.bert.encoder.layer.1.crossattention.self.query.weight"
+    source = with_weights(baseline, tmp_path / "baseline", scaled(name, 1e22))  # whose square is too large for float32
+    manifest = optimize(source, EQUALIZED_QUANTIZED, calibration, tmp_path / "variant")
+    assert np.isfinite(list(manifest.passes["quantize"]["int8_layers_db"].values())).all()
 
 
 def test_a_missing_baseline_is_one_sentence(tmp_path: Path, calibration: Path) -> None:

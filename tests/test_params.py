@@ -1,14 +1,19 @@
+import math
+from datetime import date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from dvc.utils.hydra import apply_overrides
+from dvc.utils.serialize import ParseError, load_yaml
+from dvc.utils.serialize import parse_yaml as parse_as_dvc_does
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stages.captioner.command_line import InputError
-from stages.params import FolderSource, HubSource, UntrainedSource, read_params
+from stages.params import PARAMS, FolderSource, HubSource, UntrainedSource, parse_yaml, read_params
 from tests.conftest import PROJECT
 
 
@@ -115,7 +120,7 @@ def test_params_are_read_as_editors_write_them(tmp_path: Path, encoding: str) ->
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("model: demo\nmodel: demo\n", "line 2: the key model is given twice"),
+        ("model: demo\nmodel: demo\n", 'line 2: found duplicate key "model"'),
         ("model: demo\nmodels:\n\tdemo: {}\n", "line 3"),
         ("model: 2026-99-99", "month must be in"),
         ("!!timestamp x", "not valid YAML"),
@@ -159,3 +164,153 @@ def test_no_text_makes_the_reader_fail_otherwise(text: str | bytes) -> None:
 def test_an_unknown_variant_lists_the_known_ones() -> None:
     with pytest.raises(InputError, match="choose one of quantized, pruned_quantized"):
         read_params(PROJECT / "params.yaml").recipe("quantised")
+
+
+# One reading: what DVC takes from params.yaml is what the stages take.
+
+MEANT_OTHERWISE = [
+    *("yes", "no", "Yes", "NO", "on", "off", "Off", "ON"),
+    *("010", "-010", "+010", "0777", "08", "0o10", "1:30", "190:20:30", "1:30.5"),
+    *("!!int 010", "! 010 ", "=", "<<"),
+]
+MEANT_ALIKE = {
+    "yes_and_no": "yes_and_no",
+    "y": "y",
+    "~": None,
+    "1e-05": 1e-5,  # as DVC writes a number that is given by -S
+    "1.5e3": 1500.0,
+    ".5": 0.5,
+    "0x1F": 31,
+    "0b11": 3,
+    "1_000": 1000,
+    ".inf": math.inf,
+    '"off"': "off",
+    "'010'": "010",
+    "!!str 010": "010",
+    "!!bool yes": True,
+    "2026-11-28": date(2026, 11, 28),
+    "2001-12-14t21:59:43.10-05:00": datetime.fromisoformat("2001-12-14T21:59:43.10-05:00"),
+}
+
+
+@pytest.mark.parametrize("written", MEANT_OTHERWISE)
+@pytest.mark.parametrize("place", ["{}", "[1, {}]", "{{a: {}}}", "&a {}", "{{{}: 1}}"])
+def test_what_dvc_would_read_otherwise_is_refused_by_its_line(written: str, place: str) -> None:
+    text = f"model: demo\n# a comment\nkey: {place.format(written)}\nlast: 1\n"
+    with pytest.raises(InputError) as error:
+        parse_yaml(text, PARAMS)
+    assert str(error.value).startswith("params.yaml") and "line 3: " in str(error.value)
+
+
+@pytest.mark.parametrize("written", MEANT_ALIKE)
+def test_what_dvc_reads_alike_is_taken(written: str) -> None:
+    text = f"key: {written}\n"
+    assert parse_yaml(text, PARAMS) == parse_as_dvc_does(text, "") == {"key": MEANT_ALIKE[written]}
+
+
+@pytest.mark.parametrize("value", ["010", "1:30", "off"])
+def test_the_projects_own_knobs_are_refused_by_their_line(tmp_path: Path, value: str) -> None:
+    lines = (PROJECT / "params.yaml").read_text().splitlines()
+    number = lines.index("    benchmark_seconds: 180")
+    lines[number] = f"    benchmark_seconds: {value}"
+    path = tmp_path / "params.yaml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match=rf"line {number + 1}: {value} is .*: write"):
+        read_params(path)
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Equal in kind, too, where True == 1 == 1.0."""
+    if type(one) is not type(other) and not isinstance(one, dict | datetime):
+        return False
+    if isinstance(one, dict):
+        kinds = {(type(key), key) for key in one} == {(type(key), key) for key in other}
+        return kinds and all(alike(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(alike, one, other))
+    return bool(one == other) or (one != one and other != other)
+
+
+SCALARS = st.sampled_from([*MEANT_OTHERWISE, *MEANT_ALIKE, "a b", "1", "true", "x: y", "- x", "*a", "&a 1", "{", "|"])
+NUMBERS = st.text(alphabet="0123456789+-.:_exob", min_size=1, max_size=8)
+TREES = st.recursive(
+    SCALARS | NUMBERS,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+        | st.dictionaries(inner, inner, max_size=3).map(
+            lambda items: f"{{{', '.join(f'{key}: {value}' for key, value in items.items())}}}"
+        )
+    ),
+    max_leaves=6,
+)
+DOCUMENTS = st.lists(st.tuples(SCALARS, TREES), max_size=4).map(
+    lambda lines: "".join(f"{key}: {value}\n" for key, value in lines)
+) | st.text(alphabet=st.sampled_from("ab-:[]{}&*!|>'\"#%\t\n ,?0x_.=<~"))
+
+
+@given(DOCUMENTS)
+@example("a: &a {x: 1}\nb: {<<: *a, y: 2}\n")
+@example("a: &a {x: 1}\nb: {<<: [*a, {y: 3}], x: 2}\n")
+@example("%YAML 1.1\n---\na: off\n")
+@example("a: &x 1\nb: &x 2\nc: *x\n")
+def test_whatever_is_taken_is_what_dvc_reads_and_what_yaml_1_1_reads(text: str) -> None:
+    try:
+        taken = parse_yaml(text, PARAMS)
+    except InputError:
+        return
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "params.yaml"
+        path.write_bytes(text.encode())
+        try:
+            assert alike(taken or {}, load_yaml(str(path)))
+        except ParseError:
+            raise AssertionError("DVC can't read this") from None
+    old = yaml.safe_load(text)
+    assert alike(taken, old) or alike(taken, with_floats(old))
+
+
+def with_floats(content: Any) -> Any:
+    """With the numbers that YAML 1.1 takes for text, as it wants a sign in the exponent, and DVC writes without."""
+    if isinstance(content, dict):
+        return {with_floats(key): with_floats(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return type(content)(map(with_floats, content))
+    number = isinstance(content, str) and ("e" in content or content.startswith(("+.", "-.")))
+    try:
+        return float(content) if number else content
+    except ValueError:
+        return content
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("demo_training.learning_rate=1e-5", 1e-5),
+        ("demo_training.learning_rate=0.00001", 1e-5),
+        ("benchmark.seconds=0.5", 0.5),
+        ("benchmark.rounds=1:30", None),
+        ("decoding.prompt=off", None),
+        ("variants.onnx_int8.equalize=off", None),
+        ("variants.onnx_int8.equalize=true", True),
+        ("variants.onnx_int8.equalize=True", True),
+        ("decoding.prompt=a picture of", "a picture of"),
+    ],
+)
+def test_what_is_given_by_dvc_exp_run_is_what_the_stages_take_or_refused(
+    tmp_path: Path, override: str, value: Any
+) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text((PROJECT / "params.yaml").read_text())
+    apply_overrides(path, [override])
+    keys, _, given = override.partition("=")
+    as_dvc_reads: Any = load_yaml(str(path))
+    try:
+        as_stages_read: Any = read_params(path)
+    except InputError as error:
+        assert value is None and "line " in str(error)
+        return
+    for key in keys.split("."):
+        as_dvc_reads = as_dvc_reads[key]
+        as_stages_read = as_stages_read[key] if isinstance(as_stages_read, dict) else getattr(as_stages_read, key)
+    assert as_dvc_reads == as_stages_read
+    assert value is None or as_stages_read == value, given

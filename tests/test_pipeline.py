@@ -1,6 +1,7 @@
 """The pipeline as its users run it: real `dvc repro` in copies of this project, with small settings."""
 
 import ast
+import contextlib
 import json
 import os
 import re
@@ -17,6 +18,11 @@ import pytest
 import yaml
 
 from stages.captioner.checkpoint import read_manifest
+from stages.measure.metrics import read_metrics
+from stages.page.one_run import gather
+from stages.page.sweeps import SWEEPS, read_sweeps, strange_sweeps
+from stages.params import read_params
+from stages.pictures.examples import EVALUATION, PICTURES
 from stages.report import as_text
 from tests.conftest import PROJECT
 
@@ -80,10 +86,11 @@ STAGES: dict[str, Any] = {
 @pytest.mark.parametrize("name", STAGES)
 def test_deps_are_exactly_what_a_stage_imports(name: str) -> None:
     stage = STAGES[name]
-    module = stage["cmd"].split()[2]
-    imported = local_imports(module)
+    python, folder, module, *_ = stage["cmd"].split()
+    assert (python, folder) == ("python", "stages")
+    imported = local_imports(f"stages.{module}") | {"stages/__main__.py"}
     templates = (".css", ".jinja", ".js")
-    declared = [own for own in stage["deps"] if own.startswith("stages/") and not own.endswith(templates)]
+    declared = [own for own in stage["deps"] if f"{own}/".startswith("stages/") and not own.endswith(templates)]
     uncovered = {path for path in imported if not any(path == own or path.startswith(f"{own}/") for own in declared)}
     assert not uncovered, f"{name} imports what it does not declare"
     unused = {own for own in declared if not any(path == own or path.startswith(f"{own}/") for path in imported)}
@@ -100,16 +107,18 @@ def test_timings_can_not_come_back_from_a_cache() -> None:
 # Real runs
 
 
+def own_files() -> list[str]:
+    """This project's files as they are now, without what Git is to ignore, also where there is no repository."""
+    with tempfile.TemporaryDirectory() as empty:
+        shell(Path(empty), "git", "init", "-q")
+        places = (f"--git-dir={empty}/.git", f"--work-tree={PROJECT}")
+        listing = shell(PROJECT, "git", *places, "ls-files", "-z", "--others", "--exclude-standard")
+    return [name for name in listing.split("\0") if name]
+
+
 def copy_project(target: Path, variants: Sequence[str] = VARIANTS) -> Path:
     """A Git repository with this project's files as they are now, and settings small enough for a test."""
-    listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=PROJECT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    for name in filter(None, listing.stdout.split("\0")):
+    for name in own_files():
         kept = name.startswith("reports/sweeps/") or not name.startswith(("reports/", "tests/"))
         if kept and (PROJECT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -310,6 +319,12 @@ def test_a_variants_knob_reruns_that_variant_and_the_report(project: Path) -> No
         shell(project, *gate, "openvino")
     with pytest.raises(AssertionError, match="name some only with --strict"):
         shell(project, *gate[:-1], "openvino_int8")
+    path = project / "reports/quality/openvino_int8.json"  # as if it were another run's, or changed by hand
+    own = path.read_text()
+    path.write_text(json.dumps(quality | {f"same_caption{end}": 1.0 for end in ("", "_ci_low", "_ci_high")}))
+    with pytest.raises(AssertionError, match="not of what is here, as evaluate@openvino_int8 would have to run again"):
+        shell(project, *gate)
+    path.write_text(own)
 
 
 def test_a_decoding_setting_reaches_checkpoints_and_downloads_nothing(project: Path) -> None:
@@ -317,6 +332,8 @@ def test_a_decoding_setting_reaches_checkpoints_and_downloads_nothing(project: P
     stages = [stage for name in ("optimize", "evaluate", "benchmark") for stage in each(name)]
     *_, changed = shell(project, "dvc", "status", "--json").splitlines()
     assert json.loads(changed).keys() - {"host"} == {*stages, "evaluate_baseline", "benchmark_baseline", "final"}
+    with pytest.raises(AssertionError, match=r"is of another run .*, which had other settings: run `dvc repro`"):
+        shell(project, "python", "-m", "stages.report", "--strict")
     shell(project, "dvc", "repro", *each("optimize"))
     assert read_manifest(project / "models/openvino_int8").decoding.beams == 2
     change(project, {"decoding.beams": 1})
@@ -342,7 +359,13 @@ def test_a_sweep_reads_real_figures_and_builds_nothing_that_did_not_change(proje
     value = yaml.safe_load(settings)["variants"]["openvino_int8"]["quantize"]["float_below_db"]
     output = shell(project, "python", "-m", "stages.sweep", knob, str(value))
     assert [line.strip() for line in output.splitlines() if line.startswith("  ") and "@" in line] == []
-    [row] = json.loads((project / f"reports/sweeps/{knob}.json").read_text())["values"]
+    written = json.loads((project / f"reports/sweeps/{knob}.json").read_text())
+    [row] = written["values"]
+    assert written["provenance"]["model"] == "demo"
+    with contextlib.chdir(project):
+        run = gather(["baseline", "openvino_int8"], read_params(), EVALUATION, Path("reports"))
+        sweeps = {f"{knob}.json": read_sweeps(SWEEPS)[f"{knob}.json"]}
+        assert strange_sweeps(sweeps, run.provenance, read_params(), read_metrics(PICTURES)) == {}, "it is this run's"
     figures = {
         **json.loads((project / "reports/benchmark/openvino_int8.json").read_text()),
         **json.loads((project / "reports/quality/openvino_int8.json").read_text()),

@@ -41,7 +41,7 @@ def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder
             "models.mine-on-photos.benchmark_seconds": 0,
         },
     )
-    commands, commands_for_photos = code_blocks("Add a variant, a model, pictures", "sh")
+    commands, commands_for_photos, _ = code_blocks("Add a variant, a model, pictures", "sh")
     for command in commands.splitlines():
         shell(project, "bash", "-c", command)
     assert (project / "reports/quality/pruned_quantized.json").is_file()

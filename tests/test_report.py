@@ -1,5 +1,4 @@
 import json
-import shutil
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.captioner.command_line import InputError
 from stages.dataset import make_dataset
-from stages.measure.acceptance import Recommendation
-from stages.measure.metrics import read_figures
+from stages.measure.acceptance import Final, Recommendation
+from stages.measure.provenance import Provenance
 from stages.page.charts import draw_examples, draw_speed
+from stages.page.one_run import OneRun
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
-from stages.params import Noise, read_params
+from stages.params import Noise, Scenes
 from stages.pictures.examples import read_examples
 from stages.report import (
     as_text,
@@ -30,8 +29,8 @@ from stages.report import (
     write_report,
     write_views,
 )
-from tests.conftest import PROJECT, RunStage, assert_one_sentence
-from tests.page.pages import make_reports
+from tests.conftest import RunStage, assert_one_sentence
+from tests.page.pages import WHOSE, make_project
 
 captions = st.integers(1, 12).flatmap(
     lambda pictures: st.fixed_dictionaries(
@@ -99,11 +98,10 @@ def write_a_report(
     tmp_path: Path, model: str, own: dict[str, list[str]], metrics: Metrics | None = None, *, trained: bool = True
 ) -> str:
     """The page of a report on the pictures in `tmp_path / "eval"`."""
-    (tmp_path / "host.json").write_text(json.dumps(MACHINE))
     peaks = {"gops": {"float32": 184.0, "int8": 860.0}, "read_gb_per_s": {"4": 80, "256": 61}}
-    (tmp_path / "peaks.json").write_text(json.dumps(peaks))
-    examples = read_examples(tmp_path / "eval")
-    write_report(model, metrics or made_up(own), own, examples, RECOMMENDATION, tmp_path, trained=trained)
+    whose = WHOSE.model_copy(update={"model": model})
+    one_run = OneRun(whose, metrics or made_up(own), peaks, Final(), MACHINE, ["another CPU"])
+    write_report(one_run, own, read_examples(tmp_path / "eval"), RECOMMENDATION, tmp_path, trained=trained)
     return (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
@@ -132,11 +130,21 @@ def test_the_page_begins_with_the_recommendation_and_why_no_other(tmp_path: Path
     ]
 
 
+def test_the_page_says_whose_its_figures_are(tmp_path: Path) -> None:
+    make_dataset(Noise(kind="noise", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
+    page = write_a_report(tmp_path, "mine", {"baseline": ["a", "b"], "quantized": ["a", "b"]})
+    (line,) = [line for line in page.splitlines() if line.startswith("**Figures of** mine: ")]
+    for part in (WHOSE.weights, WHOSE.pictures, WHOSE.settings, WHOSE.code, "captions were scored on another CPU"):
+        assert part and part in line
+
+
 def test_the_recommendation_is_written_whole_and_for_dvc_in_a_word(tmp_path: Path) -> None:
-    write_recommendation(RECOMMENDATION, tmp_path)
-    assert Recommendation.model_validate_json((tmp_path / "recommendation.json").read_text()) == RECOMMENDATION
-    assert json.loads((tmp_path / "metrics/recommendation.json").read_text()) == {"ship": "none"}
-    write_recommendation(RECOMMENDATION.model_copy(update={"pictures_needed": 368}), tmp_path)
+    write_recommendation(RECOMMENDATION, WHOSE, tmp_path)
+    written = json.loads((tmp_path / "recommendation.json").read_text())
+    assert Provenance.model_validate(written.pop("provenance")) == WHOSE
+    assert Recommendation.model_validate(written) == RECOMMENDATION
+    assert json.loads((tmp_path / "metrics/recommendation.json").read_text()) == {"model": "demo", "ship": "none"}
+    write_recommendation(RECOMMENDATION.model_copy(update={"pictures_needed": 368}), WHOSE, tmp_path)
     assert json.loads((tmp_path / "metrics/recommendation.json").read_text())["pictures_needed"] == 368
 
 
@@ -148,16 +156,14 @@ def test_the_terminal_ends_with_the_recommendation(capsys: pytest.CaptureFixture
     assert "open reports/report.html" in printed
 
 
-def test_figures_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"quantized\.json: make it with `dvc repro`"):
-        read_figures(["quantized"], tmp_path)
+def test_figures_that_are_not_there_are_one_sentence(tmp_path: Path, run_stage: RunStage) -> None:
+    project = make_project(tmp_path)
+    (project / "reports/benchmark/fast.json").unlink()
+    assert_one_sentence(run_stage("report", cwd=project), "no reports/benchmark/fast.json: make it with `dvc repro`")
 
 
 def test_a_damaged_sweep_is_one_sentence_before_anything_is_written(tmp_path: Path, run_stage: RunStage) -> None:
-    shutil.copy(PROJECT / "params.yaml", tmp_path)
-    names = ["baseline", *read_params(tmp_path / "params.yaml").variants]
-    make_reports(tmp_path / "data", {name: ["a dog"] for name in names})
-    (tmp_path / "data/reports").rename(tmp_path / "reports")
+    make_project(tmp_path)
     before = sorted((tmp_path / "reports").rglob("*"))
     sweep = tmp_path / "reports/sweeps/decoding.beams.json"
     sweep.parent.mkdir()
@@ -191,12 +197,13 @@ def test_the_report_says_how_timing_ended_and_leaves_out_what_noise_hides(tmp_pa
     assert " | – | 2.0, 4.4x | " in page
 
 
-def test_dvc_gets_at_most_ten_figures_and_the_machine(tmp_path: Path) -> None:
+def test_dvc_gets_at_most_ten_figures_the_model_and_the_machine(tmp_path: Path) -> None:
     metrics = made_up(["baseline", "quantized"])
     metrics["quantized"]["quality"] |= {"cider": 1.2, "cider_change": -0.1}
-    write_views(metrics, MACHINE, tmp_path)
+    write_views("mine", metrics, MACHINE, tmp_path)
     baseline, quantized = (json.loads((tmp_path / f"metrics/{name}.json").read_text()) for name in metrics)
     assert quantized.pop("machine") == baseline.pop("machine") == "A CPU 1/2/3 avx2 x2"
+    assert quantized.pop("model") == baseline.pop("model") == "mine"
     assert quantized == {
         **{"speedup": 2, "latency_ms": 2, "token_ms": 2, "start_s": 1, "memory_mb": 100, "checkpoint_mb": 10},
         **{"cider": 1.2, "cider_change": -0.1, "same_caption": 0.5, "kl": 0.5},
@@ -208,15 +215,15 @@ def test_plots_have_what_there_is(tmp_path: Path) -> None:
     metrics = made_up(["baseline", "quantized", "onnx_int8"])
     metrics["onnx_int8"]["quality"] |= {"cider": 1.2, "cider_ci_low": 1.1, "cider_ci_high": 1.3}
     del metrics["onnx_int8"]["benchmark"]["token_ms"]
-    baseline, quantized, captioned = speed_rows(metrics, "A CPU")
+    baseline, quantized, captioned = speed_rows(metrics, "mine", "A CPU")
     assert baseline["quality"] == 1 and "quality_low" not in baseline
     assert (quantized["quality"], quantized["quality_low"], quantized["speedup_high"]) == (0.5, 0.5, 2)
-    assert (captioned["quality"], captioned["quality_high"], captioned["machine"]) == (1.2, 1.3, "A CPU")
-    times = {(row["checkpoint"], row["kind"]): row["value"] for row in part_rows(metrics, "A CPU")}
-    assert times["quantized", "further token, A CPU"] == 2
-    assert ("onnx_int8", "further token, A CPU") not in times
-    differences = {(row["checkpoint"], row["kind"]): row["value"] for row in difference_rows(metrics)}
-    assert differences["quantized", "other caption, %"] == 50
+    assert (captioned["quality"], captioned["quality_high"], captioned["machine"]) == (1.2, 1.3, "mine, A CPU")
+    times = {(row["checkpoint"], row["kind"]): row["value"] for row in part_rows(metrics, "mine", "A CPU")}
+    assert times["quantized", "further token, mine, A CPU"] == 2
+    assert ("onnx_int8", "further token, mine, A CPU") not in times
+    differences = {(row["checkpoint"], row["kind"]): row["value"] for row in difference_rows(metrics, "mine")}
+    assert differences["quantized", "other caption, %, mine"] == 50
     assert not {kind for name, kind in differences if name == "baseline"}
 
 
@@ -236,18 +243,18 @@ ODD = [
 @pytest.mark.parametrize("caption", ODD)
 def test_any_caption_can_be_drawn(tmp_path: Path, picture_files: list[Path], caption: str) -> None:
     with warnings.catch_warnings(action="error"):
-        draw_examples([(picture_files[0], {"base$line_": caption, "b": "a dog"})], tmp_path / "examples.png")
+        draw_examples([(picture_files[0], {"base$line_": caption, "b": "a dog"})], "demo", tmp_path / "examples.png")
     assert Image.open(tmp_path / "examples.png").height < 1500
 
 
 def test_a_dollar_sign_is_drawn_as_it_is(tmp_path: Path, picture_files: list[Path]) -> None:
     drawn = []
     for caption in ("from $5 to $9", "from 5 to 9"):
-        draw_examples([(picture_files[0], {"baseline": caption})], tmp_path / "examples.png")
+        draw_examples([(picture_files[0], {"baseline": caption})], "demo", tmp_path / "examples.png")
         drawn.append(Image.open(tmp_path / "examples.png").tobytes())
     assert drawn[0] != drawn[1]
     times = {"speedup": 2.0, "speedup_ci_low": 1.5, "speedup_ci_high": 2.5}
-    draw_speed({"baseline": times, "$\\frac{$": times}, tmp_path / "speed.png")
+    draw_speed({"baseline": times, "$\\frac{$": times}, "$\\frac{$", tmp_path / "speed.png")
 
 
 @pytest.mark.parametrize(
@@ -272,6 +279,18 @@ def test_captions_and_references_come_out_as_text(tmp_path: Path, caption: str, 
     assert f"# model {text}: how fast" in page
     assert f"| baseline | {text} |" in page
     assert f"| a reference | {text} |" in page
+
+
+def test_references_that_no_caption_can_match_are_a_warning(tmp_path: Path) -> None:
+    make_dataset(Scenes(kind="scenes", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
+    own = {"baseline": ["a", "b"], "quantized": ["a", "b"]}
+    metrics = made_up(own)
+    for figures in metrics.values():
+        figures["quality"] |= dict.fromkeys(("cider", "cider_change"), 0.5)
+    assert "Warning" not in write_a_report(tmp_path, "mine", own, metrics)
+    for figures in metrics.values():
+        figures["quality"]["outside_vocabulary"] = 0.5
+    assert "**Warning: of 50.0 % of the pictures, every reference" in write_a_report(tmp_path, "mine", own, metrics)
 
 
 def test_a_layer_that_int8_spoils_is_a_warning_whatever_the_sample_says(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, NamedTuple, TextIO
 
 import typer
 from PIL import Image
@@ -16,7 +16,7 @@ from rich.progress import track
 
 from .checkpoint import read_manifest
 from .command_line import InputError, explain, printable, run
-from .images import open_image, pictures_below
+from .images import CUT_OFF, cut_off_in_words, open_image, pictures_below, share_there
 from .own_process import open_in_own_process
 from .runtimes.decoding import Decoding
 
@@ -24,6 +24,14 @@ from .runtimes.decoding import Decoding
 FEW = 4
 # What a shell reports of a command whose reader has gone: 128 and SIGPIPE's number.
 READER_GONE = 141
+
+
+class Captioned(NamedTuple):
+    """A picture, the share of it that its file holds, and its caption, or what keeps it from being opened."""
+
+    path: Path
+    caption: str | InputError
+    share: float = 1.0
 
 
 def find_pictures(paths: list[Path]) -> list[Path]:
@@ -48,8 +56,8 @@ def find_pictures(paths: list[Path]) -> list[Path]:
 
 def caption_files(
     checkpoint: Path, pictures: list[Path], decoding: Decoding, batch_size: int, threads: int | None = None
-) -> Iterator[tuple[Path, str | InputError]]:
-    """Captions picture files in order and yields each with its caption, or with what keeps it from being opened.
+) -> Iterator[Captioned]:
+    """Captions picture files in order.
 
     Raises InputError if the checkpoint can't be used.
     """
@@ -59,7 +67,10 @@ def caption_files(
         images = [image for _, image in opened if isinstance(image, Image.Image)]
         captions = iter(captioner.caption(images, decoding))
         for path, image in opened:
-            yield path, image if isinstance(image, InputError) else next(captions)
+            if isinstance(image, InputError):
+                yield Captioned(path, image)
+            else:
+                yield Captioned(path, next(captions), share_there(image))
 
 
 def _try_to_open(path: Path) -> Image.Image | InputError:
@@ -78,10 +89,11 @@ def _print(line: str, stream: TextIO) -> None:
         sys.exit(READER_GONE)
 
 
-def _as_json(path: Path, caption: str) -> str:
+def _as_json(result: Captioned) -> str:
     """A line of JSON, in ASCII where the output is not in UTF-8."""
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    return json.dumps({"image": _name(path), "caption": caption}, ensure_ascii=not unicode)
+    cut_off = {CUT_OFF: round(result.share, 4)} if result.share < 1 else {}
+    return json.dumps({"image": _name(result.path), "caption": result.caption, **cut_off}, ensure_ascii=not unicode)
 
 
 def _name(path: Path) -> str:
@@ -120,14 +132,22 @@ def main(
     progress = Console(stderr=True)
     shown = len(pictures) > FEW and progress.is_terminal
     skipped = 0
-    for path, result in track(
-        results, "captioning", total=len(pictures), console=progress, disable=not shown, transient=True
+    for result in track(
+        results,
+        "captioning",
+        total=len(pictures),
+        console=progress,
+        disable=not shown,
+        transient=True,
+        auto_refresh=False,
     ):
-        if isinstance(result, InputError):
-            _print(f"skipped: {result}", sys.stderr)
+        if isinstance(result.caption, InputError):
+            _print(f"skipped: {result.caption}", sys.stderr)
             skipped += 1
-        else:
-            _print(_as_json(path, result) if as_json else printable(f"{path}: {result}"), sys.stdout)
+            continue
+        if result.share < 1:
+            _print(cut_off_in_words(result.path, result.share), sys.stderr)
+        _print(_as_json(result) if as_json else printable(f"{result.path}: {result.caption}"), sys.stdout)
     if skipped:
         raise InputError(f"{skipped} of {len(pictures)} pictures could not be captioned: see above")
 

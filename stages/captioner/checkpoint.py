@@ -11,15 +11,15 @@ import re
 import shutil
 import stat
 from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from .command_line import NO_SPACE, SHORT, InputError, explain, printable
+from .command_line import NO_SPACE, SHORT, InputError, explain, printable, refuse_pointer
 from .runtimes.decoding import Decoding
+from .runtimes.helpers import Helpers
 
 if TYPE_CHECKING:  # a checkpoint must be readable where torch is not installed
     import torch
@@ -269,6 +269,7 @@ def manifest_bytes(directory: Path) -> bytes:
                 f"there is no checkpoint at {directory}: correct the path, or make it with `dvc repro` or fetch "
                 "it with `dvc pull` in its project"
             )
+        refuse_pointer(directory / MANIFEST)
         if not (directory / MANIFEST).is_file():
             raise InputError(
                 f"{directory} has no {MANIFEST}, so it is not a checkpoint of this project: name one of its models/"
@@ -320,6 +321,7 @@ def open_regular(file: Path) -> BinaryIO:
 
 def read_small(file: Path, most: int) -> bytes:
     """The bytes of a regular file. Raises InputError if it can't be read or has more bytes than `most`."""
+    refuse_pointer(file)
     with _access(file, "read"), open_regular(file) as stream:
         content = stream.read(most + 1)
     if len(content) > most:
@@ -342,6 +344,8 @@ def verify_files(directory: Path, manifest: Manifest) -> None:
     )
     files = {name: record for name, record in manifest.files.items() if not BESIDE.fullmatch(name)}
     with _access(directory, "read"):
+        for name in files:
+            refuse_pointer(directory / name)
         present, strewn = _files(directory)
         if missing := files.keys() - present:
             raise InputError(f"{directory} lacks {_names(missing)}: {remedy}")
@@ -354,7 +358,7 @@ def verify_files(directory: Path, manifest: Manifest) -> None:
         for name, record in files.items():
             if (directory / name).stat().st_size != record.bytes:
                 raise InputError(f"{directory / name} is damaged, its size is not the one in {MANIFEST}: {remedy}")
-        with ThreadPoolExecutor() as pool:
+        with Helpers() as pool:
             digests = dict(zip(files, pool.map(lambda name: sha256(directory / name), files), strict=True))
         for name, record in files.items():
             if digests[name] != record.sha256:

@@ -13,6 +13,8 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .pointers import pointer_in_words
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
@@ -60,11 +62,19 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1 - end]}…{text[-end:]}"
 
 
+def refuse_pointer(path: Path) -> None:
+    """Raises InputError if a file only stands for one that Git LFS, git-annex or DVC keeps elsewhere."""
+    if sentence := pointer_in_words(path):
+        raise InputError(sentence)
+
+
 def read_text(path: Path) -> str:
     """A text file as editors write it: UTF-8, or UTF-16 and UTF-32 with a byte-order mark, which is left out.
 
-    Raises FileNotFoundError if there is no such file, InputError if it can't be read or is no text.
+    Raises FileNotFoundError if there is no such file, InputError if it can't be read, is no text or only stands for
+    one.
     """
+    refuse_pointer(path)
     try:
         content = path.read_bytes()
         encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8")

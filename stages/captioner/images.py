@@ -4,12 +4,16 @@ import io
 import math
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
-from .command_line import SHORT, InputError, brief, printable
+from .command_line import SHORT, InputError, brief, printable, refuse_pointer
+from .cut_off import AVIF, PNG, CutOff, before_other_ends, find_held, find_hole_in_png, over_other_grounds
+from .jpeg_scans import find_part
+from .pointers import is_absent_from_annex
 
 # What the names of pictures end in: what Pillow decodes without the help of other programs, and HEIC with its plugin's.
 # fmt: off
@@ -25,7 +29,9 @@ HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 LARGEST = 500_000_000  # pixels, which take 2 GB; more may be there to exhaust memory
 LARGE = 64_000_000  # pixels; more are averaged to fewer, as a captioner shrinks them to far fewer anyway
 LONGEST_PNG_TEXT = 64 * 1024**2  # bytes; editors and image generators keep a picture's history in such texts
-JPEG_END = b"\xff\xd9"
+GRAY = (128, 128, 128)  # where nothing is there
+CUT_OFF = "cut_off"  # the entry of a picture's info
+SLIVER = 0.01  # of a picture may be missing where it counts in a figure
 PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 ORIENTATION = 0x0112  # the EXIF tag
 TRANSPOSITIONS = {
@@ -51,8 +57,9 @@ def allow_large_pictures() -> None:
 def pictures_below(folder: Path) -> list[Path]:
     """The files in a folder and below that are named as pictures are, by name.
 
-    What is hidden is passed over. Links are followed, and a folder to which several ways lead is searched once. Raises
-    InputError if a folder can't be listed.
+    What is hidden is passed over, and so are links to nowhere but for git-annex's, whose files are only not here yet.
+    Links to folders are followed, and a folder to which several ways lead is searched once. Raises InputError if a
+    folder can't be listed.
     """
 
     def refuse(error: OSError) -> None:
@@ -69,7 +76,8 @@ def pictures_below(folder: Path) -> list[Path]:
         searched.add(identity)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = [Path(parent, name) for name in files if not name.startswith(".")]
-        found += [path for path in paths if path.suffix.lower() in SUFFIXES and os.path.isfile(path)]
+        pictures = [path for path in paths if path.suffix.lower() in SUFFIXES]
+        found += [path for path in pictures if os.path.isfile(path) or is_absent_from_annex(path)]
     return sorted(found)
 
 
@@ -77,7 +85,10 @@ def open_image(file: str | os.PathLike[str]) -> Image.Image:
     """The picture in a file as 8-bit RGB, of at most 64 million pixels: larger ones are averaged to fewer.
 
     Applies EXIF rotation and color profiles, puts transparent pictures on white, scales 16-bit gray values to 8 bits
-    and takes the first frame of animations. What a cut-off JPEG lacks comes out gray.
+    and takes the first frame of animations.
+
+    Of a file that was cut off, the picture is gray where nothing is there, and `info["cut_off"]` is the share that is,
+    from 0 to 1: of the pixels, or of what the passes of a progressive JPEG bring. A whole picture has no such entry.
 
     Raises InputError if the file is no picture or none that can be decoded, is damaged, or has more pixels than Pillow
     allows, which is twice its MAX_IMAGE_PIXELS; nothing else, whatever the file holds.
@@ -85,8 +96,7 @@ def open_image(file: str | os.PathLike[str]) -> Image.Image:
     path = Path(file)
     name = printable(path)
     try:
-        with _open(path) as image:
-            return _finish(_load_upright(image))
+        return _see(path)
     except InputError:
         raise
     except FileNotFoundError:
@@ -102,6 +112,29 @@ def open_image(file: str | os.PathLike[str]) -> Image.Image:
         raise InputError(f"{name} can't be read as a picture ({brief(error)}): replace it") from None
 
 
+def open_whole(file: str | os.PathLike[str]) -> Image.Image:
+    """The picture in a file that is to count in a figure, as `open_image` gives it.
+
+    Raises InputError also if more than a hundredth of it is missing.
+    """
+    image = open_image(file)
+    if (share := share_there(image)) < 1 - SLIVER:
+        raise InputError(f"{cut_off_in_words(Path(file), share)}: fetch it again")
+    return image
+
+
+def share_there(image: Image.Image) -> float:
+    """The share of a picture of `open_image` that its file holds; 1 if it is whole."""
+    share: float = image.info.get(CUT_OFF, 1.0)
+    return share
+
+
+def cut_off_in_words(path: Path, share: float) -> str:
+    """What is to be said of a picture that was cut off; never that all of it is there, or nothing."""
+    per_mille = max(1, math.floor(1000 * share))
+    return f"{printable(path)} is cut off, and {per_mille / 10:g} % of it is there"
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """A picture of any mode in memory, as `open_image` gives those in files.
 
@@ -111,14 +144,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
         raise InputError(f"{brief(SHORT.repr(image))} is no picture of Pillow's: open its file with `open_image`")
     try:
         image.load()
-        if image.mode == "RGB" and not image.info:
+        if image.mode == "RGB" and image.info.keys() <= {CUT_OFF}:
             return image
         return _finish(_turn(image, _orientation(image)))
     except Exception as error:  # a damaged file makes Pillow's readers raise anything
         raise InputError(f"a picture can't be decoded ({brief(error)}): replace it") from None
 
 
-def _open(path: Path) -> Image.Image:
+def _see(path: Path) -> Image.Image:
+    """The picture in a file as far as it goes."""
+    refuse_pointer(path)
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):  # a pipe could keep everybody waiting
         raise InputError(f"{printable(path)} is a folder, a pipe or a device: name a picture file")
@@ -127,19 +162,62 @@ def _open(path: Path) -> Image.Image:
     with path.open("rb") as stream:
         head = stream.read(12)
     if head.startswith(b"\xff\xd8"):
-        return _open_jpeg(path)
+        return _see_jpeg(path.read_bytes())
     if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS and not _register_heif():
         raise InputError(f"{printable(path)} is HEIC: convert it to JPEG, or install pillow-heif")
-    return Image.open(path)
+    if (head.startswith(b"RIFF") or head[4:12] in AVIF) and (held := find_held(path.read_bytes())):
+        return _finish_cut_off(before_other_ends(held, _load))
+    if head.startswith(PNG):
+        content = path.read_bytes()
+        hole = find_hole_in_png(content)
+        return _see_other(lambda: Image.open(path if hole is None else io.BytesIO(content[:hole])))
+    return _see_other(lambda: Image.open(path))
 
 
-def _open_jpeg(path: Path) -> Image.Image:
-    """A JPEG, with the end that it lacks where it was cut off: viewers show what is there, and the rest gray."""
-    with path.open("rb") as stream:
-        stream.seek(-len(JPEG_END), io.SEEK_END)
-        if stream.read() == JPEG_END:
-            return Image.open(path)
-    return Image.open(io.BytesIO(path.read_bytes() + JPEG_END))
+def _see_jpeg(content: bytes) -> Image.Image:
+    part = find_part(content)
+    with Image.open(io.BytesIO(part.content)) as image:
+        if not part.share:
+            raise OSError("it is cut off before its picture begins")
+        orientation = _load(image)
+        return _with_share(_finish(_turn(image, orientation)), part.share)
+
+
+def _see_other(open_file: Callable[[], Image.Image]) -> Image.Image:
+    with open_file() as image:
+        try:
+            orientation = _load(image)
+        except (Image.DecompressionBombError, MemoryError):
+            raise
+        except Exception as error:
+            failure: Exception | None = error
+        else:
+            failure = None
+            if not ImageFile.LOAD_TRUNCATED_IMAGES:
+                return _finish(_turn(image, orientation))
+    try:
+        part = over_other_grounds(open_file, _load)
+    except Exception:
+        part = None
+    if part is None or not part.share:
+        raise failure or OSError("it is cut off before its picture begins")
+    return _finish_cut_off(part)
+
+
+def _finish_cut_off(part: CutOff) -> Image.Image:
+    """A picture that is gray where nothing is there, as JPEG's decoder paints it."""
+    if not part.share:
+        raise OSError("it is cut off before its picture begins")
+    rgb = _finish(_turn(part.image, part.orientation))
+    missing = _turn(part.missing, part.orientation).resize(rgb.size, Image.Resampling.NEAREST)
+    rgb.paste(GRAY, mask=missing)
+    return _with_share(rgb, part.share)
+
+
+def _with_share(rgb: Image.Image, share: float) -> Image.Image:
+    if share < 1:
+        rgb.info[CUT_OFF] = share
+    return rgb
 
 
 def _register_heif() -> bool:
@@ -151,8 +229,8 @@ def _register_heif() -> bool:
     return True
 
 
-def _load_upright(image: Image.Image) -> Image.Image:
-    """Decodes the first frame and turns it as EXIF says; a large JPEG is decoded at a fraction of its size."""
+def _load(image: Image.Image) -> object:
+    """Decodes the first frame, a large JPEG at a fraction of its size. Returns EXIF's orientation."""
     factor = _factor(image)
     if factor > 1:
         image.draft(None, (image.width >> (factor - 1).bit_length(), image.height >> (factor - 1).bit_length()))
@@ -162,7 +240,7 @@ def _load_upright(image: Image.Image) -> Image.Image:
     with suppress(Exception):  # lest Pillow applies it to a TIFF and writes all EXIF anew, which can fail
         del image.getexif()[ORIENTATION]
     image.load()
-    return _turn(image, orientation)
+    return orientation
 
 
 def _orientation(image: Image.Image) -> object:

@@ -20,10 +20,10 @@ def open_in_own_process(checkpoint: Path, threads: int | None = None) -> Caption
     Raises InputError as it does.
     """
     allow_large_pictures()
+    # Nothing multiplies matrices with numpy, but its threads would spin for a while, waiting for some.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if read_manifest(checkpoint).runtime == "pytorch":
         return open_captioner(checkpoint, threads or usable_cores())
-    # Nothing multiplies matrices with numpy then, but its threads would spin for a while, waiting for some.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.modules.setdefault(CONVERSION_TOOLS, None)  # type: ignore[arg-type]
     with small_heap():
         return open_captioner(checkpoint, threads)

@@ -102,8 +102,12 @@ def _cost_breaches(times: dict[str, Any], accept: Accept) -> list[str]:
     }
     breaches = []
     for key, (sentence, budget) in budgets.items():
-        value = times.get(f"{key}_ci_high", times[key])
-        if budget is not None and value > budget:
+        value = times.get(f"{key}_ci_high", times.get(key))
+        if budget is None:
+            continue
+        if value is None:
+            breaches.append(f"the system does not tell how much memory it takes, and {budget:g} are allowed")
+        elif value > budget:
             breaches.append(f"{sentence.format(value)}, and {budget:g} are allowed")
     return breaches
 

@@ -15,6 +15,7 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper
 
+from stages.captioner.instruction_sets import is_arm
 from stages.captioner.runtimes import pytorch_int8
 from stages.captioner.runtimes.openvino_api import Tensor, Type
 from stages.captioner.runtimes.openvino_core import start_core
@@ -85,13 +86,15 @@ def _onnxruntime_products(threads: int) -> Iterator[Product]:
 
 def _openvino_products(threads: int) -> Iterator[Product]:
     core = start_core()
-    half = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    precisions: tuple[Precision, ...] = ("float32", "int8", "bfloat16") if half else ("float32", "int8")
+    offered = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    half: Precision | None = "float16" if is_arm() and "FP16" in offered else "bfloat16" if "BF16" in offered else None
+    hints = {"bfloat16": Type.bf16, "float16": Type.f16, None: Type.f32}
+    precisions: tuple[Precision, ...] = ("float32", "int8", half) if half else ("float32", "int8")
     for precision in precisions:
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": Type.f32 if precision == "float32" or not half else Type.bf16,
+            "INFERENCE_PRECISION_HINT": Type.f32 if precision == "float32" else hints[half],
         }
         request = core.compile_model(_convolution(precision), "CPU", settings).create_infer_request()
         request.set_input_tensor(Tensor(np.ones((1, INPUTS, ROWS), np.float32)))

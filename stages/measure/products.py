@@ -20,11 +20,11 @@ from stages.captioner.instruction_sets import instruction_sets
 from stages.captioner.runtimes import onnxruntime, openvino
 from stages.captioner.runtimes.openvino_api import Type
 from stages.captioner.runtimes.openvino_core import start_core
-from stages.captioner.runtimes.openvino_precision import choose_group, choose_precision, usable_instruction_sets
+from stages.captioner.runtimes.openvino_precision import NAMES, choose_group, choose_precision, usable_instruction_sets
 from stages.captioner.runtimes.pytorch import load_model
 from stages.measure.roofline import Part, Precision, Product
 
-BYTES: dict[Precision, int] = {"int8": 1, "bfloat16": 2, "float32": 4}
+BYTES: dict[Precision, int] = {"int8": 1, "bfloat16": 2, "float16": 2, "float32": 4}
 
 
 def count_products(checkpoint: Path, length: int) -> dict[Part, list[Product]]:
@@ -112,8 +112,8 @@ def _count_openvino(checkpoint: Path, length: int) -> dict[Part, list[Product]]:
     core = start_core()
     quantized = read_manifest(checkpoint).passes.get("quantize")
     sets = usable_instruction_sets(instruction_sets(), os.environ)
-    half = choose_precision(core, quantized=quantized is not None, sets=sets) == Type.bf16
-    floats: Precision = "bfloat16" if half else "float32"
+    precision = choose_precision(core, quantized=quantized is not None, sets=sets)
+    floats: Precision = NAMES[precision]
     group = choose_group((quantized or {}).get("dynamic_quantization_group", "auto"), sets)
     encoder, decoder = (core.read_model(checkpoint / name) for name in (openvino.ENCODER, openvino.DECODER))
     decoder.reshape({port: [side if side.is_static else 1 for side in port.partial_shape] for port in decoder.inputs})

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from math import isnan, nan
 from typing import Literal, NamedTuple
 
-Precision = Literal["int8", "bfloat16", "float32"]
+Precision = Literal["int8", "bfloat16", "float16", "float32"]
 Part = Literal["encode", "prefill", "token"]
 READ_MB = (1, 4, 64, 256)  # of what cores' own caches hold, of what shared ones may hold, of what lies in memory
 

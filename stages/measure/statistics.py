@@ -6,12 +6,15 @@ How often they hold the truth, `python -m tests.measure.coverage` draws.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 from scipy.stats import bootstrap, theilslopes, trim_mean
+
+if TYPE_CHECKING:  # whoever has samples has imported it
+    import pandas as pd
 
 SEED = 0
 # Sessions end once their interval is narrow, which is likeliest when it is so by chance: then fewer such intervals hold
@@ -23,6 +26,8 @@ SESSION_LEVEL = 0.965
 # what sessions are. A program against itself has no such share, and shows none.
 BETWEEN_RUNS = 0.05
 BETWEEN_FINALS = 0.0
+# What intervals of speed-ups are made by, for figures that are kept: change it with `estimate_speedup`.
+SPEEDUP_RULE = f"t over sessions at {SESSION_LEVEL:g}, and {BETWEEN_RUNS:g} of the logarithm for what a run's share"
 
 
 class Estimate(NamedTuple):
@@ -132,6 +137,14 @@ def typical(samples: Sequence[float]) -> float:
     """The geometric mean of positive samples without the fifth at either end: less noisy than their median, and as
     little moved by a slow moment."""
     return float(np.exp(trim_mean(np.log(samples), 0.2)))
+
+
+def sessions_of(samples: "pd.DataFrame", measurement: str) -> "pd.DataFrame":
+    """Of a benchmark's pairs, one row per session with what is typical: baseline, checkpoint and, of the pairs' ratios,
+    speedup."""
+    rows = samples[samples["measurement"] == measurement]
+    rows = rows.assign(speedup=rows["baseline"] / rows["checkpoint"])
+    return rows.groupby("session")[["baseline", "checkpoint", "speedup"]].agg(typical)
 
 
 def fit_slope(tokens: Sequence[int], seconds: Sequence[float]) -> float:

@@ -75,6 +75,13 @@ def caption_request(images: Sequence[Path], decoding: Decoding) -> Request:
     return {"do": "caption", "images": [str(path) for path in images], "decoding": decoding.model_dump()}
 
 
+def check(worker: Worker, image: Path, decoding: Decoding) -> None:
+    """Raises InputError if what a worker's checkpoint computes for a picture is not finite."""
+    request = {**caption_request([image], decoding), "do": "check", "checkpoint": str(worker.checkpoint)}
+    if wrong := worker.ask(request)["wrong"]:
+        raise InputError(wrong)
+
+
 def parts_request(image: Path, decoding: Decoding, lengths: Sequence[int]) -> Request:
     """Asks for the seconds of captioning's parts at batch 1, of decoding for each number of new tokens."""
     return {**caption_request([image], decoding), "do": "parts", "lengths": list(lengths)}

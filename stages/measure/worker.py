@@ -5,6 +5,7 @@ seconds. `stages.measure.timing` is the other end of the line.
 """
 
 import json
+import re
 import resource
 import sys
 import time
@@ -15,24 +16,37 @@ from typing import Any
 
 from PIL import Image
 
-from stages.captioner.command_line import ending_in_one_sentence
+from stages.captioner.command_line import InputError, ending_in_one_sentence
 from stages.captioner.images import open_image
 from stages.captioner.own_process import open_in_own_process
 from stages.captioner.runtimes.captioner import Captioner, Parts
 from stages.captioner.runtimes.decoding import Decoding
+from stages.measure.finite import check_captioner
+
+STATUS = Path("/proc/self/status")
 
 
 def answer(captioner: Captioner, request: dict[str, Any]) -> dict[str, Any]:
-    """Carries out one request: `caption`, `parts` or `memory`."""
+    """Carries out one request: `check`, `caption`, `parts` or `memory`."""
     if request["do"] == "memory":
         return {"peak_memory_bytes": peak_memory_bytes()}
     images = [_picture(path) for path in request["images"]]
     decoding = Decoding.model_validate(request["decoding"])
+    if request["do"] == "check":
+        return {"wrong": _what_is_wrong(captioner, images, request["checkpoint"])}
     if request["do"] == "parts":
         return time_parts(captioner.parts, images, decoding, request["lengths"])
     start = time.perf_counter()
     captions = captioner.caption(images, decoding)
     return {"seconds": time.perf_counter() - start, "captions": captions}
+
+
+def _what_is_wrong(captioner: Captioner, images: list[Image.Image], checkpoint: str) -> str | None:
+    try:
+        check_captioner(captioner.parts, images, checkpoint)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def time_parts(parts: Parts, images: list[Image.Image], decoding: Decoding, lengths: list[int]) -> dict[str, Any]:
@@ -52,16 +66,19 @@ def time_parts(parts: Parts, images: list[Image.Image], decoding: Decoding, leng
     }
 
 
-def peak_memory_bytes() -> int:
-    """The most memory that this process has held at once.
+def peak_memory_bytes() -> int | None:
+    """The most memory that this process has held at once; None where the system doesn't tell it.
 
-    From the kernel's own account of this address space where there is one: `getrusage` would count the parent's.
+    On Linux it is the kernel's own account of this address space: `getrusage` would count the parent's.
     """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if sys.platform != "linux":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    try:
+        lines = STATUS.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    kilobytes = [line.split()[1] for line in lines if re.match(r"VmHWM:\s*\d+ kB", line)]
+    return int(kilobytes[0]) * 1024 if kilobytes else None
 
 
 @cache

@@ -18,7 +18,7 @@ plt.rcParams["text.parse_math"] = False  # a dollar sign in a caption is a dolla
 INK, BAR, NOISE = "#2b2b33", "#3b7dd8", "#f2c14e"
 
 
-def draw_speed(benchmarks: dict[str, dict[str, Any]], output: Path) -> None:
+def draw_speed(benchmarks: dict[str, dict[str, Any]], title: str, output: Path) -> None:
     """Speed-ups with their 95 % intervals, one bar per checkpoint, over the band that noise alone covers."""
     names = list(benchmarks)
     middle = [benchmarks[name]["speedup"] for name in names]
@@ -36,10 +36,11 @@ def draw_speed(benchmarks: dict[str, dict[str, Any]], output: Path) -> None:
     axes.set_xlabel("times as fast as the baseline, batch 1 (95 % interval)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1))
+    axes.set_title(title, loc="left", fontsize="medium")
     _save(figure, output)
 
 
-def draw_examples(examples: list[tuple[Path, dict[str, str]]], output: Path) -> None:
+def draw_examples(examples: list[tuple[Path, dict[str, str]]], title: str, output: Path) -> None:
     """Pictures side by side, each with every checkpoint's caption below it."""
     figure, columns = plt.subplots(
         1,
@@ -48,6 +49,7 @@ def draw_examples(examples: list[tuple[Path, dict[str, str]]], output: Path) -> 
         layout="constrained",
         squeeze=False,
     )
+    figure.suptitle(title, x=0, ha="left", fontsize="medium")
     for axes, (path, captions) in zip(columns[0], examples, strict=True):
         axes.imshow(open_image(path))
         axes.set_axis_off()

@@ -1,4 +1,4 @@
-"""Full-size times of one machine each, in `reports/machines/`, and README.md's table of them all.
+"""Full-size times of one machine each, in `reports/machines/`, and README.md's tables of them.
 
 `make machine` times the full-size model and adds this machine; without an argument, only the table is made anew.
 """
@@ -6,27 +6,39 @@
 import hashlib
 import json
 import re
-import subprocess
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import pandas as pd
 import typer
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import InputError, explain, read_text, run
+from stages.measure.checkout import git
 from stages.measure.machine import describe_machine
 from stages.measure.metrics import REPORTS, read_metrics, write_metrics, write_text
+from stages.measure.statistics import SPEEDUP_RULE, estimate_speedup, sessions_of
 from stages.page.one_run import stages_to_rerun
-from stages.params import PARAMS, Name, read_params
+from stages.params import PARAMS, Name, parse_yaml, read_params
 
 MACHINES, README = REPORTS / "machines", Path("README.md")
 MODEL, SIZE = "blip-base-untrained", "blip-base"
 # What decides about times and is in Git; of params.yaml, the chosen model may differ from the commit's.
 MEASURED_BY = ("stages", "dvc.yaml", "requirements.txt")
 TABLE = re.compile(r"(?<=<!-- machines: made by `make machine` -->\n\n).*?(?=\n<!-- end of machines -->)", re.DOTALL)
+# The table on README.md's first screen, which names the file that it is made of, and what people call its checkpoints.
+FIRST_TABLE = re.compile(
+    r"(?<=<!-- made by `make machine` of )(?P<file>\S+)( -->\n\n).*?(?=\n<!-- end of the first table -->)", re.DOTALL
+)
+FIRST_ROWS = {
+    "baseline": "BLIP as it comes, 32-bit numbers, PyTorch",
+    "quantized": "`quantized`: 8-bit numbers, PyTorch",
+    "onnx_int8": "`onnx_int8`: 8-bit numbers, ONNX Runtime",
+    "openvino_int8": "`openvino_int8`: 8-bit numbers, OpenVINO",
+}
+FIRST_HEADINGS = ["", "times as fast", "a caption takes", "memory", "on disk"]
 AGAIN = "time it with `make machine`"
 
 SYSTEM = r"[A-Za-z]+(?: \d+(?:\.\d+)*)?"
@@ -44,6 +56,9 @@ class Figures(_Strict):
     speedup: Positive
     speedup_ci_low: Positive
     speedup_ci_high: Positive
+    speedup_sessions: list[Positive] | None = Field(
+        None, min_length=2, max_length=1000, description="each session's, of which any rule makes the interval anew"
+    )
     latency_ms: Positive | None = None
     encode_ms: Positive | None = None
     token_ms: Positive | None = None
@@ -66,7 +81,7 @@ class Fingerprint(_Strict):
     """What `describe_machine` says of a machine, in patterns that hold no path and no name of a user or a host."""
 
     cpu: str = Field(pattern=r"^\w[\w ()@.,+-]*( w/ [\w ]+)?$", max_length=80)
-    cpu_family_model_stepping: str = Field(pattern=r"^[\d?]+/[\d?]+/[\d?]+$")
+    cpu_family_model_stepping: str = Field(pattern=r"^(0x[\da-f]{1,4}|[\d?]+)/(0x[\da-f]{1,4}|[\d?]+)/[\d?]+$")
     instruction_sets: list[Word]
     cores: int = Field(ge=1)
     threads: int = Field(ge=1)
@@ -80,10 +95,12 @@ class Fingerprint(_Strict):
 class Machine(_Strict):
     """A file of `reports/machines/`: full-size times of each checkpoint, where they were taken and by which code."""
 
+    model: Literal["blip-base-untrained"]  # with the pictures and the settings that its commit's params.yaml has
     commit: str = Field(pattern=r"^[0-9a-f]{40}$")
     date: date
     threads: int = Field(ge=1, description="of each timed process")
     new_tokens: Literal[10]  # for only captions of one length can be compared
+    intervals: str = Field(pattern=r"^[\w ,.'-]{1,100}$", description="what those of the speed-ups are made by")
     machine: Fingerprint
     checkpoints: dict[Name, Figures] = Field(min_length=1)
 
@@ -116,10 +133,13 @@ def gather(checkout: Path) -> Machine:
     params = read_params(checkout / PARAMS)
     figures = {
         name: read_metrics(checkout / REPORTS / "benchmark" / f"{name}.json")
+        | {"speedup_sessions": _speedups(checkout / REPORTS / "benchmark" / f"{name}.csv")}
         for name in (BASELINE.name, *params.variants)
     }
     content = {
-        "commit": _git(checkout, "rev-parse", "HEAD").strip(),
+        "model": MODEL,
+        "intervals": SPEEDUP_RULE,
+        "commit": git(checkout, "rev-parse", "HEAD").decode().strip(),
         "date": datetime.now(UTC).date(),
         "threads": params.benchmark.threads,
         "new_tokens": params.benchmark.new_tokens,
@@ -130,11 +150,28 @@ def gather(checkout: Path) -> Machine:
         },
     }
     try:
-        return Machine.model_validate(content)
+        return by_rule_in_force(Machine.model_validate(content))
     except ValidationError as error:
         raise InputError(
             f"the reports in {checkout} can't stand beside others ({explain(error)}): put that right and {AGAIN}"
         ) from None
+
+
+def _speedups(samples: Path) -> list[float]:
+    """Each session's speed-up, of the benchmark's pairs."""
+    return [round(float(own), 4) for own in sessions_of(pd.read_csv(samples), "caption")["speedup"]]
+
+
+def by_rule_in_force(own: Machine) -> Machine:
+    """With the intervals of speed-ups made anew where the sessions are kept; else as it is, by its older rule."""
+    sessions = {name: figures.speedup_sessions for name, figures in own.checkpoints.items()}
+    content = own.model_dump()
+    for name, speedups in sessions.items():
+        if speedups:
+            content["checkpoints"][name] |= estimate_speedup(speedups).entries("speedup", 3)
+    if all(sessions.values()):
+        content["intervals"] = SPEEDUP_RULE
+    return Machine.model_validate(content)
 
 
 def _check_one_run(checkout: Path) -> None:
@@ -147,23 +184,22 @@ def _check_one_run(checkout: Path) -> None:
 
 def _check_committed(checkout: Path) -> None:
     settings = [
-        yaml.safe_load(text) | {"model": MODEL}
-        for text in (_git(checkout, "show", f"HEAD:{PARAMS}"), read_text(checkout / PARAMS))
+        parse_yaml(text, PARAMS) | {"model": MODEL}
+        for text in (git(checkout, "show", f"HEAD:./{PARAMS}").decode(), read_text(checkout / PARAMS))
     ]
-    if settings[0] != settings[1] or _git(checkout, "status", "--porcelain", "--", *MEASURED_BY):
+    if settings[0] != settings[1] or git(checkout, "status", "--porcelain", "--", *MEASURED_BY):
         raise InputError(f"{checkout} holds changes that its commit, which would be named, lacks: commit them; {AGAIN}")
 
 
-def _git(checkout: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=checkout, check=True, capture_output=True, text=True).stdout
-
-
 def read_machines(folder: Path) -> dict[str, Machine]:
-    """All machines by their files' names, sorted. Raises InputError at a file that is not what `gather` would give."""
+    """All machines by their files' names, sorted, their intervals by the rule in force where sessions are kept.
+
+    Raises InputError at a file that is not what `gather` would give.
+    """
     machines: dict[str, Machine] = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            machines[path.name] = Machine.model_validate_json(read_text(path))
+            machines[path.name] = by_rule_in_force(Machine.model_validate_json(read_text(path)))
         except ValidationError as error:
             raise InputError(f"{path} is not a machine's figures ({explain(error)}): correct it") from None
         if path.name != (name := file_name(machines[path.name])):
@@ -172,24 +208,61 @@ def read_machines(folder: Path) -> dict[str, Machine]:
 
 
 def table(machines: dict[str, Machine]) -> str:
-    """A Markdown table with a row per machine and a column per checkpoint, the one that can be fastest last."""
+    """A Markdown table with a row per machine and a column per checkpoint, the one that can be fastest last; below it,
+    the rules of intervals that are not by the one in force."""
     best: dict[str, float] = {}
     for own in machines.values():
         for checkpoint, figures in own.checkpoints.items():
             best[checkpoint] = max(best.get(checkpoint, 0), figures.speedup)
     checkpoints = sorted(best, key=lambda checkpoint: (checkpoint != BASELINE.name, best[checkpoint]))
     headings = ["CPU, family/model/stepping", "instruction sets", "threads", *checkpoints, "code"]
+    older = list(dict.fromkeys(own.intervals for own in machines.values() if own.intervals != SPEEDUP_RULE))
     rows = [
         [
             f"[{own.machine.cpu} {own.machine.cpu_family_model_stepping}]({(MACHINES / name).as_posix()})",
             ", ".join(own.machine.instruction_sets),
             str(own.threads),
             *(_cell(own.checkpoints.get(checkpoint)) for checkpoint in checkpoints),
-            f"{own.commit[:7]}, {own.date}",
+            f"{own.commit[:7]}, {own.date}{_mark(own.intervals, older)}",
         ]
         for name, own in machines.items()
     ]
+    notes = [f"\n{_mark(rule, older).strip()} {_older(rule)}\n" for rule in older]
+    return _markdown(headings, rows) + "".join(notes)
+
+
+def _markdown(headings: list[str], rows: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (headings, ["---"] * len(headings), *rows))
+
+
+def _mark(rule: str, older: list[str]) -> str:
+    return f" ({older.index(rule) + 1})" if rule in older else ""
+
+
+def _older(rule: str) -> str:
+    return f"Intervals by an older rule ({rule}), which lacks what a whole run is off by: they are too narrow."
+
+
+def first_table(own: Machine) -> str:
+    """The Markdown table of one machine for who reads a first screen only."""
+    found = {name: own.checkpoints[name] for name in FIRST_ROWS if name in own.checkpoints}
+    fastest = max(found, key=lambda name: found[name].speedup, default=None)
+    rows = []
+    for name, figures in found.items():
+        interval = f"{figures.speedup:.1f} ({figures.speedup_ci_low:.1f}–{figures.speedup_ci_high:.1f})"
+        if name == BASELINE.name:
+            interval = f"1 (noise: {figures.speedup_ci_low:.2f}–{figures.speedup_ci_high:.2f})"
+        costs = [
+            f"{value:.{digits}f} {unit}" if value else "–"
+            for value, digits, unit in (
+                (figures.latency_ms and figures.latency_ms / 1000, 2, "s"),
+                (figures.peak_memory_mb, 0, "MB"),
+                (figures.checkpoint_mb, 0, "MB"),
+            )
+        ]
+        rows.append([FIRST_ROWS[name], f"**{interval}**" if name == fastest else interval, *costs])
+    note = "" if own.intervals == SPEEDUP_RULE else f"\n{_older(own.intervals)}\n"
+    return _markdown(FIRST_HEADINGS, rows) + note
 
 
 def _cell(figures: Figures | None) -> str:
@@ -199,11 +272,19 @@ def _cell(figures: Figures | None) -> str:
     return f"**{figures.speedup:.2f}** ({figures.speedup_ci_low:.2f}–{figures.speedup_ci_high:.2f}){latency}"
 
 
-def with_table(page: str, table: str) -> str:
-    """A page whose table between the two markers is replaced. Raises InputError if they are not there."""
-    if not TABLE.search(page):
-        raise InputError(f"{README} lacks the marks between which the table of machines stands: restore them")
-    return TABLE.sub(lambda _: table, page)
+def with_tables(page: str, machines: dict[str, Machine]) -> str:
+    """A page whose two tables between their marks are those of these machines.
+
+    Raises InputError if the marks are not there, or if the first table's names no machine's file.
+    """
+    first = FIRST_TABLE.search(page)
+    if not first or not TABLE.search(page):
+        raise InputError(f"{README} lacks the marks between which its tables of machines stand: restore them")
+    name = Path(first["file"]).name
+    if name not in machines:
+        raise InputError(f"{README} has its first table of {first['file']}, which is not there: name another file")
+    page = FIRST_TABLE.sub(lambda own: f"{own['file']}{own[2]}{first_table(machines[name])}", page)
+    return TABLE.sub(lambda _: table(machines), page)
 
 
 def main(
@@ -211,13 +292,14 @@ def main(
         Path | None, typer.Argument(help="where the full-size model was timed on this machine; none: only the table")
     ] = None,
 ) -> None:
-    """Writes this machine's file into reports/machines/ if it was timed, and README.md's table of all machines."""
+    """Writes this machine's file into reports/machines/ if it was timed, intervals of others by the rule in force where
+    their sessions are kept, and README.md's tables."""
     machines = read_machines(MACHINES)
     added = [gather(checkout)] if checkout else []
     machines |= {file_name(own): own for own in added}
-    page = with_table(read_text(README), table(dict(sorted(machines.items()))))
-    for own in added:
-        write_metrics(own.model_dump(mode="json", exclude_none=True), MACHINES / file_name(own))
+    page = with_tables(read_text(README), dict(sorted(machines.items())))
+    for name, own in machines.items():
+        write_metrics(own.model_dump(mode="json", exclude_none=True), MACHINES / name)
     write_text(page, README)
 
 

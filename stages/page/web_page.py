@@ -13,8 +13,9 @@ from markupsafe import Markup
 from stages.captioner.checkpoint import BASELINE
 from stages.captioner.command_line import printable
 from stages.measure.acceptance import Recommendation
-from stages.measure.metrics import read_metrics, write_text
+from stages.measure.metrics import write_text
 from stages.page.gallery import Examples, make_gallery
+from stages.page.one_run import OneRun
 from stages.page.plots import Metrics
 from stages.page.sweeps import Failed, Sweep, drawn_curves
 from stages.page.web_charts import Bar, Point, draw_bars, draw_curves, draw_speed, draw_trade_off
@@ -47,7 +48,8 @@ class ShownSweep(NamedTuple):
 
     file: str
     knob: str
-    machine: str
+    whose: str
+    strange: str  # whose it is, if it is not of the page's own run; else nothing
     keys: list[str]  # of the figures in its table
     values: list[dict[str, Any]]
     failed: list[Failed]
@@ -55,17 +57,20 @@ class ShownSweep(NamedTuple):
 
 
 def write_page(
-    model: str,
-    metrics: Metrics,
+    one_run: OneRun,
     tables: dict[str, pd.DataFrame],
     examples: Examples,
     sweeps: dict[str, Sweep],
+    strange: dict[str, str],
     recommendation: Recommendation,
     reports: Path,
     *,
     trained: bool,
 ) -> None:
-    """Writes report.html; `tables` are of `stages.evaluate`, `trained` says whether captions mean anything."""
+    """Writes report.html; `tables` are of `stages.evaluate`, `strange` says whose the sweeps of other runs are, and
+    `trained` whether captions mean anything."""
+    metrics = one_run.metrics
+    shown = [show_sweep(file, sweep, strange.get(file, "")) for file, sweep in sweeps.items()]
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -78,12 +83,14 @@ def write_page(
     environment.filters["pieces"] = SETTING.split
     page = environment.get_template("report.html.jinja").render(
         **_code(),
-        machine=read_metrics(reports / "host.json"),
-        peaks=read_metrics(reports / "peaks.json"),
+        own=one_run.provenance,
+        machine=one_run.machine,
+        peaks=one_run.peaks,
+        scored_on=one_run.scored_on,
         pictures=len(examples),
         gallery=make_gallery(tables, examples),
-        sweeps=[show_sweep(file, sweep) for file, sweep in sweeps.items()],
-        model=model,
+        sweeps=[sweep for sweep in shown if not sweep.strange],
+        strange_sweeps=[sweep for sweep in shown if sweep.strange],
         recommendation=recommendation,
         metrics=metrics,
         trained=trained,
@@ -142,7 +149,11 @@ def draw_charts(metrics: Metrics, *, trained: bool) -> dict[str, Any]:
             (label, draw_bars(part, label, _bars(metrics, f"{part}_ms"), words_of(f"{part}_ms")))
             for part, label in PARTS.items()
         ],
-        "costs": [(label, draw_bars(key, label, _bars(metrics, key), words_of(key))) for key, label in COSTS.items()],
+        "costs": [
+            (label, draw_bars(key, label, _bars(metrics, key), words_of(key)))
+            for key, label in COSTS.items()
+            if any(key in own["benchmark"] for own in metrics.values())
+        ],
     }
 
 
@@ -186,8 +197,10 @@ def pareto_optimal(points: TradeOffs) -> list[str]:
     return [name for name in points if not any(beats(other, name) for other in points if other != name)]
 
 
-def show_sweep(file: str, sweep: Sweep) -> ShownSweep:
-    """What the page says of a sweep."""
+def show_sweep(file: str, sweep: Sweep, strange: str = "") -> ShownSweep:
+    """What the page says of a sweep: of one that doesn't say whose it is, no figures."""
+    if sweep.provenance is None:
+        return ShownSweep(file, sweep.knob, "", strange, [], [], [], [])
     rows, last = sweep.measured(), sweep.knob.rpartition(".")[2]
     charts = []
     for key, curves in drawn_curves(sweep).items():
@@ -195,4 +208,4 @@ def show_sweep(file: str, sweep: Sweep) -> ShownSweep:
         title = f"{words.label}, over {sweep.knob}"
         charts.append((words.label, draw_curves(slug(f"{file}-{key}"), title, curves, last, words)))
     keys = [key for key in SWEPT_TABLE if any(key in row for row in rows)]
-    return ShownSweep(file, sweep.knob, sweep.machine, keys, rows, sweep.failed(), charts)
+    return ShownSweep(file, sweep.knob, sweep.whose(), strange, keys, rows, sweep.failed(), charts)

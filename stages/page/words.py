@@ -57,6 +57,7 @@ WORDS = {
     "bleu_4": Words("BLEU-4", "", 3),
     "rouge_l": Words("ROUGE-L", "", 3),
     "exact_match": Words("word for word a reference", "%"),
+    "outside_vocabulary": Words("pictures whose references all have a word that the captioner lacks", "%"),
     "same_caption": Words("same caption as the baseline", "%"),
     "same_caption_in_batch": Words("same caption in a batch as alone", "%"),
     "same_next_token": Words("same next token as the baseline", "%", 2),

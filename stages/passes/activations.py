@@ -1,12 +1,14 @@
 """What the linear layers of a model take in on calibration pictures: the ground for every decision about int8."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from transformers import BlipForConditionalGeneration
 
+from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.pytorch import generation_config
 
@@ -29,30 +31,34 @@ class Inputs(NamedTuple):
 def capture_inputs(model: BlipForConditionalGeneration, calibration: Sequence[np.ndarray]) -> dict[str, Inputs]:
     """The inputs of every linear layer by its name, while the model captions the first calibration pictures.
 
-    `calibration` is pixels, float32 (1, 3, side, side) each.
+    `calibration` is pixels, float32 (1, 3, side, side) each. Raises InputError if a layer takes in or gives inf or NaN.
     """
     seen: dict[str, list[Inputs]] = {}
-    hooks = [
-        layer.register_forward_pre_hook(_watch(seen.setdefault(name, [])))
-        for name, layer in model.named_modules()
-        if isinstance(layer, torch.nn.Linear)
-    ]
     text = model.config.text_config
-    for pixels in calibration[:PICTURES]:
-        model.text_decoder.generate(
-            input_ids=torch.tensor([[text.bos_token_id]]),
-            encoder_hidden_states=model.vision_model(pixel_values=torch.from_numpy(pixels)).last_hidden_state,
-            generation_config=generation_config(Decoding(max_new_tokens=NEW_TOKENS), text),
-        )
-    for hook in hooks:
-        hook.remove()
+    with ExitStack() as hooks:
+        for name, layer in model.named_modules():
+            if isinstance(layer, torch.nn.Linear):
+                hooks.enter_context(layer.register_forward_hook(_watch(name, seen.setdefault(name, []))))
+        for pixels in calibration[:PICTURES]:
+            model.text_decoder.generate(
+                input_ids=torch.tensor([[text.bos_token_id]]),
+                encoder_hidden_states=model.vision_model(pixel_values=torch.from_numpy(pixels)).last_hidden_state,
+                generation_config=generation_config(Decoding(max_new_tokens=NEW_TOKENS), text),
+            )
     return {name: _join(parts) for name, parts in seen.items()}
 
 
-def _watch(parts: list[Inputs]) -> Callable[[Any, tuple[torch.Tensor, ...]], None]:
-    def take(_: Any, arguments: tuple[torch.Tensor, ...]) -> None:
+def _watch(name: str, parts: list[Inputs]) -> Callable[[Any, tuple[torch.Tensor, ...], torch.Tensor], None]:
+    def take(_: Any, arguments: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         rows = arguments[0].flatten(0, -2)
-        parts.append(Inputs(rows[:: -(-len(rows) // ROWS)].clone(), rows.amin(dim=0), rows.amax(dim=0)))
+        low, high = rows.amin(dim=0), rows.amax(dim=0)
+        for what, ends in (("takes in", (low, high)), ("gives", output.aminmax())):
+            if not all(end.isfinite().all() for end in ends):
+                raise InputError(
+                    f"{name} {what} inf or NaN for the calibration pictures, as weights are too large to compute with "
+                    "in float32: choose another model, or another recipe if it is a pass that makes them so"
+                )
+        parts.append(Inputs(rows[:: -(-len(rows) // ROWS)].clone(), low, high))
 
     return take
 

@@ -3,12 +3,15 @@
 The same arithmetic on every CPU, so that what is decided by it is decided alike everywhere.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 
 from stages.passes.activations import Inputs
+
+MOST_DB = 300.0
 
 
 class Bits(NamedTuple):
@@ -23,11 +26,14 @@ def error_db(inputs: Inputs, weight: torch.Tensor, bits: Bits) -> float:
     """By how many decibels a layer's output, as far as it varies, is stronger than the error that int8 brings in.
 
     `weight` is float32 (outputs, channels). What is the same in every row is no part of the signal: a bias would be.
+    At most `MOST_DB` either way, as where there is no signal or no error.
     """
-    exact = inputs.rows @ weight.T
+    exact = (inputs.rows @ weight.T).double()  # as squares may be too large for float32
     error = round_activations(inputs, bits.activations) @ round_weights(weight, bits.weights).T - exact
-    signal = (exact - exact.mean(dim=0)).square().sum()
-    return float(10 * torch.log10(signal / error.square().sum().clamp_min(1e-30)))
+    signal, noise = (float(part.square().sum()) for part in (exact - exact.mean(dim=0), error))
+    if noise == 0:
+        return MOST_DB
+    return max(-MOST_DB, min(10 * math.log10(signal / noise), MOST_DB)) if signal else -MOST_DB
 
 
 def round_activations(inputs: Inputs, bits: int) -> torch.Tensor:

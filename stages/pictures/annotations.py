@@ -1,34 +1,43 @@
-"""Reads captions of pictures as others publish them: COCO's annotations, Karpathy's splits, or a list of pairs."""
+"""Reads captions files as others publish and keep them: COCO's annotations, Karpathy's splits, rows of all kinds."""
 
+import io
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, TypeVar
 
 import msgspec
 
-from stages.captioner.command_line import BYTE_ORDER_MARKS, InputError, brief, read_text
+from stages.captioner.command_line import BYTE_ORDER_MARKS, InputError, brief, read_text, shorten
+from stages.captioner.images import SUFFIXES
+from stages.pictures.rows import CAPTION_KEYS, PICTURE_KEYS, SPLITS, CaptionedPicture, captions_in, purpose_of, texts
+from stages.pictures.tables import UnknownFormError, read_table
 
-# Which of Karpathy's splits serve for which purpose, in the order in which pictures are drawn from them: COCO's restval
-# lies in val2014 with test and val, so who has this folder needs no train2014.
-EVALUATION_SPLITS, CALIBRATION_SPLITS = ("test", "val"), ("restval", "train")
-SPLITS = (*EVALUATION_SPLITS, *CALIBRATION_SPLITS)
+FORMS = (
+    "COCO's and Karpathy's JSON; image (or file_name, …) and caption (or text, …) in JSON, JSON Lines, CSV or TSV; "
+    "Flickr8k's and Flickr30k's; a folder with a .txt for each picture"
+)
+KINDS = {
+    b"PAR1": "Parquet",
+    b"ARROW1": "Arrow",
+    b"PK\x03\x04": "a ZIP archive, or of Excel",
+    b"\x1f\x8b": "compressed",
+    b"BZh": "compressed",
+    b"\xfd7zXZ": "compressed",
+    b"\x28\xb5\x2f\xfd": "compressed",
+    b"SQLite format 3": "a database",
+}
+TAR_AT = 257  # where a tar archive says that it is one
+
 SENTENCES = re.compile(rb'"sentences"\s*:')  # a key that only Karpathy's files have
+IMAGES = re.compile(rb'"images"\s*:')
 LIST = re.compile(rb"\s*\[")
+JSON = re.compile(rb"\s*[\[{]")
 NOT_A_NUMBER = re.compile(rb"\b(NaN|Infinity)\b")  # as Python and pandas write them, though JSON has no such thing
-
-
-@dataclass(frozen=True)
-class CaptionedPicture:
-    """A picture as a captions file names it, its captions, and the one thing it may be used for if the file says so."""
-
-    file_name: str
-    captions: list[str]
-    purpose: Literal["evaluation", "calibration"] | None = None
+Form = TypeVar("Form")
 
 
 def read_annotations(path: Path) -> list[CaptionedPicture]:
@@ -37,13 +46,17 @@ def read_annotations(path: Path) -> list[CaptionedPicture]:
     Captions that are not text or only blanks are dropped. Raises InputError if the file is absent or of no known form.
     """
     try:
-        return _each_once(_pictures(_parse(_read_utf8(path))))
+        content = _read_utf8(path)
+        _check_kind(path, content)
+        is_json = JSON.match(content) or not content.strip()
+        return _each_once(_pictures(content) if is_json else read_table(path, content.decode()))
     except FileNotFoundError:
         raise InputError(f"there is no {path}: correct the dataset's entry in params.yaml") from None
-    except msgspec.ValidationError as error:
-        raise InputError(f"{path} is in none of the forms of captions files: {error}") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not text in UTF-8: save it as such") from None
+        raise InputError(f"{path} is not text in UTF-8: save it as such, if it is text; known are {FORMS}") from None
+    except (msgspec.ValidationError, UnknownFormError) as error:
+        what = shorten(str(error), 200)
+        raise InputError(f"{path} is in none of the forms of captions files: {what}; known are {FORMS}") from None
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({brief(error)}): fetch it again") from None
 
@@ -57,22 +70,35 @@ def _read_utf8(path: Path) -> bytes:
     return read_text(path).encode()
 
 
-def _parse(content: bytes) -> "_Coco | _Karpathy | list[_Pair]":
-    """What the forms have no use for, most of Karpathy's 150 MB, never becomes objects."""
-    form: type[_Coco | _Karpathy | list[_Pair]]
-    form = list[_Pair] if LIST.match(content) else _Karpathy if SENTENCES.search(content) else _Coco
+def _check_kind(path: Path, content: bytes) -> None:
+    """Refuses by their names other kinds of files in which captions, or what stands for them, come."""
+    kind = next((name for head, name in KINDS.items() if content.startswith(head)), None)
+    if content[TAR_AT : TAR_AT + 5] == b"ustar":
+        kind = "a tar archive, as of WebDataset"
+    if kind:
+        raise InputError(f"{path} is {kind}, which is not read here: known are {FORMS}")
+
+
+def _pictures(content: bytes) -> list[CaptionedPicture]:
+    """What the forms of JSON have no use for, most of Karpathy's 150 MB, never becomes objects."""
+    if LIST.match(content):
+        return _from_rows(_decode(content, _ROWS))
+    if _has_lines(content):
+        return _from_rows(_decode_lines(content))
+    if not IMAGES.search(content):
+        return _from_map(content)
+    if SENTENCES.search(content):
+        return _from_karpathy(_decode(content, _Karpathy))
+    return _from_coco(_decode(content, _Coco))
+
+
+def _decode(content: bytes, form: type[Form]) -> Form:
     try:
         return msgspec.json.decode(content, type=form)
     except msgspec.DecodeError as error:
         if isinstance(error, msgspec.ValidationError) or not NOT_A_NUMBER.search(content):
             raise
         return msgspec.convert(json.loads(content), form)
-
-
-def _pictures(parsed: "_Coco | _Karpathy | list[_Pair]") -> list[CaptionedPicture]:
-    if isinstance(parsed, _Coco):
-        return _from_coco(parsed)
-    return _from_karpathy(parsed) if isinstance(parsed, _Karpathy) else _from_pairs(parsed)
 
 
 def _each_once(pictures: list[CaptionedPicture]) -> list[CaptionedPicture]:
@@ -83,17 +109,6 @@ def _each_once(pictures: list[CaptionedPicture]) -> list[CaptionedPicture]:
         first = merged.setdefault(name, CaptionedPicture(name, [], picture.purpose))
         first.captions.extend([caption for caption in picture.captions if caption not in first.captions])
     return [picture for picture in merged.values() if picture.captions]
-
-
-def _texts(values: Iterable[object]) -> list[str]:
-    """The captions among some values, each in one line."""
-    lines = (_in_one_line(value) for value in values if isinstance(value, str))
-    return [line for line in lines if line]
-
-
-def _in_one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return text if text == line else line  # mostly the same words, and no second copy of 600,000 captions
 
 
 def _id_as_text(id: "_Id") -> str:
@@ -139,7 +154,7 @@ def _from_coco(coco: _Coco) -> list[CaptionedPicture]:
     for annotation in coco.annotations:
         captions[_id_as_text(annotation.image_id)].append(annotation.caption)
     images = sorted(coco.images, key=lambda image: _by_number(_id_as_text(image.id)))
-    return [CaptionedPicture(image.file_name, _texts(captions[_id_as_text(image.id)])) for image in images]
+    return [CaptionedPicture(image.file_name, texts(captions[_id_as_text(image.id)])) for image in images]
 
 
 # Karpathy's dataset_coco.json and its kin: images with their split and sentences
@@ -170,8 +185,8 @@ def _from_karpathy(karpathy: _Karpathy) -> list[CaptionedPicture]:
     return [
         CaptionedPicture(
             f"{image.filepath}/{image.filename}" if image.filepath else image.filename,
-            _texts(sentence.raw for sentence in image.sentences),
-            "evaluation" if image.split in EVALUATION_SPLITS else "calibration",
+            texts(sentence.raw for sentence in image.sentences),
+            purpose_of(image.split),
         )
         for image in sorted(karpathy.images, key=_by_split)
     ]
@@ -182,16 +197,70 @@ def _by_split(image: _KarpathyImage) -> tuple[int, tuple[bool, int, str]]:
     return SPLITS.index(image.split), _by_number(_id_as_text(id))
 
 
-# A list of pairs, as BLIP's own files: an image's file name and its caption, or several
+# A list or lines of objects, as BLIP's own files and Hugging Face's metadata.jsonl: a picture's name and its captions
 
 
-class _Pair(msgspec.Struct):
-    image: str
-    caption: Any = None
+def _check_row(row: Any) -> None:
+    if all(getattr(row, key) is msgspec.UNSET for key in PICTURE_KEYS):
+        raise ValueError("Object missing required field `image`")
+    if all(getattr(row, key) is msgspec.UNSET for key in CAPTION_KEYS):
+        raise ValueError("Object missing required field `caption`")
 
 
-def _from_pairs(pairs: list[_Pair]) -> list[CaptionedPicture]:
+_Row = msgspec.defstruct(
+    "_Row",
+    [
+        *((key, str | msgspec.UnsetType, msgspec.UNSET) for key in PICTURE_KEYS),
+        *((key, Any, msgspec.UNSET) for key in CAPTION_KEYS),
+        ("split", Any, None),
+    ],
+    namespace={"__post_init__": _check_row},
+)
+
+
+_ROWS: Any = list[_Row]  # type: ignore[valid-type]
+
+
+def _has_lines(content: bytes) -> bool:
+    """Whether there is an object on the first line and something on others."""
+    first, _, others = content.strip().partition(b"\n")
+    with suppress(msgspec.DecodeError, ValueError, RecursionError):
+        return bool(others.strip()) and bool(_decode(first, dict[str, Any]))
+    return False
+
+
+def _decode_lines(content: bytes) -> Iterator[Any]:
+    for number, line in enumerate(io.BytesIO(content), 1):
+        try:
+            if line.strip():
+                yield _decode(line, _Row)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise type(error)(f"line {number}: {error}") from None
+
+
+def _from_rows(rows: Iterable[Any]) -> list[CaptionedPicture]:
     return [
-        CaptionedPicture(pair.image, _texts(pair.caption if isinstance(pair.caption, list) else [pair.caption]))
-        for pair in pairs
+        CaptionedPicture(_first(row, PICTURE_KEYS), captions_in(_first(row, CAPTION_KEYS)), purpose_of(row.split))
+        for row in rows
     ]
+
+
+def _first(row: Any, keys: Iterable[str]) -> Any:
+    return next(value for key in keys if (value := getattr(row, key)) is not msgspec.UNSET)
+
+
+# An object of file names and their captions, as kohya's metadata
+
+
+def _from_map(content: bytes) -> list[CaptionedPicture]:
+    values = _decode(content, dict[str, Any])
+    if not values.keys().isdisjoint(PICTURE_KEYS) and not values.keys().isdisjoint(CAPTION_KEYS):
+        return _from_rows([msgspec.convert(values, _Row)])
+    pictures = {name: captions_in(value) for name, value in values.items()}
+    if not any(own for name, own in pictures.items() if _has_suffix(name) or isinstance(values[name], dict)):
+        raise UnknownFormError("Object missing required field `images`, and its keys name no pictures with captions")
+    return [CaptionedPicture(name, own) for name, own in pictures.items()]
+
+
+def _has_suffix(name: str) -> bool:
+    return PureWindowsPath(name).suffix.lower() in SUFFIXES

@@ -1,15 +1,17 @@
-"""Which pictures of a folder with a captions file are taken, in the file's order and splits, none of them twice."""
+"""Which captioned pictures of a folder are taken, in the captions file's order and splits, none of them twice."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
-from stages.captioner.command_line import InputError, printable
+from stages.captioner.command_line import InputError, printable, refuse_pointer
 from stages.params import Coco
-from stages.pictures.annotations import CaptionedPicture, read_annotations
+from stages.pictures.annotations import read_annotations
 from stages.pictures.choice import PictureFile, take_usable
 from stages.pictures.examples import Example
+from stages.pictures.places import leads_out, locator, path_below
+from stages.pictures.rows import CaptionedPicture
+from stages.pictures.sidecars import caption_file, read_sidecars
 
 
 def choose_examples(dataset: Coco) -> tuple[list[Example], list[Example]]:
@@ -18,7 +20,8 @@ def choose_examples(dataset: Coco) -> tuple[list[Example], list[Example]]:
     Raises InputError if there are too few of them, or if one that should be there is not.
     """
     for_evaluation, for_calibration = candidates(dataset)
-    sources = [_located(own, dataset) for own in (for_evaluation, for_calibration)]
+    locate = locator_of(dataset, [*for_evaluation, *for_calibration])
+    sources = [_located(own, dataset, locate) for own in (for_evaluation, for_calibration)]
     if for_evaluation == for_calibration:  # no splits, so the second goes on where the first ends
         sources[1] = sources[0]
     evaluation, calibration = take_usable(
@@ -34,7 +37,10 @@ def candidates(dataset: Coco) -> tuple[list[CaptionedPicture], list[CaptionedPic
 
     Without splits in the captions file, both are all. Raises InputError if the file is of no use or names too few.
     """
-    pictures = read_annotations(Path(dataset.annotations))
+    annotations = Path(dataset.annotations)
+    refuse_pointer(annotations)
+    beside = annotations.is_dir()
+    pictures = read_sidecars(Path(dataset.images), annotations) if beside else read_annotations(annotations)
     _check_names(dataset, pictures)
     for_evaluation = [picture for picture in pictures if picture.purpose != "calibration"]
     for_calibration = [picture for picture in pictures if picture.purpose != "evaluation"]
@@ -42,11 +48,33 @@ def candidates(dataset: Coco) -> tuple[list[CaptionedPicture], list[CaptionedPic
     return for_evaluation, for_calibration
 
 
+def locator_of(dataset: Coco, pictures: list[CaptionedPicture]) -> Callable[[str], Path | None]:
+    """What finds the pictures that a captions file names, see `places.locator`."""
+    beside = Path(dataset.annotations).parent
+    folders = [Path(dataset.images), *([beside] if path_below(beside, Path(dataset.images)) else [])]
+    return locator([picture.file_name for picture in pictures], *folders)
+
+
+def files_of(dataset: Coco, considered: int) -> Iterator[Path]:
+    """The captions file, and the pictures that may be taken, so many of each purpose, with their own captions files.
+
+    A generator, as nothing can be looked up where the files are not here.
+    """
+    images, annotations = Path(dataset.images), Path(dataset.annotations)
+    yield annotations
+    own = candidates(dataset)
+    locate = locator_of(dataset, [picture for pictures in own for picture in pictures])
+    first = {picture.file_name for pictures in own for picture in pictures[:considered]}
+    paths = list(filter(None, map(locate, first)))
+    yield from paths
+    if annotations.is_dir():
+        yield from filter(None, (caption_file(path, images, annotations) for path in paths))
+
+
 def _check_names(dataset: Coco, pictures: list[CaptionedPicture]) -> None:
-    """Refuses names that lead out of the folder with `..`; links and absolute names may lead anywhere."""
     folder = Path(dataset.images)
     for name in (picture.file_name for picture in pictures):
-        if ".." in Path(name).parts and _path_below(folder / name, folder) is None:
+        if ".." in name and leads_out(name, folder):
             raise InputError(
                 f"{dataset.annotations} names {printable(name)}, which is outside of {folder}: correct that entry"
             )
@@ -65,12 +93,15 @@ def _check_enough(dataset: Coco, evaluation: int, calibration: int, total: int) 
         )
 
 
-def _located(pictures: list[CaptionedPicture], dataset: Coco) -> Iterator[PictureFile]:
+def _located(
+    pictures: list[CaptionedPicture], dataset: Coco, locate: Callable[[str], Path | None]
+) -> Iterator[PictureFile]:
     """Where the pictures lie, and their captions. Raises InputError at one that is nowhere."""
     folder = Path(dataset.images)
     for picture in pictures:
-        path = locate(picture.file_name, folder)
+        path = locate(picture.file_name)
         if path is None:
+            refuse_pointer(folder / picture.file_name)
             raise InputError(
                 f"there is no picture {printable(folder / picture.file_name)}: complete the folder, "
                 "or lower the dataset's limits in params.yaml"
@@ -78,28 +109,11 @@ def _located(pictures: list[CaptionedPicture], dataset: Coco) -> Iterator[Pictur
         yield path, picture.captions
 
 
-def locate(file_name: str, folder: Path) -> Path | None:
-    """Where a picture lies: below the folder, beside it if its name begins with the folder's, or at its absolute path.
-
-    None if it is at none of these places.
-    """
-    places = [folder / file_name]
-    if Path(file_name).parts[:1] == (folder.name,) and ".." not in Path(file_name).parts:
-        places.append(folder.parent / file_name)  # val2014/x.jpg, where the folder is val2014 and not the one above
-    return next((place for place in places if os.path.isfile(place)), None)
-
-
-def _path_below(path: Path, folder: Path) -> PurePosixPath | None:
-    """A path as seen from a folder, without following links; None if it leads elsewhere."""
-    absolute, above = Path(os.path.abspath(path)), os.path.abspath(folder)
-    return PurePosixPath(absolute.relative_to(above).as_posix()) if absolute.is_relative_to(above) else None
-
-
 def _named(pictures: list[PictureFile], folder: Path) -> list[Example]:
     """Examples under the names of their files, as seen from the folder."""
     names = set[str]()
     return [
-        Example(_distinct(_path_below(path, folder) or PurePosixPath(path.name), names), path, captions)
+        Example(_distinct(path_below(path, folder) or PurePosixPath(path.name), names), path, captions)
         for path, captions in pictures
     ]
 

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 from stages.captioner.command_line import InputError, explain
 
 EVALUATION, CALIBRATION = Path("data/eval"), Path("data/calibration")
+# What the stage `host` records of the files that they are made of.
+PICTURES = Path("data/inputs/pictures.json")
 CAPTIONS = "captions.json"
 
 

@@ -1,15 +1,14 @@
 """Which pictures of a folder without captions are taken: a sample of all, none of them twice."""
 
-import hashlib
-import os
 import re
 from pathlib import Path
 
-from stages.captioner.command_line import InputError
+from stages.captioner.command_line import InputError, printable
 from stages.captioner.images import pictures_below
 from stages.params import Folder
-from stages.pictures.choice import PictureFile, take_usable
+from stages.pictures.choice import PictureFile, mixed, take_usable
 from stages.pictures.examples import Example
+from stages.pictures.sidecars import METADATA, unread_captions
 
 # What every disk can hold of a file's name, in characters of up to four bytes.
 LONGEST_NAME = 60
@@ -23,21 +22,26 @@ def choose_pictures(dataset: Folder) -> tuple[list[Example], list[Example]]:
     source = iter([(path, list[str]()) for path in candidates(dataset)])
     evaluation, calibration = take_usable((source, dataset.evaluation), (source, dataset.calibration))
     _check_enough(dataset, len(evaluation) + len(calibration), "different pictures that open")
-    return _named(evaluation, Path(dataset.images)), _named(calibration, Path(dataset.images))
+    images = Path(dataset.images)
+    if captions := unread_captions([path for path, _ in [*evaluation, *calibration]], images):
+        print(
+            f"there is {printable(captions)}, which kind: folder does not read: for captions, use kind: coco with "
+            f"annotations: {captions if captions.name in METADATA else images}"
+        )
+    return _named(evaluation, images), _named(calibration, images)
 
 
 def candidates(dataset: Folder) -> list[Path]:
-    """The folder's pictures in the order in which they are taken if they are good: that of their names' SHA-256.
+    """The folder's pictures in the order in which they are taken if they are good, that of `mixed`.
 
-    The first by name could all be of one holiday. Hashes mix them, always in the same way, and a picture that comes or
-    goes moves no other's place. Raises InputError if the folder is absent, can't be listed or holds too few.
+    Raises InputError if the folder is absent, can't be listed or holds too few.
     """
     folder = Path(dataset.images)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}: correct the dataset's entry in params.yaml")
     pictures = pictures_below(folder)
     _check_enough(dataset, len(pictures), "pictures by their names")
-    return sorted(pictures, key=lambda path: hashlib.sha256(os.fsencode(path.relative_to(folder).as_posix())).digest())
+    return mixed(pictures, folder)
 
 
 def _check_enough(dataset: Folder, found: int, kind: str) -> None:

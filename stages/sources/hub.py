@@ -12,12 +12,12 @@ from stages.sources.hub_environment import without_password  # first, as its doc
 import fcntl
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import responses
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 from urllib.parse import quote
 
 import httpx2
@@ -31,23 +31,27 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from stages.captioner.checkpoint import WEIGHTS, sha256
 from stages.captioner.command_line import NO_SPACE, InputError, brief
 from stages.params import HubSource
-
-PICKLE = "pytorch_model.bin"
-INDEX = f"{WEIGHTS}.index.json"
-IMAGE_PROCESSORS = ("processor_config.json", "preprocessor_config.json")
-VOCABULARIES = ("tokenizer.json", "vocab.txt")
-CONFIGURATION = (
-    "config.json",
-    *IMAGE_PROCESSORS,
-    *VOCABULARIES,
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
+from stages.sources.contents import (
+    CONFIGURATION,
+    IMAGE_PROCESSORS,
+    INDEX,
+    PICKLE,
+    PICKLE_INDEX,
+    TRAINERS_FOLDER,
+    VOCABULARIES,
+    check_configuration,
+    check_folder,
+    choose_weights,
+    say_left_out,
+    weight_files,
 )
+
 PAUSES = (0.25, 0.5, 1, 2)  # seconds before each further attempt, while none brings anything new
 LONGEST_WAIT = 60  # seconds that a server may ask to wait before an attempt
 BUSY = {408, 429, 500, 502, 503, 504}  # HTTP statuses that may be another in a moment
 LARGE = 10_000_000  # bytes from which on progress is shown
+MOST_PAGES = 100  # of a list of files, of which the Hub gives 1000 at a time
+LARGEST_LIST = 100_000_000  # bytes of all its pages
 # How a connection may fail: httpx2's own errors, and Python's where an address or a header is not one.
 FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, ValueError)
 
@@ -73,14 +77,19 @@ class _File(BaseModel):
     `oid` is what Git calls it by, a SHA-1 of the content; `lfs` has the SHA-256 of what Git itself does not hold.
     """
 
+    type: str = "file"
     path: str
     oid: str
     size: int = 0
     lfs: _GitLfs | None = None
 
 
-class _Index(BaseModel):
-    weight_map: dict[str, str]
+class _Page(NamedTuple):
+    """A part of the Hub's list, how many bytes it had, and what to ask for to get the next; None behind the last."""
+
+    entries: list[_File]
+    bytes: int
+    next_query: str | None
 
 
 def fetch(source: HubSource) -> Path:
@@ -103,24 +112,48 @@ def fetch(source: HubSource) -> Path:
 
 
 def _fetch(source: HubSource, folder: Path) -> Path:
-    if _is_whole(folder):
+    blobs = folder.parents[1] / "blobs"
+    looked_at = blobs / f"{source.revision}.looked-at"  # so that all there is of the commit is known here
+    whole = _is_whole(folder)
+    if whole and looked_at.exists():
         return folder
     if constants.HF_HUB_OFFLINE:
+        if whole:  # another program fetched it, and perhaps not all that counts
+            check_folder(folder)
+            return folder
         raise InputError(
             f"{source.hub} is not in the download cache, and HF_HUB_OFFLINE forbids to fetch it: unset that and run "
             "this again; without a network, set model to demo or blip-base-untrained"
         )
-    (folder.parents[1] / "blobs").mkdir(parents=True, exist_ok=True)
+    blobs.mkdir(parents=True, exist_ok=True)
     with _connect(source) as client:
-        offered = _list_files(client, source)
-        for name in CONFIGURATION:
-            if name in offered:
-                _fetch_file(client, source, offered[name], folder)
-        if WEIGHTS not in offered and INDEX in offered:
-            _fetch_file(client, source, offered[INDEX], folder)
-        for name in _weight_files(source, folder, offered):
-            _fetch_file(client, source, offered[name], folder)
+        _fetch_model(client, source, folder)
+    looked_at.touch()
     return folder
+
+
+def _fetch_model(client: httpx2.Client, source: HubSource, folder: Path) -> None:
+    entries = _list_files(client, source)
+    offered = {name: entry for name, entry in entries.items() if entry.type == "file"}
+    where = f"{source.hub} at commit {source.revision}"
+    chosen = choose_weights(where, entries, [name for name in entries if TRAINERS_FOLDER.fullmatch(name)])
+    if chosen == PICKLE_INDEX:
+        raise InputError(
+            f"{where} has only pickled weights, in several files, which can't be pinned: load it with from_pretrained "
+            "and save_pretrained() it to a folder"
+        )
+    for name in CONFIGURATION:
+        if name in offered:
+            _fetch_file(client, source, offered[name], folder)
+    check_configuration(folder)
+    if chosen == INDEX:
+        _fetch_file(client, source, offered[INDEX], folder)
+    files = weight_files(folder, chosen)
+    if missing := [name for name in files if name not in offered]:
+        raise InputError(f"{source.hub} has no {missing[0]} at commit {source.revision}: choose another model")
+    for name in files:
+        _fetch_file(client, source, offered[name], folder)
+    say_left_out(where, files, offered)
 
 
 def _storage(source: HubSource) -> Path:
@@ -139,24 +172,8 @@ def _is_whole(folder: Path) -> bool:
         has("config.json")
         and has(*IMAGE_PROCESSORS)
         and has(*VOCABULARIES)
-        and (has(WEIGHTS, PICKLE) or (has(INDEX) and all(has(name) for name in _shards(folder / INDEX))))
+        and (has(WEIGHTS, PICKLE) or (has(INDEX) and all(has(name) for name in weight_files(folder, INDEX))))
     )
-
-
-def _weight_files(source: HubSource, folder: Path, offered: Collection[str]) -> list[str]:
-    if WEIGHTS in offered:
-        return [WEIGHTS]
-    names = _shards(folder / INDEX) if INDEX in offered else [PICKLE]
-    if missing := [name for name in names if name not in offered]:
-        raise InputError(f"{source.hub} has no {missing[0]} at commit {source.revision}: choose another model")
-    return names
-
-
-def _shards(index: Path) -> list[str]:
-    try:
-        return sorted(set(_Index.model_validate_json(index.read_bytes()).weight_map.values()))
-    except ValidationError:
-        raise InputError(f"{index} does not say which files hold the weights: delete it and run this again") from None
 
 
 def _connect(source: HubSource) -> httpx2.Client:
@@ -199,10 +216,28 @@ def _check_endpoint() -> None:
 
 
 def _list_files(client: httpx2.Client, source: HubSource) -> dict[str, _File]:
+    """The files and folders of a commit, by their names. Those within its folders are not among them."""
+    files: dict[str, _File] = {}
+    asked: list[str] = []
+    bytes_left = LARGEST_LIST
+    query: str | None = ""
+    while query is not None:
+        if query in asked:
+            raise _endless(source, "leads back to a page that was read")
+        if len(asked) == MOST_PAGES:
+            raise _endless(source, f"has more than {MOST_PAGES} pages")
+        asked.append(query)
+        page = _list_page(client, source, query, bytes_left)
+        files |= {entry.path: entry for entry in page.entries if Path(entry.path).name == entry.path}
+        bytes_left, query = bytes_left - page.bytes, page.next_query
+    return files
+
+
+def _list_page(client: httpx2.Client, source: HubSource, query: str, most: int) -> _Page:
     attempt = 0
     while True:
         try:
-            return _list_files_once(client, source)
+            return _list_page_once(client, source, query, most)
         except PASSING as error:
             _pause(source, error, attempt)
             attempt += 1
@@ -210,15 +245,30 @@ def _list_files(client: httpx2.Client, source: HubSource) -> dict[str, _File]:
             raise _unreachable(source, error) from None
 
 
-def _list_files_once(client: httpx2.Client, source: HubSource) -> dict[str, _File]:
-    response = client.get(f"{constants.ENDPOINT}/api/models/{source.hub}/tree/{source.revision}")
-    _check_status(response, source)
+def _list_page_once(client: httpx2.Client, source: HubSource, query: str, most: int) -> _Page:
+    address = f"{constants.ENDPOINT}/api/models/{source.hub}/tree/{source.revision}"
+    content = bytearray()
+    with client.stream("GET", f"{address}?{query}" if query else address) as response:
+        _check_status(response, source)
+        for chunk in response.iter_bytes():
+            content += chunk
+            if len(content) > most:
+                raise _endless(source, f"has more than {LARGEST_LIST / 1e6:.0f} MB")
     try:
-        files = TypeAdapter(list[_File]).validate_json(response.content)
+        entries = TypeAdapter(list[_File]).validate_json(content)
     except ValidationError:
         kind = response.headers.get("Content-Type", "something")[:60]
         raise _unreachable(source, f"{kind} came instead of a list of files; the network may ask for a login") from None
-    return {file.path: file for file in files if Path(file.path).name == file.path}
+    return _Page(entries, len(content), next_query(response))
+
+
+def next_query(response: httpx2.Response) -> str | None:
+    """What to ask a list for to get the page behind this one; None if this is the last.
+
+    Only the query of the link: a mirror passes on the Hub's answers, and the host in them is not to see the token.
+    """
+    link = response.links.get("next")
+    return link["url"].partition("?")[2].partition("#")[0] if link else None
 
 
 def _pause(source: HubSource, failure: Exception, attempt: int) -> None:
@@ -350,4 +400,11 @@ def _unreachable(source: HubSource, reason: Exception | str) -> InputError:
     return InputError(
         f"{source.hub} can't be downloaded ({brief(reason)}): check the network and run this again, it will resume; "
         "without a network, set model to demo or blip-base-untrained"
+    )
+
+
+def _endless(source: HubSource, what: str) -> InputError:
+    return InputError(
+        f"the list of files of {source.hub} {what}: correct HF_ENDPOINT if it is set, or download the model by hand "
+        "and name its folder in params.yaml"
     )

@@ -2,27 +2,32 @@
 
 import signal
 from itertools import chain
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stages.captioner.command_line import InputError, run
-from stages.measure.machine import describe_machine, name_machine
-from stages.page.sweeps import SWEEPS, Failed, Measured, Sweep
+from stages.measure.machine import describe_machine
+from stages.measure.metrics import read_metrics
+from stages.measure.provenance import of_run, take_provenance
+from stages.page.sweeps import SWEEPS, Failed, Measured, Sweep, swept_settings
 from stages.params import Params, read_params
+from stages.pictures.examples import PICTURES
 from stages.sweep.curve import check_free, print_curve, to_row, write_curve
 from stages.sweep.experiments import clone_of_checkout, find, go_on_from, name_experiments, read_figures, run_experiment
 from stages.sweep.knob import Number, reached, vary
 
 
-def sweep(knob: str, settings: dict[Number, Params]) -> list[Measured | Failed]:
-    """Runs what is not done yet, one value after the other; returns a row for each checkpoint that the knob changes,
+def sweep(knob: str, settings: dict[Number, Params]) -> Sweep:
+    """Runs what is not done yet, one value after the other; finds a row for each checkpoint that the knob changes,
     or for a value that failed its reason, by value ascending."""
     stages = reached(knob, next(iter(settings.values())))
     # First the value that params.yaml has, as DVC may have its figures already.
     here = read_params()
     order = sorted(settings, key=lambda value: settings[value] != here)
     rows: list[Measured | Failed] = []
+    what = {"model": here.model}
     with clone_of_checkout() as clone:
         names = name_experiments(clone, knob, settings, list(stages))
         done = {value: commit for value in settings if (commit := find(names[value]))}
@@ -35,11 +40,17 @@ def sweep(knob: str, settings: dict[Number, Params]) -> list[Measured | Failed]:
                 commit = done.get(value) or run_experiment(
                     clone, name, knob.split("."), value, settings[value], list(chain(*stages.values()))
                 )
-                rows += [to_row(value, checkpoint, read_figures(commit, checkpoint)) for checkpoint in stages]
+                figures = {checkpoint: read_figures(commit, checkpoint) for checkpoint in stages}
+                own = take_provenance(figures[next(iter(stages))]["benchmark"], Path(name))
+                what = own.model_dump(include={"model", "weights", "pictures"})
+                rows += [to_row(value, checkpoint, each) for checkpoint, each in figures.items()]
             except InputError as error:
                 print(f"  failed: {error}", flush=True)
                 rows.append(Failed(value=value, failed=str(error)))
-    return sorted(rows, key=lambda row: float(row.value))
+        pictures = read_metrics(clone / PICTURES)
+    found = Sweep(knob=knob, values=sorted(rows, key=lambda row: float(row.value)))
+    same = swept_settings(knob, found.checkpoints(), here, pictures)
+    return found.model_copy(update={"provenance": of_run(same, what, describe_machine())})
 
 
 def main(
@@ -52,11 +63,10 @@ def main(
     settings = vary(knob, values)
     check_free(knob)
     try:
-        rows = sweep(knob, settings)
+        found = sweep(knob, settings)
     except KeyboardInterrupt:
         print("interrupted: the same command goes on behind the values that are done")
         raise
-    found = Sweep(knob=knob, machine=name_machine(describe_machine()), values=rows)
     write_curve(found)
     print_curve(found)
     print(f"written: {', '.join(sorted(map(str, SWEEPS.glob(f'{knob}.*'))))}")

@@ -54,9 +54,9 @@ def write_curve(sweep: Sweep, folder: Path = SWEEPS) -> None:
     The picture is left out, and an older one removed, where every value failed.
     """
     figures, table, picture = (folder / f"{sweep.knob}{ending}" for ending in ENDINGS)
-    content = sweep.model_dump(mode="json")
+    content = sweep.model_dump(mode="json", exclude_none=True)
     write_metrics(content, figures)
-    write_text(pd.DataFrame(content["values"]).to_csv(index=False), table)
+    write_text(pd.DataFrame(content["values"]).assign(whose=sweep.whose()).to_csv(index=False), table)
     picture.unlink(missing_ok=True)
     if sweep.measured():
         _draw(sweep, picture)
@@ -73,7 +73,7 @@ def _draw(sweep: Sweep, picture: Path) -> None:
         axes.set_title(words.label, loc="left", fontsize="medium")
         axes.set_ylabel(words.unit)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[-1].set_xlabel(f"{sweep.knob}\n95 % intervals; {sweep.machine}")
+    panels[-1].set_xlabel(f"{sweep.knob}\n95 % intervals; {sweep.whose()}")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False)
     unfinished = picture.with_name(f"{picture.name}.unfinished")
     figure.savefig(unfinished, format="png", dpi=110, metadata={"Software": None})

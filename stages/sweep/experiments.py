@@ -25,10 +25,12 @@ import yaml
 from dvc.utils.serialize import modify_yaml
 
 from stages.captioner.command_line import InputError, brief, printable, shorten
-from stages.host import MODEL_FILES, PICTURES, record_model, record_pictures
+from stages.host import MODEL_FILES, record_model, record_pictures
+from stages.measure.checkout import GIT_PLACES, clone_last_commit, git, top_folder
 from stages.measure.machine import describe_machine
 from stages.measure.metrics import REPORTS
 from stages.params import OWN_FOLDER, PARAMS, Params, read_params
+from stages.pictures.examples import PICTURES
 from stages.sweep.knob import Number, put
 
 # A folder that DVC keeps out of Git and out of its own sight, on the disk that holds the checkpoints anyway.
@@ -37,7 +39,6 @@ CLONE, LOGS, LOCK = APART / "clone", APART / "logs", APART / "lock"
 RESULTS = ("dvc.lock", REPORTS.as_posix())  # of an experiment: what DVC and the next value go on from
 EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>.+)")
 NEVER_RUN = {"train_demo", "report"}
-GIT_PLACES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
 LONGEST_REASON = 300  # characters
 
 
@@ -48,8 +49,8 @@ def clone_of_checkout() -> Iterator[Path]:
     There is one sweep at a time: waits for another, and for a value that a killed one left running, whose result it
     then takes over. Raises InputError if this is no Git repository with a commit, or Git knows no name to commit as.
     """
-    _git(Path(), "rev-parse", "--verify", "HEAD")
-    if not _git(Path(), "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT", check=False):
+    git(Path(), "rev-parse", "--verify", "HEAD")
+    if not git(Path(), "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT", check=False):
         raise InputError("Git does not know whose experiments these are: git config user.name and user.email")
     APART.mkdir(parents=True, exist_ok=True)
     with LOCK.open("w") as lock:
@@ -61,8 +62,7 @@ def clone_of_checkout() -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX)
         _remove_left_over()
         try:
-            _make_clone()
-            yield CLONE
+            yield _make_clone()
         finally:
             shutil.rmtree(CLONE, ignore_errors=True)
 
@@ -76,25 +76,26 @@ def _remove_left_over() -> None:
     LOGS.mkdir()
 
 
-def _make_clone() -> None:
-    _git(Path(), "update-index", "-q", "--refresh", check=False)
-    changes = _git(Path(), "diff-index", "--patch", "--binary", "--full-index", "HEAD")
-    _git(Path(), "clone", "--quiet", ".", str(CLONE))
+def _make_clone() -> Path:
+    git(Path(), "update-index", "-q", "--refresh", check=False)
+    changes = git(Path(), "diff-index", "--patch", "--binary", "--full-index", "--no-relative", "HEAD", "--", ".")
+    clone = clone_last_commit(CLONE)
     if changes:
-        _git(CLONE, "apply", "--index", "--whitespace=nowarn", given=changes)
-    if not (CLONE / ".dvc/config").is_file():  # DVC would look for a project further up, and find this checkout
+        git(CLONE, "apply", "--index", "--whitespace=nowarn", given=changes)
+    if not (clone / ".dvc/config").is_file():  # DVC would look for a project further up, and find this checkout
         raise InputError(".dvc/config is not in Git: commit it, as a sweep runs in a clone")
     for key in ("user.name", "user.email"):
-        if own := _git(Path(), "config", key, check=False).decode().strip():
-            _git(CLONE, "config", key, own)
+        if own := git(Path(), "config", key, check=False).decode().strip():
+            git(clone, "config", key, own)
     if Path(".dvc/config.local").exists():
-        shutil.copy(".dvc/config.local", CLONE / ".dvc/config.local")
+        shutil.copy(".dvc/config.local", clone / ".dvc/config.local")
     cache = Path(_dvc(Path(), "cache", "dir").strip()).absolute()
-    _dvc(CLONE, "cache", "dir", "--local", str(cache))
-    (CLONE / OWN_FOLDER).mkdir(parents=True, exist_ok=True)
+    _dvc(clone, "cache", "dir", "--local", str(cache))
+    (clone / OWN_FOLDER).mkdir(parents=True, exist_ok=True)
     for path in Path(OWN_FOLDER).glob("*"):
-        if not os.path.lexists(CLONE / path):
-            (CLONE / path).symlink_to(path.absolute())
+        if not os.path.lexists(clone / path):
+            (clone / path).symlink_to(path.absolute())
+    return clone
 
 
 def name_experiments(
@@ -114,7 +115,7 @@ def name_experiments(
     common = [
         describe_machine(),
         stages,
-        _git(clone, "ls-files", "--stage", "--", *sorted(files)).decode(errors="replace"),
+        git(clone, "ls-files", "--stage", "--", *sorted(files)).decode(errors="replace"),
         [(clone / record).read_text(encoding="utf-8") for record in (MODEL_FILES, PICTURES)],
     ]
     names = {}
@@ -129,7 +130,7 @@ def name_experiments(
 
 def find(name: str) -> str | None:
     """The commit of an experiment that is done, whatever commit it started from."""
-    lines = _git(Path(), "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").decode().splitlines()
+    lines = git(Path(), "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").decode().splitlines()
     found = [line.partition(" ") for line in lines]
     return next(
         (commit for commit, _, ref in found if (own := EXPERIMENT.fullmatch(ref)) and own["name"] == name), None
@@ -138,7 +139,7 @@ def find(name: str) -> str | None:
 
 def go_on_from(clone: Path, commit: str) -> None:
     """Puts what an experiment found into the clone, so that the next one runs only what differs from it."""
-    _git(clone, "restore", "--source", commit, "--staged", "--worktree", "--", *RESULTS)
+    git(clone, "restore", "--source", commit, "--staged", "--worktree", "--", *RESULTS)
 
 
 def run_experiment(clone: Path, name: str, keys: list[str], value: Number, params: Params, stages: list[str]) -> str:
@@ -200,26 +201,15 @@ def _reason(log: Path) -> str:
 
 def collect(clone: Path) -> None:
     """Brings the experiments that are done in a clone into this checkout's own."""
-    refs = _git(clone, "for-each-ref", "--format=%(refname)", "refs/exps").decode().split()
+    refs = git(clone, "for-each-ref", "--format=%(refname)", "refs/exps").decode().split()
     if done := [f"+{ref}:{ref}" for ref in refs if EXPERIMENT.fullmatch(ref)]:
-        _git(Path(), "fetch", "--quiet", "--no-tags", str(clone), *done)
+        git(Path(), "fetch", "--quiet", "--no-tags", top_folder(clone), *done)
 
 
 def read_figures(commit: str, checkpoint: str) -> dict[str, dict[str, Any]]:
     """What an experiment found about a checkpoint: {"benchmark": {…}, "quality": {…}}."""
     paths = {part: (REPORTS / part / f"{checkpoint}.json").as_posix() for part in ("benchmark", "quality")}
-    return {part: json.loads(_git(Path(), "show", f"{commit}:{path}")) for part, path in paths.items()}
-
-
-def _git(folder: Path, *arguments: str, given: bytes = b"", check: bool = True) -> bytes:
-    process = subprocess.run(["git", *arguments], cwd=folder, env=_environment(), input=given, capture_output=True)
-    if check and process.returncode:
-        said = brief(process.stderr.decode(errors="replace"))
-        raise InputError(
-            f"git {arguments[0]} fails in {folder} ({said}): a sweep needs a Git repository with a commit and no "
-            "unfinished merge"
-        )
-    return process.stdout
+    return {part: json.loads(git(Path(), "show", f"{commit}:./{path}")) for part, path in paths.items()}
 
 
 def _dvc(folder: Path, *arguments: str) -> str:

@@ -6,11 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from stages.captioner.command_line import InputError, brief, explain, read_text
-from stages.params import PARAMS, Params, read_params
+from stages.params import PARAMS, Params, parse_yaml, read_params
 
 Number = int | float
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -32,7 +31,7 @@ def vary(knob: str, values: str, path: Path = PARAMS) -> dict[Number, Params]:
         )
     if keys[0] == "variants":
         params.recipe(keys[1])
-    document = yaml.safe_load(read_text(path))
+    document = parse_yaml(read_text(path), path)
     settings: dict[Number, Params] = {}
     for text in values.split(","):
         value, own = _check(document, keys, _parse(text.strip()))

@@ -1,6 +1,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from stages.captioner.caption import find_pictures
 from stages.captioner.command_line import InputError
@@ -86,6 +88,26 @@ def test_an_unreadable_picture_is_skipped_and_the_exit_status_says_so(
     assert [line.partition(": ")[0] for line in process.stdout.splitlines()] == [
         str(path) for path in picture_files if path != picture_files[1]
     ]
+
+
+def test_a_cut_off_picture_is_captioned_and_named_with_the_share_that_is_there(
+    run_stage: RunStage, checkpoint: Path, picture_files: list[Path], tmp_path: Path
+) -> None:
+    whole, cut, progressive = (tmp_path / name for name in ("whole.jpg", "cut\n.jpg", "progressive.jpg"))
+    for path in (whole, cut, progressive):
+        Image.open(picture_files[0]).convert("RGB").save(path, "jpeg", quality=95, progressive=path == progressive)
+        if path != whole:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    process = run_stage("caption", "--checkpoint", checkpoint, "--json", "--batch-size", "3", whole, cut, progressive)
+    assert process.returncode == 0, process.stderr
+    answers = [json.loads(line) for line in process.stdout.splitlines()]
+    assert [sorted(answer) for answer in answers] == [["caption", "image"], *[["caption", "cut_off", "image"]] * 2]
+    assert all(0.1 < answer["cut_off"] < 0.9 for answer in answers[1:])
+    first, second = process.stderr.splitlines()
+    assert re.fullmatch(rf"{re.escape(str(tmp_path))}/cut\\n\.jpg is cut off, and [\d.]+ % of it is there", first)
+    assert f"{progressive} is cut off, and" in second
+    without = run_stage("caption", "--checkpoint", checkpoint, whole, cut)
+    assert (without.returncode, without.stderr, len(without.stdout.splitlines())) == (0, first + "\n", 2)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import zipfile
 from pathlib import Path
@@ -57,12 +58,12 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def find_python(version: str) -> str | None:
-    """An interpreter of this machine, by its name on the path or among pyenv's."""
+def find_python(version: str, module: str = "venv") -> str | None:
+    """An interpreter of this machine that has a module, by its name on the path or among pyenv's."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     candidates = [shutil.which(f"python{version}"), *map(str, pyenv.glob(f"{version}.*/bin/python{version}"))]
     for candidate in filter(None, candidates):
-        if subprocess.run([candidate, "-c", "import venv"], capture_output=True).returncode == 0:
+        if subprocess.run([candidate, "-c", f"import {module}"], capture_output=True).returncode == 0:
             return candidate
     return None
 
@@ -178,6 +179,50 @@ def test_the_readme_s_lines_caption(
     output = run(sys.executable, "-c", lines, home=home, PYTHONPATH=str(home.parent / "site"))
     with open_captioner(build("openvino_int8")) as captioner:
         assert output == f"{captioner.caption(pictures[:1])}\n"
+
+
+@pytest.fixture
+def editable(tmp_path: Path) -> Path:
+    """The commands of a new environment into which a copy of the project, `home`'s neighbour, is installed by
+    `pip install -e`, beside the libraries of this one."""
+    source = tmp_path / "a project"
+    shutil.copytree(PROJECT / "stages", source / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PROJECT / "editable", source / "editable", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, source)
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True, timeout=300)
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin/python"), "install", "--quiet", "--no-deps"]
+    process = subprocess.run([*pip, "-e", "."], cwd=source, capture_output=True, encoding="utf-8", timeout=300)
+    assert process.returncode == 0, process.stderr
+    [site] = environment.glob("lib/python*/site-packages")
+    (site / "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    return environment / "bin"
+
+
+def test_an_editable_installation_is_the_package_and_shows_edits(
+    editable: Path, build: Build, picture_files: list[Path], pictures: list[Image.Image], home: Path, tmp_path: Path
+) -> None:
+    checkpoint = build("openvino_int8")
+    answer = embed(editable / "python", checkpoint, picture_files, home)
+    with open_captioner(checkpoint) as captioner:
+        assert answer["captions"] == captioner.caption(pictures)
+    assert answer["changed"] == [] and "stages" not in answer["modules"]
+    assert run(editable / "blip-on-cpu-verify", checkpoint, home=home) == f"{checkpoint}: whole\n"
+
+    package = tmp_path / "a project/stages/captioner"
+    (package / "added.py").write_text("from .checkpoint import BASELINE as edited\n")
+    program = "import blip_on_cpu.added as own; print(own.__name__, own.edited); import blip_on_cpu as package; "
+    program += "print(package.__file__); print(package.open_captioner.__module__)"
+    output = run(editable / "python", "-c", program, home=home)
+    assert output.splitlines() == [
+        "blip_on_cpu.added models/baseline",
+        str(package / "__init__.py"),
+        "blip_on_cpu.runtimes.captioner",
+    ]
+    with (package / "verify.py").open("a") as stream:
+        stream.write('\nprint("edited")\n')
+    assert run(editable / "blip-on-cpu-verify", checkpoint, home=home) == f"edited\n{checkpoint}: whole\n"
 
 
 def test_what_the_project_runs_with_is_within_the_package_s_bounds() -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from stages.captioner.checkpoint import Manifest, read_manifest, seal
 from stages.captioner.command_line import InputError
-from stages.captioner.instruction_sets import INT8_DOT_PRODUCTS, instruction_sets
+from stages.captioner.instruction_sets import overflows
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.compiled_graphs import compile_graph
 from stages.captioner.runtimes.decoding import Decoding
@@ -175,21 +175,35 @@ def test_a_pytorch_checkpoint_does_need_torch(
     assert_one_sentence(process, "torch", "its extra [torch]")
 
 
-def test_a_cpu_that_lacks_what_a_checkpoint_was_validated_on_is_named_in_one_sentence(
-    build: Build, tmp_path: Path, picture_files: list[Path], run_stage: Callable[..., object]
+GRAVITON_3 = ["asimd", "asimdhp", "asimddp", "sve", "i8mm", "bf16"]
+
+
+@pytest.mark.parametrize(
+    ("name", "validated_on", "warns"),
+    [
+        ("openvino_int8", GRAVITON_3, True),
+        ("openvino", GRAVITON_3, False),
+        ("openvino_int8", [], False),
+        ("onnx_int8", GRAVITON_3, False),
+        ("onnx_int8", ["avx2", "avx1024_vnni"], False),
+    ],
+)
+def test_only_a_cpu_that_computes_in_other_numbers_than_those_validated_is_warned_of(
+    name: str,
+    validated_on: list[str],
+    warns: bool,
+    build: Build,
+    tmp_path: Path,
+    pictures: list[Image.Image],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    checkpoint = tmp_path / "elsewhere"
-    shutil.copytree(build("onnx_int8"), checkpoint)
-    manifest = read_manifest(checkpoint)
-    foreign = manifest.model_copy(update={"validated_on": [*manifest.validated_on, "avx1024_vnni"]})
-    seal(checkpoint, Manifest.model_validate(foreign.model_dump()))
-    process: subprocess.CompletedProcess[str] = run_stage("caption", "--checkpoint", checkpoint, picture_files[0])
-    assert process.returncode == 0
-    (warning,) = process.stderr.splitlines()
-    assert "avx1024_vnni, which this one lacks" in warning
-    own: subprocess.CompletedProcess[str] = run_stage("caption", "--checkpoint", build("onnx_int8"), picture_files[0])
-    assert own.stderr == ""
-    assert own.stdout == process.stdout
+    checkpoint = Path(shutil.copytree(build(name), tmp_path / "elsewhere"))
+    manifest = read_manifest(checkpoint).model_copy(update={"validated_on": validated_on})
+    seal(checkpoint, Manifest.model_validate(manifest.model_dump()))
+    with open_captioner(checkpoint, threads=1) as captioner, open_captioner(build(name), threads=1) as own:
+        assert captioner.caption(pictures[:1]) == own.caption(pictures[:1])
+    assert [record for record in caplog.messages if "this CPU computes it in" in record] == caplog.messages
+    assert len(caplog.messages) == warns
 
 
 def test_captions_agree_when_openvino_may_use_avx2_only(
@@ -216,7 +230,7 @@ def test_weights_of_8_bits_need_vnni_and_are_refused_without(
     pictures: list[Image.Image],
 ) -> None:
     checkpoint = tmp_path / "eight_bits"
-    if INT8_DOT_PRODUCTS.isdisjoint(instruction_sets()):
+    if overflows(8):
         brought = Path(shutil.copytree(build(name), tmp_path / "brought")) / "checkpoint.json"
         brought.write_text(brought.read_text().replace('"weight_bits": 7', '"weight_bits": 8'))
         with pytest.raises(InputError, match="brought has weights of 8 bits, whose products overflow on this CPU"):

@@ -12,7 +12,7 @@ from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.measure.timing import caption_request, started, take_turns
 from stages.params import Benchmark, Model
-from tests.conftest import Build
+from tests.conftest import Build, with_weights
 
 SETTINGS = Benchmark(threads=1, images=2, sessions=2, rounds=4, seconds=0, new_tokens=5, throughput_batch=3)
 # No time beyond the sessions that there always are.
@@ -35,6 +35,18 @@ def timed(baseline: Path, build: Build, tmp_path_factory: pytest.TempPathFactory
     for seed, file in enumerate(files):
         draw(compose(seed, "held_out"), seed).save(file)
     return benchmark(build("onnx_int8"), baseline, files, Decoding(), SETTINGS, MODEL)
+
+
+@pytest.mark.parametrize("spoiled_first", [True, False])
+def test_what_is_not_finite_is_not_timed(
+    baseline: Path, picture_files: list[Path], tmp_path: Path, spoiled_first: bool
+) -> None:
+    spoiled = with_weights(
+        baseline, tmp_path / "spoiled", lambda model: model.vision_model.post_layernorm.bias.fill_(float("nan"))
+    )
+    pair = (spoiled, baseline) if spoiled_first else (baseline, spoiled)
+    with pytest.raises(InputError, match=rf"^{spoiled} computes inf or NaN"):
+        benchmark(*pair, picture_files, Decoding(), SETTINGS, MODEL)
 
 
 def test_every_measurement_has_its_pairs(timed: pd.DataFrame) -> None:
@@ -99,6 +111,13 @@ def test_figures_are_those_of_the_machine_that_made_the_samples() -> None:
     assert (figures["throughput_images_per_s"], figures["throughput_speedup"]) == (40, 2)
     assert "throughput_speedup_ci_low" not in figures  # of one session
     assert (figures["peak_memory_mb"], figures["peak_memory_share"]) == (50, 0.5)
+
+
+def test_memory_that_the_system_does_not_tell_is_absent() -> None:
+    samples = samples_of(4)
+    figures = summarize(samples[samples["measurement"] != "memory"], throughput_batch=8, speedup_within=0.1)
+    assert not [name for name in figures if "memory" in name]
+    assert figures["throughput_speedup"] == 2
 
 
 def test_sessions_go_on_while_the_interval_is_wide_and_there_is_time() -> None:

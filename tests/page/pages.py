@@ -1,20 +1,27 @@
 """Pages made of made-up figures, for tests without and with a browser."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from PIL import Image
 
+from stages.captioner.checkpoint import BASELINE, Manifest, seal
 from stages.measure.acceptance import Final, Recommendation
-from stages.measure.metrics import read_metrics, write_metrics
+from stages.measure.metrics import REPORTS, read_metrics, write_metrics
+from stages.measure.provenance import KEY, Provenance, of_final, of_peaks, of_quality, of_times, of_what
+from stages.page.one_run import OneRun, recipe_of
 from stages.page.sweeps import read_sweeps
 from stages.page.web_page import write_page
-from stages.pictures.examples import read_examples
+from stages.params import read_params
+from stages.pictures.examples import EVALUATION, read_examples
 from stages.report import gather_captions
+from tests.conftest import PROJECT
 
 RECOMMENDATION = Recommendation(
     checkpoint="fast",
@@ -35,6 +42,15 @@ HOST = {
     "python": "3.11",
     "libraries": {"torch": "2"},
 }
+WHOSE = Provenance(
+    model="demo",
+    weights="0" * 16,
+    pictures="1" * 16,
+    settings="2" * 16,
+    code="3" * 16,
+    machine="A CPU 1/2/3 avx2 x2",
+    host="4" * 16,
+)
 CAPTIONS = {
     "baseline": ["a dog in the park", "a cat", "", "a bus"],
     "fast": ["a dog in the park", "a cat", "", "a bus"],
@@ -66,6 +82,7 @@ def make_reports(
         )
         write_metrics(some_times(random), folder / f"reports/benchmark/{name}.json")
     write_metrics(HOST, folder / "reports/host.json")
+    write_metrics({}, folder / "reports/contenders.json")
     write_metrics(Final().model_dump(), folder / "reports/final.json")
     (folder / "reports/final.csv").touch()
     write_metrics({"gops": {"int8": 860.0}, "read_gb_per_s": {"4": 80.0}}, folder / "reports/peaks.json")
@@ -98,9 +115,14 @@ def some_quality(random: np.random.Generator, *, captioned: bool, baseline: bool
 
 
 def write(
-    folder: Path, model: str = "demo", recommendation: Recommendation = RECOMMENDATION, *, trained: bool = True
+    folder: Path,
+    model: str = "demo",
+    recommendation: Recommendation = RECOMMENDATION,
+    strange: dict[str, str] | None = None,
+    *,
+    trained: bool = True,
 ) -> Path:
-    """The page of what `make_reports` made."""
+    """The page of what `make_reports` made; `strange` says whose the sweeps of other runs are, by file."""
     reports = folder / "reports"
     names = sorted(path.stem for path in (reports / "benchmark").glob("*.json"))
     metrics = {
@@ -108,10 +130,47 @@ def write(
         for name in names
     }
     write_metrics(recommendation.model_dump(), reports / "recommendation.json")
-    tables, examples, sweeps = (
-        gather_captions(names, reports),
-        read_examples(folder / "eval"),
-        read_sweeps(reports / "sweeps"),
-    )
-    write_page(model, metrics, tables, examples, sweeps, recommendation, reports, trained=trained)
+    host, peaks = (read_metrics(reports / f"{name}.json") for name in ("host", "peaks"))
+    one_run = OneRun(WHOSE.model_copy(update={"model": model}), metrics, peaks, Final(), host, [])
+    tables, examples = gather_captions(names, reports), read_examples(folder / "eval")
+    sweeps = read_sweeps(reports / "sweeps")
+    write_page(one_run, tables, examples, sweeps, strange or {}, recommendation, reports, trained=trained)
     return reports / "report.html"
+
+
+def make_project(folder: Path) -> Path:
+    """A checkout as all stages before `report` leave it: params.yaml's own model, and a variant called fast."""
+    folder.mkdir(parents=True, exist_ok=True)
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    params["variants"] = {"fast": params["variants"]["onnx_int8"]}
+    params["accept"] = {"checkpoint_mb_at_most": 300}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    make_reports(folder / "data", {name: CAPTIONS[name] for name in ("baseline", "fast")})
+    (folder / "data/reports").rename(folder / "reports")
+    for name, real in {"baseline": "baseline", "fast": "onnx_int8"}.items():  # whose figures are all that pages name
+        for part in ("benchmark", "quality"):
+            shutil.copy(PROJECT / f"reports/{part}/{real}.json", folder / f"reports/{part}/{name}.json")
+    shutil.copytree(PROJECT / "data/inputs", folder / "data/inputs")
+    baseline = folder / BASELINE
+    baseline.mkdir(parents=True)
+    (baseline / "config.json").write_text("{}")
+    origin = params["models"][params["model"]]["source"]
+    seal(baseline, Manifest(origin=origin, recipe={}, passes={}, libraries={}, validated_on=[]))
+    say_whose(folder)
+    return folder
+
+
+def say_whose(folder: Path) -> None:
+    """Writes into the figures of a checkout that they are of what is there."""
+    params, host = read_params(folder / "params.yaml"), read_metrics(folder / REPORTS / "host.json")
+    what = of_what(params.model, folder / BASELINE, folder / EVALUATION)
+    _add(folder / REPORTS / "peaks.json", of_peaks(params, host))
+    _add(folder / REPORTS / "final.json", of_final(params, {}, what, host))
+    for name in ("baseline", *params.variants):
+        recipe = recipe_of(params, name)
+        _add(folder / REPORTS / f"quality/{name}.json", of_quality(params, recipe, what, host))
+        _add(folder / REPORTS / f"benchmark/{name}.json", of_times(params, recipe, what, host))
+
+
+def _add(path: Path, own: Provenance) -> None:
+    write_metrics(read_metrics(path) | {KEY: own.model_dump(exclude_none=True)}, path)

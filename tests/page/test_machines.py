@@ -15,16 +15,19 @@ from stages.captioner.checkpoint import Manifest, seal
 from stages.captioner.command_line import InputError
 from stages.measure.machine import describe_machine
 from stages.measure.metrics import read_metrics, write_metrics
+from stages.measure.statistics import SPEEDUP_RULE, estimate_speedup
 from stages.page.machines import (
     MACHINES,
     Figures,
     Machine,
+    by_rule_in_force,
     file_name,
+    first_table,
     gather,
     main,
     read_machines,
     table,
-    with_table,
+    with_tables,
 )
 from tests.conftest import PROJECT
 from tests.test_pipeline import change, commit, copy_project, shell
@@ -43,6 +46,8 @@ HARDWARE = {
     "libraries": {"torch": "2.13.0+cpu"},
 }
 RECORD = {
+    "model": "blip-base-untrained",
+    "intervals": "dice",
     "commit": "0123456789" * 4,
     "date": "2026-11-25",
     "threads": 2,
@@ -50,6 +55,20 @@ RECORD = {
     "machine": HARDWARE,
     "checkpoints": {"baseline": TIMES | {"speedup": 1.0, "speedup_ci_low": 0.9, "speedup_ci_high": 1.1}, "fast": TIMES},
 }
+
+
+GRAVITON_3 = {
+    "cpu": "ARM neoverse_v1",
+    "cpu_family_model_stepping": "0x41/0xd40/1",
+    "instruction_sets": ["asimd", "asimdhp", "asimddp", "sve", "i8mm", "bf16"],
+}
+
+
+def test_an_arm_has_a_row() -> None:
+    own = Machine.model_validate(RECORD | {"machine": HARDWARE | GRAVITON_3})
+    assert file_name(own).startswith("arm-neoverse-v1-0x41-0xd40-1-")
+    assert "ARM neoverse_v1 0x41/0xd40/1" in table({file_name(own): own})
+    assert "sve, i8mm, bf16 | 2 |" in table({file_name(own): own})
 
 
 # What lies in this project
@@ -60,10 +79,15 @@ def test_every_machines_file_is_valid_and_the_readmes_table_is_made_of_them() ->
     machines = read_machines(PROJECT / MACHINES)
     assert machines
     made = table(machines)
-    assert with_table(page, made) == page, "make it anew with `python -m stages.page.machines`"
+    assert with_tables(page, machines) == page, "make it anew with `python -m stages.page.machines`"
     for name, machine in machines.items():
         assert made.count(f"]({(MACHINES / name).as_posix()})") == 1
         assert any(own.speedup > 1 for own in machine.checkpoints.values())
+        assert Machine.model_validate_json((PROJECT / MACHINES / name).read_text()) == machine, "by an older rule"
+        assert (machine.intervals == SPEEDUP_RULE) == all(
+            own.speedup_sessions for own in machine.checkpoints.values()
+        ), "what has no sessions can't be by today's rule"
+        assert machine.intervals == SPEEDUP_RULE or f"by an older rule ({machine.intervals})" in made
 
 
 # What a file may hold
@@ -77,6 +101,14 @@ def changed(**changes: Any) -> dict[str, Any]:
     "content",
     [
         changed(user="me"),
+        changed(model="demo"),
+        changed(intervals="| of | /Users/me |"),
+        {key: value for key, value in RECORD.items() if key != "intervals"},
+        {key: value for key, value in RECORD.items() if key != "model"},
+        changed(checkpoints={"fast": TIMES | {"speedup_sessions": [2.5]}}),
+        changed(checkpoints={"fast": TIMES | {"speedup_sessions": [2.5, -1.0]}}),
+        changed(checkpoints={"fast": TIMES | {"speedup_sessions": [2.5, math.inf]}}),
+        changed(checkpoints={"fast": TIMES | {"speedup_sessions": [2.5] * 1001}}),
         changed(machine=HARDWARE | {"host": "mine"}),
         changed(checkpoints={"fast": TIMES | {"speed": 2.0}}),
         changed(checkpoints={}),
@@ -140,12 +172,78 @@ def test_the_table_has_a_column_per_checkpoint_and_a_dash_for_what_was_not_timed
     faster = {"speedup": 3.0, "speedup_ci_low": 2.9, "speedup_ci_high": 3.1}
     machine = Machine.model_validate(changed(checkpoints={"a": faster}))
     headings, _, *rows = table({"x.json": machine, "y.json": Machine.model_validate(RECORD)}).splitlines()
+    assert rows[2:] == [
+        "",
+        "(1) Intervals by an older rule (dice), which lacks what a whole run is off by: they are too narrow.",
+    ]
     assert headings.endswith("| threads | baseline | fast | a | code |")
     assert rows[0] == (
         "| [Intel(R) Xeon(R) CPU E5-2673 v4 @ 2.30GHz 6/79/1](reports/machines/x.json) | avx2, avx512_vnni | 2 "
-        "| – | – | **3.00** (2.90–3.10) | 0123456, 2026-11-25 |"
+        "| – | – | **3.00** (2.90–3.10) | 0123456, 2026-11-25 (1) |"
     )
     assert "| **1.00** (0.90–1.10), 0.40 s | **2.50** (2.25–2.75), 0.40 s | – |" in rows[1]
+
+
+SESSIONS = [2.4, 2.6, 2.5]
+
+
+def of_sessions(**changes: Any) -> Machine:
+    """A machine whose sessions are kept, with intervals by an older rule."""
+    return Machine.model_validate(changed(checkpoints={"fast": TIMES | {"speedup_sessions": SESSIONS}}) | changes)
+
+
+def test_intervals_are_made_anew_by_the_rule_in_force_where_the_sessions_are_kept() -> None:
+    now = by_rule_in_force(of_sessions())
+    assert now.intervals == SPEEDUP_RULE and now.checkpoints["fast"].latency_ms == TIMES["latency_ms"]
+    own = now.checkpoints["fast"]
+    expected = estimate_speedup(SESSIONS).entries("speedup", 3)
+    assert {key: getattr(own, key) for key in expected} == expected
+    assert own.speedup_ci_low < 2.25 and own.speedup_ci_high > 2.75, "without what a whole run is off by"
+    assert by_rule_in_force(now) == now
+    assert "older rule" not in table({"x.json": now})
+
+
+def test_what_keeps_no_sessions_keeps_its_rule_and_says_so() -> None:
+    own = Machine.model_validate(RECORD)
+    assert by_rule_in_force(own) == own
+    some = changed(checkpoints={"baseline": TIMES, "fast": TIMES | {"speedup_sessions": SESSIONS}})
+    assert by_rule_in_force(Machine.model_validate(some)).intervals == "dice"
+    two = {"x.json": own, "y.json": own.model_copy(update={"intervals": "cards"}), "z.json": of_sessions()}
+    made = table({name: by_rule_in_force(each) for name, each in two.items()})
+    assert [made.count(mark) for mark in ("2026-11-25 (1) |", "2026-11-25 (2) |", "2026-11-25 |")] == [1, 1, 1]
+    assert "\n(1) Intervals by an older rule (dice)" in made and "\n(2) Intervals by an older rule (cards)" in made
+
+
+def test_an_older_file_is_brought_up_to_date_with_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    name = file_name(of_sessions())
+    write_metrics(of_sessions().model_dump(mode="json", exclude_none=True), MACHINES / name)
+    Path("README.md").write_text(Path("README.md").read_text().replace("mine.json", name))
+    main(None)
+    assert Machine.model_validate_json((MACHINES / name).read_text()) == by_rule_in_force(of_sessions())
+    assert "older rule" not in Path("README.md").read_text()
+
+
+def test_the_first_table_is_of_the_file_that_it_names() -> None:
+    speeds = {"baseline": 1.0, "quantized": 2.0, "openvino_int8": 3.0, "pruned": 9.0}
+    checkpoints = {
+        name: {"speedup": speed, "speedup_ci_low": speed - 0.25, "speedup_ci_high": speed + 0.25, "latency_ms": 1234.0}
+        | ({"peak_memory_mb": 99.6, "checkpoint_mb": 10.2} if name == "quantized" else {})
+        for name, speed in speeds.items()
+    }
+    assert first_table(Machine.model_validate(changed(checkpoints=checkpoints))).splitlines() == [
+        "|  | times as fast | a caption takes | memory | on disk |",
+        "| --- | --- | --- | --- | --- |",
+        "| BLIP as it comes, 32-bit numbers, PyTorch | 1 (noise: 0.75–1.25) | 1.23 s | – | – |",
+        "| `quantized`: 8-bit numbers, PyTorch | 2.0 (1.8–2.2) | 1.23 s | 100 MB | 10 MB |",
+        "| `openvino_int8`: 8-bit numbers, OpenVINO | **3.0 (2.8–3.2)** | 1.23 s | – | – |",
+        "",
+        "Intervals by an older rule (dice), which lacks what a whole run is off by: they are too narrow.",
+    ]
+    assert "older rule" not in first_table(
+        Machine.model_validate(changed(intervals=SPEEDUP_RULE, checkpoints=checkpoints))
+    )
 
 
 # What is recorded
@@ -154,10 +252,10 @@ def test_the_table_has_a_column_per_checkpoint_and_a_dash_for_what_was_not_timed
 def copying(name: str) -> dict[str, Any]:
     """A stage that, in DVC's eyes, times a checkpoint, and in truth copies figures."""
     return {
-        "cmd": f"mkdir -p reports/benchmark && cp figures.json reports/benchmark/{name}.json",
-        "deps": ["figures.json", "models/baseline", "reports/host.json"],
+        "cmd": f"mkdir -p reports/benchmark && for i in json csv; do cp figures.$i reports/benchmark/{name}.$i; done",
+        "deps": ["figures.json", "figures.csv", "models/baseline", "reports/host.json"],
         "params": ["model"],
-        "outs": [{f"reports/benchmark/{name}.json": {"cache": False}}],
+        "outs": [{f"reports/benchmark/{name}.{ending}": {"cache": False}} for ending in ("json", "csv")],
     }
 
 
@@ -173,6 +271,14 @@ def write_baseline(folder: Path) -> None:
     seal(folder, Manifest(origin=origin, recipe={}, passes={}, libraries={}, validated_on=[]))
 
 
+def write_figures(folder: Path) -> None:
+    """What `stages.benchmark` writes of two pairs in each session."""
+    write_metrics(TIMES | {"pairs": 6}, folder / "figures.json")
+    rows = [f"caption,,{speedup},1.0,{session}" for session, speedup in enumerate(SESSIONS) for _ in range(2)]
+    lines = ["measurement,tokens,baseline,checkpoint,session", "start,,9.0,1.0,0", *rows]
+    (folder / "figures.csv").write_text("\n".join(lines) + "\n")
+
+
 def write_project(folder: Path) -> None:
     """A project whose baseline and host are in place, and whose benchmarks copy figures."""
     params = yaml.safe_load((PROJECT / "params.yaml").read_text())
@@ -183,9 +289,11 @@ def write_project(folder: Path) -> None:
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": BENCHMARKS}))
     (folder / ".gitignore").write_text("/models\n")
     (folder / "README.md").write_text(
-        "# Mine\n\n<!-- machines: made by `make machine` -->\n\nold\n\n<!-- end of machines -->\nrest\n"
+        "# Mine\n\n<!-- made by `make machine` of reports/machines/mine.json -->\n\nold\n\n"
+        "<!-- end of the first table -->\n\n"
+        "<!-- machines: made by `make machine` -->\n\nold\n\n<!-- end of machines -->\nrest\n"
     )
-    write_metrics(TIMES | {"pairs": 10}, folder / "figures.json")
+    write_figures(folder)
     write_metrics(describe_machine(), folder / "reports/host.json")
     write_baseline(folder / "models/baseline")
 
@@ -207,18 +315,24 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_machine_is_recorded_and_the_table_made(timed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_project(tmp_path)
     monkeypatch.chdir(tmp_path)
+    Path("README.md").write_text(Path("README.md").read_text().replace("mine.json", file_name(gather(timed))))
     main(timed)
     ((name, machine),) = read_machines(MACHINES).items()
     assert machine.commit == shell(timed, "git", "rev-parse", "HEAD").strip()
     assert machine.checkpoints.keys() == {"baseline", "quantized"}
-    assert machine.checkpoints["quantized"] == Figures.model_validate(TIMES)
+    expected = TIMES | {"speedup_sessions": SESSIONS} | estimate_speedup(SESSIONS).entries("speedup", 3)
+    assert machine.checkpoints["quantized"] == Figures.model_validate(expected)
+    assert (machine.model, machine.intervals) == ("blip-base-untrained", SPEEDUP_RULE)
     page = Path("README.md").read_text()
     assert (
         page.startswith("# Mine\n\n<!--")
         and page.endswith("|\n\n<!-- end of machines -->\nrest\n")
         and "old" not in page
     )
-    assert page.count(f"(reports/machines/{name})") == 1 and "**2.50** (2.25–2.75), 0.40 s" in page
+    figures = machine.checkpoints["quantized"]
+    low, high = figures.speedup_ci_low, figures.speedup_ci_high
+    assert page.count(f"(reports/machines/{name})") == 1 and f"**2.50** ({low:.2f}–{high:.2f}), 0.40 s" in page
+    assert f"| `quantized`: 8-bit numbers, PyTorch | 2.5 ({low:.1f}–{high:.1f}) | 0.40 s |" in page.replace("**", "")
     main(None)
     assert Path("README.md").read_text() == page
     assert not [path for path in tmp_path.rglob("*.unfinished")]
@@ -291,30 +405,43 @@ def test_another_machines_or_models_figures_are_never_recorded(
 def test_without_the_marks_nothing_is_written(timed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_project(tmp_path)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "README.md").write_text("# Mine\n")
-    with pytest.raises(InputError, match="lacks the marks"):
+    own = (tmp_path / "README.md").read_text()
+    first, _, second = own.partition("<!-- machines")
+    for page in ("# Mine\n", first, f"<!-- machines{second}"):
+        (tmp_path / "README.md").write_text(page)
+        with pytest.raises(InputError, match="lacks the marks"):
+            main(timed)
+        assert (tmp_path / "README.md").read_text() == page
+    (tmp_path / "README.md").write_text(own)
+    with pytest.raises(InputError, match=r"its first table of reports/machines/mine\.json, which is not there: name"):
         main(timed)
-    assert not MACHINES.exists()
-    assert (tmp_path / "README.md").read_text() == "# Mine\n"
+    assert not MACHINES.exists() and (tmp_path / "README.md").read_text() == own
 
 
-def test_one_command_adds_this_machine_and_leaves_all_else_as_it_was(tmp_path: Path) -> None:
-    project = copy_project(tmp_path / "project", variants=("quantized",))
+@pytest.mark.parametrize("place", ["project", "all our work/team/captions"])
+def test_one_command_adds_this_machine_and_leaves_all_else_as_it_was(tmp_path: Path, place: str) -> None:
+    project = copy_project(tmp_path / place, variants=("quantized",))
+    if place != "project":  # the repository is further up
+        (project / ".git").rename(project.parents[1] / ".git")
     change(project, {"benchmark.new_tokens": 10})
     write_baseline(project / "untrained")
-    write_metrics(TIMES, project / "figures.json")
+    write_figures(project)
     download = {"cmd": "mkdir -p models && cp -r untrained models/baseline", "outs": ["models/baseline"]}
     host = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]["host"]
     stages = {"download": download, "host": host, **BENCHMARKS}
     (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     write_baseline(project / "models/baseline")  # the user's own, which stays
+    shutil.copytree(PROJECT / MACHINES, project / MACHINES)
+    known = read_machines(project / MACHINES)
     commit(project)
+    head = shell(project, "git", "rev-parse", "HEAD").strip()
     params = (project / "params.yaml").read_bytes()
     shell(project, "make", "--old-file=.venv/ready", "ACTIVATE=", "machine")
-    (name,) = read_machines(project / MACHINES)
+    inside = shell(project, "git", "rev-parse", "--show-prefix").strip()
+    (name,) = [name for name, own in read_machines(project / MACHINES).items() if own.commit == head]
     assert shell(project, "git", "status", "--porcelain", "--untracked-files=all").splitlines() == [
-        " M README.md",
-        f"?? reports/machines/{name}",
+        f" M {inside}README.md",
+        f"{' M' if name in known else '??'} {inside}reports/machines/{name}",
     ]
     assert f"(reports/machines/{name})" in (project / "README.md").read_text(encoding="utf-8")
     assert (project / "params.yaml").read_bytes() == params

@@ -15,16 +15,20 @@ from stages.captioner.command_line import LONGEST_MESSAGE, InputError
 from stages.page.sweeps import DRAWN, DRAWN_WITH_BASELINE, LARGEST, drawn_curves, read_sweeps
 from stages.page.web_page import show_sweep
 from stages.page.words import ENDS
-from tests.page.pages import make_reports, write
+from tests.page.pages import WHOSE, make_reports, write
 
 NAME = "decoding.beams.json"
 ROW = {"value": 1, "checkpoint": "fast", "speedup": 1.5, "speedup_ci_low": 1.0, "speedup_ci_high": 2.0}
 FAILED = {"value": 2, "failed": "out of memory"}
-SWEEP = {"knob": "decoding.beams", "machine": "A CPU x2", "values": [ROW, FAILED]}
+SWEEP = {"knob": "decoding.beams", "provenance": WHOSE.model_dump(), "values": [ROW, FAILED]}
 
 
 def with_row(**changed: Any) -> bytes:
     return json.dumps(SWEEP | {"values": [ROW | changed]}).encode()
+
+
+def whose(**changed: Any) -> bytes:
+    return json.dumps(SWEEP | {"provenance": WHOSE.model_dump() | changed}).encode()
 
 
 def without(key: str) -> bytes:
@@ -51,7 +55,13 @@ def file(tmp_path: Path) -> Path:
         (b"null", "Input should be an object"),
         (b"[]", "Input should be an object"),
         (without("knob"), "knob: Field required"),
-        (without("machine"), "machine: Field required"),
+        (whose(code=None), "provenance.code: Input should be a valid string"),
+        (whose(weights="../models/demo"), "provenance.weights: String should match"),
+        (whose(model="<b>"), "provenance.model: a name is"),
+        (whose(machine="x" * 10**6), "provenance.machine: String should have at most 200"),
+        (whose(of="me"), "provenance.of: Extra inputs"),
+        (json.dumps(SWEEP | {"provenance": "demo"}).encode(), "provenance: Input should be"),
+        (json.dumps(SWEEP | {"provenance": {}}).encode(), "provenance.settings: Field required"),
         (without("values"), "values: Field required"),
         (json.dumps(SWEEP | {"more": 1}).encode(), "more: Extra inputs"),
         (json.dumps(SWEEP | {"knob": 1}).encode(), "knob: Input should be a valid string"),

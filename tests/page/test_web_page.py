@@ -19,7 +19,7 @@ from stages.page.gallery import SHOWN, as_line
 from stages.page.web_charts import ACCENT, BAND, COLORS, INK, LINE, MUTED
 from stages.page.web_page import COLUMNS, HERE, pareto_optimal
 from stages.page.words import interval, number, words_of
-from tests.page.pages import CAPTIONS, RECOMMENDATION, make_reports, write, write_references
+from tests.page.pages import CAPTIONS, RECOMMENDATION, WHOSE, make_reports, write, write_references
 
 
 def parsed(page: Path) -> Element:
@@ -136,7 +136,7 @@ def test_sweeps_are_drawn_and_failures_named(tmp_path: Path) -> None:
     ]
     content = {
         "knob": "variants.a.prune.amount",
-        "machine": "A CPU",
+        "provenance": WHOSE.model_dump(),
         "values": [*values, {"value": 0.9, "failed": "<out>"}],
     }
     make_reports(tmp_path)

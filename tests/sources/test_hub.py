@@ -12,12 +12,13 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
+import httpx2
 import pytest
 import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.sources.hub import seconds_to_wait
+from stages.sources.hub import next_query, seconds_to_wait
 from tests.conftest import PROJECT, assert_one_sentence
 from tests.hub import Handler, Hub, serve
 
@@ -41,8 +42,9 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
     """A Hub whose files are as large as they are in a model's repository, but hold nothing."""
     folder = tmp_path / "repository"
     folder.mkdir()
-    for name in ("config.json", "preprocessor_config.json", "tokenizer.json", "vocab.txt"):
+    for name in ("preprocessor_config.json", "tokenizer.json", "vocab.txt"):
         (folder / name).write_text("{}")
+    (folder / "config.json").write_text('{"model_type": "blip"}')
     (folder / "pytorch_model.bin").write_bytes(bytes(range(256)) * 12_000)
     with serve(REPOSITORY, COMMIT, folder) as server:
         yield server
@@ -97,8 +99,11 @@ def test_what_the_hubs_client_left_in_its_cache_is_used(fetch: Fetch, hub: Hub, 
     code = f"import huggingface_hub as h; h.snapshot_download({REPOSITORY!r}, revision={COMMIT!r}, max_workers=1)"
     subprocess.run([sys.executable, "-c", code], env={**os.environ, **environment}, check=True, capture_output=True)
     hub.seen.clear()
-    assert fetch().returncode == 0
+    assert fetch(HF_HUB_OFFLINE="1").returncode == 0
     assert not hub.seen
+    hub.downloaded.clear()
+    assert fetch().returncode == 0
+    assert [path for path, _ in hub.seen] == [f"/api/models/{REPOSITORY}/tree/{COMMIT}"]
 
 
 @pytest.mark.parametrize("cut_after", [100_000, 1_000_000])
@@ -320,6 +325,101 @@ def test_an_unfinished_download_leaves_only_its_part(fetch: Fetch, hub: Hub, tmp
         assert "pytorch_model.bin" not in fetched(tmp_path)
     (part,) = (tmp_path / "cache").rglob("*.incomplete")
     assert part.stat().st_size == 2_000_000
+
+
+# A list in pages
+
+
+@pytest.fixture
+def crowded(hub: Hub) -> Hub:
+    """A Hub that lists two files at a time, with the weights on the last of many pages."""
+    for number in range(20):
+        (hub.folder / f"picture{number}.png").touch()
+    hub.page = 2
+    return hub
+
+
+def wanted(hub: Hub) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in hub.folder.iterdir() if file.suffix != ".png"}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        None,
+        "/api/models/somebody/blip-tiny/tree?cursor={cursor}",
+        "?cursor={cursor}",
+        "http://127.0.0.2:9/api/models/somebody/blip-tiny/tree?cursor={cursor}",
+        "https://hub.invalid/api/models/somebody/blip-tiny/tree?limit=2&cursor={cursor}",
+        "//hub.invalid?cursor={cursor}",
+    ],
+)
+def test_a_list_in_pages_is_read_to_its_end_and_from_the_hub_alone(
+    fetch: Fetch, crowded: Hub, tmp_path: Path, address: str | None
+) -> None:
+    """A mirror that passes answers on names the real host in them, which is not to see the token."""
+    crowded.next_page = address or crowded.next_page
+    process = fetch(HF_TOKEN=TOKEN)
+    assert process.returncode == 0, process.stderr
+    assert fetched(tmp_path) == wanted(crowded)
+    assert len([path for path, _ in crowded.seen if "/tree/" in path]) == 13
+    hosts = {headers["Host"] for _, headers in crowded.seen if "Authorization" in headers}
+    assert hosts == {crowded.endpoint.removeprefix("http://")}
+
+
+def test_a_mirror_below_a_path_lists_in_pages(fetch: Fetch, crowded: Hub, tmp_path: Path) -> None:
+    crowded.prefix = "/mirrors/hub"
+    process = fetch(HF_ENDPOINT=f"{crowded.endpoint}/mirrors/hub/")
+    assert process.returncode == 0, process.stderr
+    assert fetched(tmp_path) == wanted(crowded)
+
+
+def test_only_the_page_that_fails_is_asked_for_again(fetch: Fetch, crowded: Hub, tmp_path: Path) -> None:
+    crowded.instead = at_first(ATTEMPTS - 1, status(503), "cursor=10")
+    process = fetch()
+    assert process.returncode == 0, process.stderr
+    assert fetched(tmp_path) == wanted(crowded)
+    assert len([path for path, _ in crowded.seen if "/tree/" in path]) == 13 + ATTEMPTS - 1
+
+
+@pytest.mark.parametrize("address", ["?cursor=2", "?", "nonsense", "", "http://[nowhere", "ftp://hub.invalid/"])
+def test_a_list_that_leads_back_to_itself_is_one_sentence(fetch: Fetch, crowded: Hub, address: str) -> None:
+    crowded.next_page = address
+    assert_one_sentence(fetch(), "leads back", "HF_ENDPOINT")
+    assert len(crowded.seen) <= 2
+
+
+def test_a_list_without_an_end_is_one_sentence(fetch: Fetch, hub: Hub) -> None:
+    hub.page = 1
+    hub.instead = endless
+    assert_one_sentence(fetch("hub.MOST_PAGES = 20"), "more than 20 pages")
+    assert len(hub.seen) == 20
+
+
+def endless(handler: Handler) -> bool:
+    cursor = len(handler.server.seen)
+    handler.send(200, {"Link": f'<?cursor={cursor}>; rel="next"', "Content-Length": "2"})
+    handler.wfile.write(b"[]")
+    return True
+
+
+def test_pages_of_too_many_bytes_are_not_read(fetch: Fetch, hub: Hub) -> None:
+    def flood(handler: Handler) -> bool:
+        handler.send(200, {"Content-Type": "application/json", "Content-Length": str(10**12)})
+        with contextlib.suppress(OSError):
+            while True:
+                handler.wfile.write(b" " * 1_000_000)
+        handler.close_connection = True
+        return True
+
+    hub.instead = flood
+    assert_one_sentence(fetch("hub.LARGEST_LIST = 5_000_000"), "list of files", "more than 5 MB")
+
+
+@given(st.binary() | st.from_regex(rb"<[^>]*>; rel=\"?next\"?"))
+def test_whatever_a_link_says_is_a_query_or_nothing(link: bytes) -> None:
+    query = next_query(httpx2.Response(200, headers=[(b"Link", link)]))
+    assert query is None or "#" not in query
 
 
 # A server that is busy, or stalls

@@ -48,6 +48,11 @@ stages:
 """
 
 
+# As `stages.measure.provenance` has it.
+WHOSE = {"model": "blip-base", "weights": "a" * 16, "pictures": "b" * 16, "settings": "c" * 16, "code": "d" * 16}
+WHOSE |= {"machine": "A CPU", "host": "e" * 16}
+
+
 def with_interval(name: str, value: float) -> dict[str, float]:
     return {name: value, f"{name}_ci_low": value - 0.1, f"{name}_ci_high": value + 0.1}
 
@@ -68,7 +73,9 @@ def main(stage: str, checkpoint: str) -> None:
     figures = {
         "optimize": {"value": value, "decoding": params["decoding"]},
         "evaluate": with_interval("cider", 5 - value) | {"images": 4},
-        "benchmark": with_interval("speedup", 1 + value) | with_interval("latency_ms", 20.5) | {"checkpoint_mb": 6.5},
+        "benchmark": with_interval("speedup", 1 + value)
+        | with_interval("latency_ms", 20.5)
+        | {"checkpoint_mb": 6.5, "provenance": WHOSE},
     }
     folder = {"optimize": "models", "evaluate": "reports/quality", "benchmark": "reports/benchmark"}[stage]
     path = Path(folder) / (checkpoint if stage == "optimize" else f"{checkpoint}.json")

@@ -9,12 +9,13 @@ import pytest
 from stages.captioner.command_line import InputError
 from stages.page.sweeps import Failed, Measured, Sweep, read_sweeps
 from stages.sweep.curve import check_free, print_curve, to_row, write_curve
+from tests.page.pages import WHOSE
 
 FAILED = Failed(value=64, failed="beams is 64 [bold]: ask for fewer")
 
 
 def sweep(*values: Measured | Failed) -> Sweep:
-    return Sweep(knob="decoding.beams", machine="a machine", values=list(values))
+    return Sweep(knob="decoding.beams", provenance=WHOSE, values=list(values))
 
 
 def row(value: float, checkpoint: str) -> Measured:
@@ -38,11 +39,12 @@ def test_the_files_hold_every_value_and_a_picture_of_those_that_did_not_fail(tmp
     write_curve(own, tmp_path)
     assert json.loads((tmp_path / "decoding.beams.json").read_text()) == {
         "knob": "decoding.beams",
-        "machine": "a machine",
+        "provenance": WHOSE.model_dump(),
         "values": [*(row.model_dump() for row in rows), {"value": 64, "failed": FAILED.failed}],
     }
     assert read_sweeps(tmp_path) == {"decoding.beams.json": own}
     table = pd.read_csv(tmp_path / "decoding.beams.csv")
+    assert set(table["whose"]) == {"demo on A CPU 1/2/3 avx2 x2"}
     assert list(table["value"]) == [1, 1, 2, 2, 64] and table["failed"].notna().sum() == 1
     assert (tmp_path / "decoding.beams.png").read_bytes().startswith(b"\x89PNG")
 

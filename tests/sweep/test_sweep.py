@@ -16,11 +16,14 @@ import pytest
 import yaml
 from PIL import Image
 
+from stages.measure.machine import describe_machine, name_machine
+from stages.measure.provenance import MADE_BY, digest, digest_code
 from tests.conftest import PROJECT, assert_one_sentence
-from tests.sweep.pipeline import DVC_YAML
+from tests.sweep.pipeline import DVC_YAML, WHOSE
 from tests.test_dataset import save_photos
 from tests.test_pipeline import commit, shell
 
+OF_WHAT = ("model", "weights", "pictures")
 AMOUNT = "variants.pruned_quantized.prune.amount"
 
 
@@ -33,12 +36,12 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
+@pytest.fixture(params=["project"])
+def project(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A project with pictures that only DVC tracks, and with a change of one and of params.yaml that is not committed:
-    what a sweep has to take along and to leave alone."""
-    folder = tmp_path / "project"
-    folder.mkdir()
+    what a sweep has to take along and to leave alone. The repository is the first folder of the parameter."""
+    folder = tmp_path / request.param
+    folder.mkdir(parents=True)
     shutil.copy(PROJECT / "tests/sweep/pipeline.py", folder)
     shutil.copy(PROJECT / ".gitignore", folder)
     (folder / "dvc.yaml").write_text(DVC_YAML)
@@ -48,8 +51,9 @@ def project(tmp_path: Path) -> Path:
     params["models"]["blip-base"]["dataset"] = photos
     params["variants"] = {"pruned_quantized": params["variants"]["pruned_quantized"]}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    shell(folder, "git", "init", "-q")
-    shell(folder, "dvc", "init", "-q")
+    repository = tmp_path / Path(request.param).parts[0]
+    shell(repository, "git", "init", "-q")
+    shell(folder, "dvc", "init", "-q", *(["--subdir"] if repository != folder else []))
     save_photos(folder, "0.png", "1.png", "2.png")
     shell(folder, "dvc", "add", "-q", "data/local/photos")
     commit(folder)
@@ -100,7 +104,10 @@ def wait_while_running(process: "subprocess.Popen[str]", condition: Callable[[],
 
 def read_curve(project: Path) -> list[dict[str, object]]:
     curve = json.loads((project / f"reports/sweeps/{AMOUNT}.json").read_text())
-    assert curve["knob"] == AMOUNT and curve["machine"]
+    own = curve["provenance"]
+    assert curve["knob"] == AMOUNT and own["machine"] == name_machine(describe_machine())
+    assert {key: own[key] for key in OF_WHAT} == {key: WHOSE[key] for key in OF_WHAT}, "not what was measured"
+    assert own["host"] == digest(describe_machine()) and own["code"] == digest_code(*MADE_BY)
     return list(curve["values"])
 
 
@@ -130,6 +137,7 @@ def test_a_value_that_fails_is_named_and_tried_again_and_the_others_stand(projec
     )
     table = pd.read_csv(project / f"reports/sweeps/{AMOUNT}.csv")
     assert list(table["speedup"]) == [1.25, 1.5]
+    assert set(table["whose"]) == {f"blip-base on {name_machine(describe_machine())}"}
     assert (project / f"reports/sweeps/{AMOUNT}.png").read_bytes().startswith(b"\x89PNG")
     assert state(project) == before and not (project / ".dvc/tmp/sweep/clone").exists()
 
@@ -172,6 +180,24 @@ def test_killed_it_leaves_the_checkout_as_it_was_and_goes_on_where_it_stopped(pr
     assert state(project) == before
 
 
+@pytest.mark.parametrize("project", ["all our work/team/captions"], indirect=True)
+def test_a_project_in_a_larger_repository_is_swept_as_any_other(project: Path, outside: Path) -> None:
+    neighbour = project.parents[1] / "neighbour.txt"
+    neighbour.write_text("not of this project, and not committed")
+    shell(project, "git", "add", str(neighbour))
+    before = state(project)
+    process = sweep(project, "0.25")
+    assert process.returncode == 0, process.stderr + process.stdout
+    assert [row["speedup"] for row in read_curve(project)] == [1.25]
+    assert state(project) == before
+    again = sweep(project, "0.25")
+    assert again.returncode == 0 and "done before" in again.stdout, again.stderr
+    [name] = shell(project, "dvc", "exp", "list", "--name-only").split()
+    commit(project)
+    shell(project, "dvc", "exp", "apply", name)
+    assert json.loads((project / "models/pruned_quantized").read_text())["value"] == 0.25
+
+
 def test_a_project_whose_dvc_folder_is_not_in_git_is_one_sentence(project: Path) -> None:
     shell(project, "git", "rm", "-r", "-q", "--cached", ".dvc")
     shell(project, "git", "commit", "-q", "-m", "without .dvc")
@@ -182,5 +208,5 @@ def test_a_project_whose_dvc_folder_is_not_in_git_is_one_sentence(project: Path)
 
 def test_a_project_without_a_commit_is_one_sentence(tmp_path: Path) -> None:
     shutil.copy(PROJECT / "params.yaml", tmp_path)
-    assert_one_sentence(sweep(tmp_path, "0.1"), "a sweep needs a Git repository with a commit")
+    assert_one_sentence(sweep(tmp_path, "0.1"), "it is in no Git repository, as from a ZIP")
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]

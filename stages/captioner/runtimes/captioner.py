@@ -1,14 +1,17 @@
 """Opens a checkpoint directory, in whatever runtime it was made for, as a captioner."""
 
+import ctypes
 import importlib
+import io
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
 from PIL import Image
 
@@ -16,9 +19,11 @@ from ..checkpoint import Manifest, read_manifest, verify_files
 from ..command_line import InputError, brief, printable
 from ..images import to_rgb
 from ..inspection.files import inspect_files
-from ..instruction_sets import instruction_sets, overflows
+from ..instruction_sets import overflows
 from .cores import usable_cores
 from .decoding import Decoding
+from .failures import remedy
+from .helpers import Helpers, startable_threads, thread_limits
 
 if TYPE_CHECKING:  # a runtime imports it, while the checkpoint's files are verified
     import numpy as np
@@ -27,8 +32,16 @@ if TYPE_CHECKING:  # a runtime imports it, while the checkpoint's files are veri
 LOGGER = logging.getLogger(__name__)
 # The extra of the package that brings a runtime along.
 EXTRAS = {"pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
+# How many threads a runtime starts, at most, told how many to use; with those that help it open where these are many.
+THREADS: dict[str, Callable[[int], int]] = {
+    "pytorch": lambda threads: 3 * threads - 1,
+    "onnxruntime": lambda threads: 2 * threads if threads > 1 else 0,
+    "openvino": lambda threads: threads + 7 if threads > 1 else 5,
+}
 # What a runtime sets while it opens, such as PyTorch's choice of kernels, is the process's.
 ONE_AT_A_TIME = Lock()
+# What is open in this process. A fork of it has none of the engines' threads, for which their ends would wait forever.
+OPEN: "weakref.WeakSet[Parts]" = weakref.WeakSet()
 # What a library in Rust raises where it gives up. Python's libraries share no such class, and it is no Exception.
 PANIC = "PanicException"
 
@@ -55,6 +68,14 @@ class Parts(Protocol):
         """Token ids to the caption that a person reads."""
         ...
 
+    def normalize(self, text: str) -> str:
+        """A text in the letters in which captions come, such as without capitals and accents."""
+        ...
+
+    def can_say(self, text: str) -> bool:
+        """Whether the vocabulary has all words of a text."""
+        ...
+
     def next_token_logits(self, states: Any, tokens: Sequence[Sequence[int]]) -> "list[np.ndarray]":
         """For each picture, the logits after the beginning and after each of the given tokens.
 
@@ -64,16 +85,23 @@ class Parts(Protocol):
 
 
 class Captioner:
-    """An open checkpoint, until it is closed or its `with` block ends. Threads that share one take turns."""
+    """An open checkpoint, until it is closed or its `with` block ends. Threads that share one take turns.
+
+    It is of use in the process that opened it alone: in a fork of that, every use is an InputError, and it may be let
+    go of.
+    """
 
     def __init__(self, parts: Parts, decoding: Decoding) -> None:
         self.decoding = decoding
         self._parts: Parts | None = parts
         self._turn = Lock()
+        self._process = os.getpid()
+        OPEN.add(parts)
 
     @property
     def parts(self) -> Parts:
-        """What it consists of, for one thread at a time. Raises InputError if the captioner is closed."""
+        """What it consists of, for one thread at a time. Raises InputError if the captioner is closed or a fork's."""
+        self._check_process()
         if self._parts is None:
             raise InputError("this captioner is closed: open its checkpoint again")
         return self._parts
@@ -84,8 +112,9 @@ class Captioner:
         A picture is looked at as `open_image` shows it: upright, on white, in sRGB. `images` stay as they are.
 
         Raises InputError if one is no picture or can't be decoded, if the caption can't fit the decoder, or if the
-        captioner is closed.
+        captioner is closed or was opened by the process that this one is a fork of.
         """
+        self._check_process()  # first, as a thread of that process may have had its turn, which no one ends here
         pictures = [to_rgb(image) for image in images]
         with self._turn:
             parts = self.parts
@@ -96,15 +125,47 @@ class Captioner:
                 return [parts.detokenize(tokens) for tokens in parts.decode(states, decoding or self.decoding)]
 
     def close(self) -> None:
-        """Frees the engine, its memory and the files that it has mapped, once no thread captions any more."""
+        """Frees the engine, its memory and the files that it has mapped, once no thread captions any more.
+
+        Raises InputError in a fork of the process that opened it.
+        """
+        self._check_process()
         with self._turn:
             self._parts = None
+
+    def _check_process(self) -> None:
+        if self._process != os.getpid():
+            raise InputError(
+                "this captioner was opened in another process, of which this one is a fork: "
+                "open its checkpoint in each process, after the fork"
+            )
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError(
+            "a captioner can't be copied or sent to another process: send its checkpoint's path, and open it there"
+        )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        if self._process == os.getpid():  # a fork within the block has nothing to close
+            self.close()
+
+
+def _after_fork() -> None:
+    """Makes what a fork inherits harmless there: nothing ends that is open, and nobody waits for the parent's threads.
+
+    A reference that nobody counts down keeps an engine to the very end, when the interpreter lets go of all others.
+    """
+    global ONE_AT_A_TIME
+    ONE_AT_A_TIME = Lock()
+    for parts in OPEN:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(parts))
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which forks no processes
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def open_captioner(checkpoint: str | os.PathLike[str], threads: int | None = None) -> Captioner:
@@ -113,25 +174,27 @@ def open_captioner(checkpoint: str | os.PathLike[str], threads: int | None = Non
     `threads` is how many CPU threads the runtime may use. Without it, ONNX Runtime and OpenVINO take one for each
     physical core that they may use; PyTorch's threads are all that the process has for it, and stay as they are.
 
-    Logs a warning if the CPU lacks instruction sets of the one that the checkpoint was validated on.
+    Logs a warning if captions can differ from those that the checkpoint was validated with, as this CPU makes the
+    runtime compute in other numbers.
 
     Raises InputError if the directory is not a whole checkpoint, if its products would overflow on this CPU, or if its
     runtime is not installed or can't open it.
     """
     directory = Path(checkpoint)
     manifest = read_manifest(directory)
-    if missing := [name for name in manifest.validated_on if name not in instruction_sets()]:
+    overflow = overflows(manifest.weight_bits)
+    if overflow is None:
         LOGGER.warning(
-            "%s was validated on a CPU with %s, which this one lacks: captions may differ; `dvc repro` in its project "
-            "measures how often",
+            "%s has weights of 8 bits, whose products overflow on a CPU without VNNI, and nobody can tell here whether "
+            "this one has it",
             printable(directory),
-            ", ".join(missing),
         )
-    if overflows(manifest.weight_bits):
+    if overflow:
         raise InputError(
             f"{directory} has weights of 8 bits, whose products overflow on this CPU, as it has no VNNI: "
             "build it with weight_bits: 7"
         )
+    _check_threads(directory, manifest.runtime, threads or usable_cores())
     runtime = _import_and_verify(directory, manifest)
     if threads is None and manifest.runtime != "pytorch":
         threads = usable_cores()
@@ -149,23 +212,41 @@ def _sentence(failure: str) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != PANIC:
             raise
-        raise InputError(
-            f"{failure} ({brief(error)}): free memory, or rebuild it with this machine's libraries"
-        ) from error
+        otherwise = "rebuild it with this machine's libraries"
+        raise InputError(f"{failure} ({brief(error)}): {remedy(error, otherwise)}") from error
 
 
 def _import_and_verify(directory: Path, manifest: Manifest) -> Any:
     """The module of a checkpoint's runtime. Other cores verify and inspect the files while one imports it."""
-    with ThreadPoolExecutor() as pool:
+    with Helpers() as pool:
         verification = pool.submit(verify_files, directory, manifest)
         inspection = pool.submit(inspect_files, directory, manifest)
-        try:
-            runtime = importlib.import_module(f".{manifest.runtime}", __package__)
-        except ImportError as error:
-            raise InputError(
-                f"{directory} runs in {manifest.runtime}, which can't be imported here ({brief(error)}): "
-                f"install blip-on-cpu with its extra [{EXTRAS[manifest.runtime]}]"
-            ) from None
+        runtime = _import_runtime(directory, manifest.runtime)
         verification.result()  # first, as a damaged file is to be copied again, and one that may not be opened is not
         inspection.result()
     return runtime
+
+
+def _import_runtime(directory: Path, runtime: str) -> Any:
+    install = f"install blip-on-cpu with its extra [{EXTRAS[runtime]}]"
+    try:
+        # Without docstrings (python -OO), transformers prints that they lack something.
+        with redirect_stdout(io.StringIO()) if sys.flags.optimize > 1 else nullcontext():
+            return importlib.import_module(f".{runtime}", __package__)
+    except Exception as error:  # whatever a library in C++ makes of having no memory, for instance
+        help_ = install if isinstance(error, ModuleNotFoundError) else remedy(error, install)
+        raise InputError(
+            f"{directory} runs in {runtime}, which can't be imported here ({brief(error)}): {help_}"
+        ) from None
+
+
+def _check_threads(directory: Path, runtime: str, threads: int) -> None:
+    """Raises InputError if the system gives fewer threads than a runtime takes: some of them kill the process then."""
+    needed = THREADS[runtime](threads)
+    if "numpy" not in sys.modules and "OPENBLAS_NUM_THREADS" not in os.environ:
+        needed += (os.cpu_count() or 1) - 1
+    if (startable := startable_threads(needed)) < needed:
+        raise InputError(
+            f"{directory} needs up to {needed} threads more in {runtime}, and this process may start {startable} "
+            f"({thread_limits()}): raise that limit, or use fewer threads"
+        )

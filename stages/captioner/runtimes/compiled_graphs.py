@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint import MANIFEST, sha256
-from ..instruction_sets import instruction_sets
+from ..instruction_sets import instruction_sets, is_arm
 from .graph_captioner import CROSS
 from .openvino_api import CompiledModel, Core, Model, PrePostProcessor, Type, get_version
+from .openvino_products import make_convolutions_products
 
 # A user's own settings of OpenVINO and of its kernels, such as a cap on instruction sets.
 SETTINGS = ("OV_", "ONEDNN_", "DNNL_")
@@ -37,8 +38,10 @@ def compile_graph(core: Core, graph: Path, settings: dict[str, Any], held: list[
             held.append(compiled)
             return compiled
     model = core.read_model(graph)
-    if settings["INFERENCE_PRECISION_HINT"] == Type.bf16:
-        model = _pass_in_bfloat16(model)
+    if is_arm():
+        make_convolutions_products(model)
+    if settings["INFERENCE_PRECISION_HINT"] != Type.f32:
+        model = _pass_in_half_precision(model, settings["INFERENCE_PRECISION_HINT"])
     held.append(model)
     compiled = core.compile_model(model, "CPU", settings)
     if folder:
@@ -48,8 +51,9 @@ def compile_graph(core: Core, graph: Path, settings: dict[str, Any], held: list[
     return compiled
 
 
-def _pass_in_bfloat16(model: Model) -> Model:
-    """Makes the keys and values between the graphs bfloat16: half the memory for the decoder to read at every token.
+def _pass_in_half_precision(model: Model, precision: Type) -> Model:
+    """Makes the keys and values between the graphs bfloat16 or float16: half the memory for the decoder to read at
+    every token.
 
     A CPU that computes in float32 would convert them at every token, which takes longer than reading twice as much.
     """
@@ -57,7 +61,7 @@ def _pass_in_bfloat16(model: Model) -> Model:
     for ports, side in ((model.inputs, steps.input), (model.outputs, steps.output)):
         for port in ports:
             if port.any_name.startswith(CROSS):
-                side(port.any_name).tensor().set_element_type(Type.bf16)
+                side(port.any_name).tensor().set_element_type(precision)
     return steps.build()
 
 

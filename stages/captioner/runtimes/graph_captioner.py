@@ -12,6 +12,7 @@ from ..inspection.configuration import read_configuration
 from .decoding import Decoding, check_room
 from .generate import Decoder, Vocabulary, feed, generate
 from .preprocessing import preprocess, read_preprocessing
+from .wording import can_say, normalize
 
 # What the decoder takes beside keys and values.
 TOKEN_INPUTS = ("tokens", "position", "parents")
@@ -86,6 +87,14 @@ class GraphCaptioner:
         """Token ids to text."""
         text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
         return text.strip()
+
+    def normalize(self, text: str) -> str:
+        """A text in the letters in which captions come."""
+        return normalize(self.tokenizer, text)
+
+    def can_say(self, text: str) -> bool:
+        """Whether the vocabulary has all words of a text."""
+        return can_say(self.tokenizer, text)
 
     def next_token_logits(self, states: tuple[int, Any], tokens: Sequence[Sequence[int]]) -> list[np.ndarray]:
         """Logits under given words, one array (1 + tokens, vocabulary) per picture."""

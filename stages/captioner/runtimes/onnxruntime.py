@@ -1,12 +1,12 @@
 """Runs a checkpoint with ONNX Runtime, without torch."""
 
 import mmap
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from .graph_captioner import GraphCaptioner, past_inputs
+from .helpers import Helpers
 from .memory import released_while_read
 from .onnxruntime_api import InferenceSession, OrtValue, SessionOptions
 
@@ -18,7 +18,7 @@ class OnnxRuntimeEngine:
 
     def __init__(self, checkpoint: Path, threads: int) -> None:
         files = {name: checkpoint / weights_file(name) for name in (ENCODER, DECODER)}
-        with released_while_read(files.values()), ThreadPoolExecutor() as pool:
+        with released_while_read(files.values()), Helpers() as pool:
             self.weights = {name: _map(file) for name, file in files.items()}
             encoder = pool.submit(_open_session, checkpoint / ENCODER, self.weights[ENCODER], threads)
             self.decoder = _open_session(checkpoint / DECODER, self.weights[DECODER], threads)
@@ -91,4 +91,5 @@ def _open_session(path: Path, weights: mmap.mmap, threads: int) -> InferenceSess
     # By itself, ONNX Runtime opens no weights that are a link to another folder, such as DVC's cache.
     options.add_external_initializers_from_files_in_memory([weights_file(path.name)], [weights], [len(weights)])
     options.add_session_config_entry("session.use_external_initializer_file_buffers_directly", "1")
-    return InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    # Where it can't open the graph, it would print so on standard output and try the same again.
+    return InferenceSession(path, options, providers=["CPUExecutionProvider"], enable_fallback=0)

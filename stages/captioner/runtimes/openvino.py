@@ -1,22 +1,25 @@
 """Runs a checkpoint with OpenVINO, without torch."""
 
+import logging
 import os
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..checkpoint import read_manifest
-from ..instruction_sets import instruction_sets
+from ..checkpoint import Manifest, read_manifest
+from ..command_line import printable
+from ..instruction_sets import ARM, X86, instruction_sets, known_instruction_sets
 from .compiled_graphs import compile_graph, weights_file
 from .graph_captioner import TOKEN_INPUTS, GraphCaptioner
+from .helpers import Helpers
 from .memory import released_while_read
 from .openvino_api import InferRequest, Tensor
 from .openvino_core import start_core
-from .openvino_precision import choose_group, choose_precision, usable_instruction_sets
+from .openvino_precision import choose_group, choose_precision, describe_arithmetic, usable_instruction_sets
 
+LOGGER = logging.getLogger(__name__)
 ENCODER, DECODER = "encoder.xml", "decoder.xml"
 
 
@@ -36,11 +39,13 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": precision,
             "CACHE_MODE": "OPTIMIZE_SIZE",  # a kept graph leaves out the weights, which the checkpoint has
         }
+        if threads == 1:
+            settings["NUM_STREAMS"] = "0"  # the caller's thread does it all, so none is started
         group = choose_group((quantized or {}).get("dynamic_quantization_group", "auto"), sets)
         one_row = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": group, "KV_CACHE_PRECISION": precision}
         # Either graph keeps one thread busy until it is ready, so both together take one's time.
         files = [weights_file(checkpoint / graph) for graph in (ENCODER, DECODER)]
-        with released_while_read(files) as held, ThreadPoolExecutor() as pool:
+        with released_while_read(files) as held, Helpers() as pool:
             encoder = pool.submit(compile_graph, core, checkpoint / ENCODER, settings, held)
             self.decoder = compile_graph(core, checkpoint / DECODER, settings | one_row, held).create_infer_request()
             self.spare_tensors: dict[str, Tensor] = {}
@@ -109,5 +114,20 @@ class OpenVinoDecoder:
 
 
 def open_checkpoint(checkpoint: Path, threads: int) -> GraphCaptioner:
-    """Opens a checkpoint directory whose files have been verified."""
+    """Opens a checkpoint directory whose files have been verified. Logs a warning if captions can differ here."""
+    _warn_of_other_numbers(checkpoint, read_manifest(checkpoint))
     return GraphCaptioner(checkpoint, OpenVinoEngine(checkpoint, threads))
+
+
+def _warn_of_other_numbers(checkpoint: Path, manifest: Manifest) -> None:
+    """What is not known of either CPU is no reason to warn."""
+    quantized = manifest.passes.get("quantize")
+    there, here = (describe_arithmetic(quantized, sets) for sets in (manifest.validated_on, instruction_sets()))
+    if there != here and manifest.validated_on and known_instruction_sets().keys() >= {*X86, *ARM}:
+        LOGGER.warning(
+            "%s was validated in %s, and this CPU computes it in %s: captions may differ; `dvc repro` in its project "
+            "measures how often",
+            printable(checkpoint),
+            there,
+            here,
+        )

@@ -4,7 +4,11 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from ..command_line import InputError
+from ..instruction_sets import LINUX_CPU
+from .cores import CPUS
 from .openvino_api import Core
 
 
@@ -39,8 +43,25 @@ def signal_stack_kept() -> Iterator[None]:
             sigaltstack(ctypes.byref(SignalStack(flags=SS_DISABLE)), None)
 
 
+def _says_anything(place: Path) -> bool:
+    try:
+        return bool(place.read_bytes().strip())
+    except OSError:
+        return False
+
+
 def start_core() -> Core:
-    """OpenVINO with its CPU plugin loaded."""
+    """OpenVINO with its CPU plugin loaded.
+
+    Raises InputError where it could never start: it counts cores in one of two places, and reads the second until
+    it has found one.
+    """
+    places = (CPUS / "online", LINUX_CPU)
+    if sys.platform == "linux" and not any(map(_says_anything, places)):
+        raise InputError(
+            f"OpenVINO can't count this machine's cores, as {places[0]} and {places[1]} are hidden from this process: "
+            "show it one of them, or take a checkpoint for ONNX Runtime"
+        )
     with signal_stack_kept():
         core = Core()
         core.get_property("CPU", "FULL_DEVICE_NAME")  # loads it

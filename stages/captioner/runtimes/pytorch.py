@@ -1,5 +1,7 @@
 """Runs a checkpoint with PyTorch and transformers, as its users do: eager, with transformers' own `generate`."""
 
+import atexit
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +19,24 @@ from ..command_line import InputError
 from . import pytorch_int8
 from .decoding import Decoding, check_room
 from .preprocessing import read_preprocessing
+from .wording import can_say, normalize
 
 # `generate` draws from the one generator that all threads share.
 ONE_SAMPLES = Lock()
+# The process that has opened a checkpoint here first. A fork of it would wait forever for PyTorch's threads.
+FIRST_PROCESS: list[int] = []
+
+
+def _after_fork() -> None:
+    """Lets a fork of a process that captions end: PyTorch would join threads there that only its parent has.
+
+    When it is asked for threads once more, it notices that it is a fork, forgets those, and starts some of its own.
+    """
+    atexit.register(lambda: torch.set_num_threads(torch.get_num_threads()))
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which forks no processes
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def weights(model: BlipForConditionalGeneration) -> dict[str, torch.Tensor]:
@@ -86,6 +103,14 @@ class PyTorchCaptioner:
         text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
         return text.strip()
 
+    def normalize(self, text: str) -> str:
+        """A text in the letters in which captions come."""
+        return normalize(self.tokenizer.backend_tokenizer, text)
+
+    def can_say(self, text: str) -> bool:
+        """Whether the vocabulary has all words of a text."""
+        return can_say(self.tokenizer.backend_tokenizer, text)
+
     @torch.inference_mode()
     def next_token_logits(self, states: torch.Tensor, tokens: Sequence[Sequence[int]]) -> list[np.ndarray]:
         """Logits under given words, one array (1 + tokens, vocabulary) per row of states."""
@@ -102,7 +127,16 @@ class PyTorchCaptioner:
 
 
 def open_checkpoint(checkpoint: Path, threads: int | None) -> PyTorchCaptioner:
-    """Opens a checkpoint directory whose files have been verified. `threads` are PyTorch's in the whole process."""
+    """Opens a checkpoint directory whose files have been verified. `threads` are PyTorch's in the whole process.
+
+    Raises InputError in a fork of a process that has opened one.
+    """
+    FIRST_PROCESS[:] = FIRST_PROCESS or [os.getpid()]
+    if [os.getpid()] != FIRST_PROCESS:
+        raise InputError(
+            "PyTorch has run in the process that this one is a fork of, and can't run in both: open checkpoints after "
+            'the fork only, or start processes by multiprocessing\'s method "spawn"'
+        )
     if threads is not None:
         torch.set_num_threads(threads)
     read_preprocessing(checkpoint)  # which says what is wrong with it

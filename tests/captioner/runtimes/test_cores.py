@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.captioner.runtimes.cores import count_cores, cpu_quota, usable_cores
+from stages.captioner.runtimes.cores import allowed_cpus, count_cores, count_useful_cores, cpu_quota, usable_cores
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:
@@ -63,3 +63,61 @@ def test_a_process_confined_to_one_cpu_has_one_core() -> None:
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
     assert answer.stdout == "1\n"
     assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+
+
+BIG_AND_LITTLE = [446] * 4 + [1024] * 4
+
+
+@pytest.mark.parametrize("name", ["cpu_capacity", "cpufreq/cpuinfo_max_freq"])
+@pytest.mark.parametrize(
+    ("speeds", "cores"),
+    [
+        (BIG_AND_LITTLE, 4),
+        ([1024] * 4, 4),
+        ([1024, 906, 906, 906, 300, 300, 300, 300], 4),  # the fastest of phones has no twin
+        ([1024] * 2 + [512] * 6, 8),  # so many little ones that they do more than the big ones
+        ([5_200_000, 5_000_000], 2),  # of one kind, though one may run a little faster
+        ([1024], 1),
+    ],
+)
+def test_little_cores_that_would_make_others_wait_do_not_count(
+    tmp_path: Path, name: str, speeds: list[int], cores: int
+) -> None:
+    write(tmp_path, {f"cpu{number}/{name}": str(speed) for number, speed in enumerate(speeds)})
+    assert count_useful_cores(set(range(len(speeds))), tmp_path) == cores
+
+
+def test_of_little_cores_alone_all_count(tmp_path: Path) -> None:
+    write(tmp_path, {f"cpu{number}/cpu_capacity": str(speed) for number, speed in enumerate(BIG_AND_LITTLE)})
+    assert count_useful_cores({0, 1, 2}, tmp_path) == 3
+    assert count_useful_cores({0, 1, 2, 7}, tmp_path) == 4
+    assert count_useful_cores({0, 6, 7}, tmp_path) == 2
+
+
+@pytest.mark.parametrize("speed", ["", "0", "unknown", "-1"])
+def test_cores_of_which_the_system_does_not_tell_how_fast_they_are_count(tmp_path: Path, speed: str) -> None:
+    write(tmp_path, {"cpu0/cpu_capacity": "1024", "cpu1/cpu_capacity": "1024", "cpu2/cpu_capacity": speed})
+    assert count_useful_cores({0, 1, 2}, tmp_path) == 3
+
+
+@pytest.mark.parametrize("own", ["", "0", "0::", "nonsense", "0::/käse", "\0", "0::/a\0b", ":::::"])
+def test_a_cgroup_that_is_told_oddly_is_no_limit(tmp_path: Path, own: str) -> None:
+    (tmp_path / "own").write_bytes(own.encode("latin-1"))
+    assert cpu_quota(tmp_path / "own", tmp_path / "mounted") == float("inf")
+
+
+@pytest.mark.parametrize("limit", ["100000 0", "max 100000", "100000", "² 1", ""])
+def test_a_quota_that_is_none_is_no_limit(tmp_path: Path, limit: str) -> None:
+    write(tmp_path, {"own": "0::/a", "mounted/a/cpu.max": limit})
+    assert cpu_quota(tmp_path / "own", tmp_path / "mounted") == float("inf")
+
+
+@pytest.mark.parametrize("error", [AttributeError, PermissionError])
+def test_without_the_system_s_word_on_which_cpus_are_allowed_all_are(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def refuse(_: int) -> set[int]:
+        raise error
+
+    monkeypatch.setattr(os, "sched_getaffinity", refuse, raising=False)
+    assert allowed_cpus() == set(range(os.cpu_count() or 1))

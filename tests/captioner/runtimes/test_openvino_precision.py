@@ -1,6 +1,12 @@
 import pytest
 
-from stages.captioner.runtimes.openvino_precision import choose_group, usable_instruction_sets
+from stages.captioner.runtimes.openvino_api import Type
+from stages.captioner.runtimes.openvino_precision import (
+    choose_group,
+    describe_arithmetic,
+    half_precision,
+    usable_instruction_sets,
+)
 
 ZEN_3, ZEN_4 = ["avx2"], ["avx2", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16"]
 
@@ -32,3 +38,35 @@ def test_a_group_that_a_recipe_names_is_taken_everywhere(group: int) -> None:
 )
 def test_what_either_cap_forbids_is_not_usable(environment: dict[str, str], usable: list[str]) -> None:
     assert usable_instruction_sets([*ZEN_4, "avx_vnni"], environment) == set(usable)
+
+
+RASPBERRY_PI_4, RASPBERRY_PI_5 = ["asimd"], ["asimd", "asimdhp", "asimddp"]
+GRAVITON_3 = [*RASPBERRY_PI_5, "sve", "i8mm", "bf16"]
+
+
+@pytest.mark.parametrize(
+    ("sets", "half"),
+    [
+        (ZEN_3, Type.f32),
+        (ZEN_4, Type.bf16),
+        (RASPBERRY_PI_4, Type.f32),
+        (RASPBERRY_PI_5, Type.f16),
+        (GRAVITON_3, Type.f16),
+        ([], Type.f32),
+    ],
+)
+def test_half_precision_is_bfloat16_on_x86_and_float16_on_arm(sets: list[str], half: Type) -> None:
+    assert half_precision(sets) == half
+
+
+def test_caps_of_x86_forbid_nothing_on_arm() -> None:
+    assert usable_instruction_sets(GRAVITON_3, {"ONEDNN_MAX_CPU_ISA": "AVX2"}) == set(GRAVITON_3)
+
+
+def test_what_captions_can_differ_by_is_told_by_numbers_not_by_names() -> None:
+    quantized = {"dynamic_quantization_group": "auto"}
+    assert describe_arithmetic(None, ZEN_3) == describe_arithmetic(None, GRAVITON_3)
+    assert describe_arithmetic(quantized, ZEN_3) == describe_arithmetic(quantized, RASPBERRY_PI_4)
+    assert describe_arithmetic(quantized, ZEN_4) != describe_arithmetic(quantized, ZEN_3)
+    assert describe_arithmetic(quantized, ZEN_4) != describe_arithmetic(quantized, [*ZEN_4, "avx_vnni"])
+    assert describe_arithmetic(quantized, ZEN_4) != describe_arithmetic(quantized, GRAVITON_3)

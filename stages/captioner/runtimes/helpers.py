@@ -1,0 +1,100 @@
+"""Threads that only save time, and the limits that keep a process from starting any."""
+
+import sys
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from threading import Event, Thread
+from typing import ParamSpec, TypeVar
+
+MOST_HELPERS = 8
+OWN_CGROUPS, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+
+class Helpers(Executor):
+    """Runs what it is given in threads of their own, and in the caller's where the system gives no more of them."""
+
+    def __init__(self) -> None:
+        self._threads: list[Thread] = []
+
+    def submit(
+        self, function: Callable[Given, Result], /, *given: Given.args, **named: Given.kwargs
+    ) -> "Future[Result]":
+        """Starts a call, or makes it at once."""
+        future: Future[Result] = Future()
+
+        def call() -> None:
+            try:
+                future.set_result(function(*given, **named))
+            except BaseException as error:
+                future.set_exception(error)
+
+        thread = Thread(target=call)
+        try:
+            if sum(helper.is_alive() for helper in self._threads) == MOST_HELPERS:
+                call()
+            else:
+                thread.start()
+                self._threads.append(thread)
+        except RuntimeError:  # «can't start new thread»
+            call()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Waits for all threads."""
+        for thread in self._threads:
+            thread.join()
+
+
+def startable_threads(most: int) -> int:
+    """How many threads, up to `most`, this process may start beside those that it has. Tries it, in 0.1 ms each."""
+    ended = Event()
+    threads: list[Thread] = []
+    try:
+        while len(threads) < most:
+            thread = Thread(target=ended.wait)
+            thread.start()
+            threads.append(thread)
+    except RuntimeError:
+        pass
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    return len(threads)
+
+
+def thread_limits() -> str:
+    """The limits of threads that are in force for this process, in words."""
+    limits = [f"pids.max of its cgroup is {most} (TasksMax in systemd, --pids-limit in Docker)" for most in _pids_max()]
+    if sys.platform != "win32":
+        import resource
+
+        most, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+        if most != resource.RLIM_INFINITY:
+            limits.append(f"RLIMIT_NPROC of its user is {most} (ulimit -u)")
+        most, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if most != resource.RLIM_INFINITY:
+            limits.append(f"its address space, in which each has a stack, is {most >> 20} MB (ulimit -v)")
+    return ", ".join(limits) or "no limit is known, so memory for them is short"
+
+
+def _pids_max() -> list[int]:
+    """The smallest limit of the cgroups of this process, if there is any."""
+    found: list[int] = []
+    for line in _read(OWN_CGROUPS).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "pids"):
+            below = Path(path.lstrip("/"))
+            limits = [_read(CGROUPS / controllers / folder / "pids.max") for folder in (below, *below.parents)]
+            found += [int(limit) for limit in limits if limit.isdecimal()]
+    return [min(found)] if found else []
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
