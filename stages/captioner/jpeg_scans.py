@@ -23,6 +23,8 @@ BLOCK_BYTES = 256  # more than one block takes
 HOLE = bytes(64)
 HOLE_BETWEEN_RESTARTS = bytes(512)
 NOISE = hashlib.shake_128(b"no picture").digest(4096).replace(b"\xff", b"\0")
+# A decoder that waits for a restart passes over all before its marker.
+OTHER_TAIL = NOISE + b"".join(bytes([0xFF, 0xD0 + number]) + NOISE[:1024] for number in range(8))
 LARGE = 4_000_000  # pixels; of more, the passes are compared at a fraction of the size
 
 
@@ -41,6 +43,7 @@ class _Scan(NamedTuple):
     components: bytes
     coefficients: range
     precision: float  # 1 if all bits are there, half as much for each that a later pass brings
+    plain: bool  # one bit for each block, of which any number may be zeros
 
 
 class _Frame(NamedTuple):
@@ -63,7 +66,7 @@ def find_part(content: bytes) -> JpegPart:
     one_pass = len(scans) == 1
     for number, scan in enumerate(scans):
         hole = content.find(HOLE, scan.begin, scan.end)
-        if hole >= 0 and not _is_own(hole, content, scan, frame, one_pass):
+        if hole >= 0 and not scan.plain and not _is_own(hole, content, scan, frame, one_pass):
             scans, ended = [*scans[:number], scan._replace(end=hole)], False
             break
     content = content[: scans[-1].end]
@@ -126,7 +129,8 @@ def _read_scan(segment: bytes, frame: _Frame, begin: int, end: int) -> _Scan | N
     if len(segment) < 6 or len(segment) != 4 + 2 * segment[0] or not set(components) <= frame.blocks.keys():
         return None
     first, last, bits = segment[-3:]
-    return _Scan(begin, end, components, range(first, min(last + 1, COEFFICIENTS)), 2.0 ** -(bits & 15))
+    coefficients = range(first, min(last + 1, COEFFICIENTS))
+    return _Scan(begin, end, components, coefficients, 2.0 ** -(bits & 15), plain=last == 0 and bits >> 4 > 0)
 
 
 def _is_own(hole: int, content: bytes, scan: _Scan, frame: _Frame, one_pass: bool) -> bool:
@@ -137,12 +141,14 @@ def _is_own(hole: int, content: bytes, scan: _Scan, frame: _Frame, one_pass: boo
     if RESTART.search(content, scan.begin, scan.end):
         return content.find(HOLE_BETWEEN_RESTARTS, hole, scan.end) < 0
     shorter = max(scan.begin, scan.end - BLOCK_BYTES)
-    return _rows_there(content[: scan.end], frame, one_pass) == 1 > _rows_there(content[:shorter], frame, one_pass)
+    whole, lacking, before = (_rows_there(content[:end], frame, one_pass) for end in (scan.end, shorter, hole))
+    return whole == 1 and (lacking < 1 or before == 1)  # some passes bring nothing, whatever follows
 
 
 def _rows_there(content: bytes, frame: _Frame, one_pass: bool) -> float:
     """The share of the picture that does not depend on what follows these bytes; 1 if all of the last pass is there."""
-    first, second = (_decode(content + tail + END, one_pass) for tail in (b"", NOISE))
+    content = content.rstrip(b"\xff")  # with what follows, it would be a marker
+    first, second = (_decode(content + tail + END, one_pass) for tail in (b"", OTHER_TAIL))
     difference = ImageChops.difference(first.image, second.image)
     differing = difference.getbbox()
     if differing is None:

@@ -188,9 +188,46 @@ def test_a_hole_in_the_middle_of_a_png_is_found() -> None:
     assert share(stored) == share(stored + bytes(5000)) == 1
 
 
+def test_a_cut_between_two_restarts_is_found() -> None:
+    content = encoded(photo(), "jpeg", restart_marker_blocks=5)
+    markers = [found.start() for found in re.finditer(b"\xff[\xd0-\xd7]", content)]
+    for number in range(20, 40):
+        for end in range(markers[number], markers[number] + 3):
+            assert share(content[:end]) == approx(5 * (number + 1) / 300, abs=0.05), "of 300 units, five at a time"
+            assert share(content[:end] + JPEG_END) == share(content[:end])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.tuples(st.integers(1, 200), st.integers(1, 200)),
+    st.sampled_from(["L", "RGB", "CMYK"]),
+    st.sampled_from([0, 128, 255, None]),
+    st.fixed_dictionaries(
+        {
+            "quality": st.integers(1, 100),
+            "progressive": st.booleans(),
+            "optimize": st.booleans(),
+            "restart_marker_blocks": st.integers(0, 40),
+        }
+    ),
+)
+def test_no_whole_jpeg_is_called_cut_off(
+    size: tuple[int, int], mode: str, bottom: int | None, options: dict[str, int]
+) -> None:
+    image = photo(mode, size)
+    if bottom is not None:
+        image.paste((bottom,) * len(image.getbands()), (0, size[1] // 2, *size))
+    content = encoded(image, "jpeg", **options)
+    for file in (content, content[:-2], content + bytes(3000)):
+        assert share(file) == 1
+
+
 def test_zeros_that_are_a_pictures_own_are_no_hole() -> None:
     for traits in ("jpeg drawn optimized", "jpeg drawn", "jpeg drawn optimized progressive"):
         assert share(whole(traits)) == 1
+    plain = Image.new("RGB", (265, 211), (10, 200, 90))
+    for subsampling in (0, 1, 2):  # of which some passes hold nothing but zeros
+        assert share(encoded(plain, "jpeg", quality=97, progressive=True, subsampling=subsampling)) == 1
     assert b"\0" * 64 in whole("jpeg drawn optimized")
     holed = bytearray(whole("jpeg drawn optimized"))
     holed[1500:2500] = bytes(1000)

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stages.captioner.checkpoint import MANIFEST, WEIGHTS, read_manifest, verify_files
@@ -93,10 +93,12 @@ def test_a_checkpoint_s_file_that_is_a_pointer_is_not_called_damaged(
         verify_files(copy, read_manifest(copy))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=1100), st.booleans())
 def test_what_is_no_pointer_is_not_called_one(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, lfs: bool
 ) -> None:
+    assume(not content.startswith((b"version", b"/annex")))
     path = tmp_path_factory.getbasetemp() / "file"
     path.write_bytes((LFS.encode() if lfs else b"") + content)
     assert (pointer_in_words(path) is not None) == (lfs and path.stat().st_size < 1024)
