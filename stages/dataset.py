@@ -3,6 +3,10 @@
 `data/eval` and `data/calibration` each hold `images/` and `captions.json` in COCO's annotation format.
 """
 
+import stages.shared_machine  # noqa: F401  (first, as its docstring says)
+
+# isort: split
+
 import json
 import shutil
 from collections.abc import Iterator

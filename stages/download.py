@@ -1,5 +1,9 @@
 """DVC stage `download`: brings the chosen model into `models/baseline`, as float32 safetensors."""
 
+import stages.shared_machine  # noqa: F401  (first, as its docstring says)
+
+# isort: split
+
 from pathlib import Path
 from tempfile import TemporaryDirectory
 

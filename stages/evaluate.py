@@ -3,6 +3,10 @@
 Everything here is deterministic; times are the business of `stages.benchmark`.
 """
 
+import stages.shared_machine  # noqa: F401  (first, as its docstring says)
+
+# isort: split
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple

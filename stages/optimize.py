@@ -1,5 +1,9 @@
 """DVC stage `optimize@<variant>`: applies a variant's recipe to the baseline and writes the optimized checkpoint."""
 
+import stages.shared_machine  # noqa: F401  (first, as its docstring says)
+
+# isort: split
+
 import importlib
 import math
 import shutil

@@ -3,6 +3,10 @@
 The model is transformers' own `BlipForConditionalGeneration`, only smaller, with the same special tokens as BLIP's.
 """
 
+import stages.shared_machine  # noqa: F401  (first, as its docstring says)
+
+# isort: split
+
 import functools
 import itertools
 import math

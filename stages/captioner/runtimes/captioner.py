@@ -127,6 +127,9 @@ class Captioner:
     def close(self) -> None:
         """Frees the engine, its memory and the files that it has mapped, once no thread captions any more.
 
+        OpenVINO with more than one thread leaves an idle thread and about a megabyte behind, each time, until the
+        process ends (tests/captioner/runtimes/test_openvino_core.py shows it without this package).
+
         Raises InputError in a fork of the process that opened it.
         """
         self._check_process()

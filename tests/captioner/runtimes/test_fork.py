@@ -79,7 +79,8 @@ captioner.close()
 print("the parent went on")
 """
 REFUSED = (
-    "this captioner was opened in another process, of which this one is a fork: open its checkpoint in each process"
+    "this captioner was opened in another process, of which this one is a fork: "
+    "open its checkpoint in each process, after the fork"
 )
 ENDINGS = {"sys.exit": 3, "os._exit": 3, "exception": 1}
 
