@@ -2,13 +2,12 @@
 
 import ctypes
 import importlib
-import io
 import logging
 import os
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
@@ -231,11 +230,14 @@ def _import_and_verify(directory: Path, manifest: Manifest) -> Any:
 
 
 def _import_runtime(directory: Path, runtime: str) -> Any:
+    if runtime == "pytorch" and sys.flags.optimize > 1:
+        raise InputError(
+            f"{directory} runs in pytorch, and transformers reads docstrings to start, which this Python leaves out: "
+            "run it without -OO and PYTHONOPTIMIZE=2, or take a checkpoint for another runtime"
+        )
     install = f"install blip-on-cpu with its extra [{EXTRAS[runtime]}]"
     try:
-        # Without docstrings (python -OO), transformers prints that they lack something.
-        with redirect_stdout(io.StringIO()) if sys.flags.optimize > 1 else nullcontext():
-            return importlib.import_module(f".{runtime}", __package__)
+        return importlib.import_module(f".{runtime}", __package__)
     except Exception as error:  # whatever a library in C++ makes of having no memory, for instance
         help_ = install if isinstance(error, ModuleNotFoundError) else remedy(error, install)
         raise InputError(

@@ -16,13 +16,8 @@ NO_MEMORY = (
     "not enough memory",
 )
 NO_THREADS = ("can't start new thread", "resource temporarily unavailable", "pthread_create")
-NO_CODE = (
-    "operation not permitted",
-    "executable stack",
-    "mprotect",
-    "cannot enable execut",
-    "change memory protection",
-)
+# The last two are what Xbyak and oneDNN say, which make the code of kernels while they run.
+NO_CODE = ("operation not permitted", "permission denied", "executable stack", "can't protect", "create a primitive")
 FULL_DISK = (os.strerror(errno.ENOSPC).lower(), os.strerror(errno.EDQUOT).lower())
 
 
