@@ -42,6 +42,8 @@ SPELLINGS = {
     "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
 }
+# How Poetry classifies what may be had under one of several licences, archspec for instance.
+NO_ONE_LICENCE = "Other/Proprietary License"
 # What PyTorch's build for GPUs requires, under NVIDIA's licences. The package needs the one for CPUs, which does not.
 FOR_GPUS = re.compile(r"nvidia-.*|cuda-.*|triton")
 
@@ -70,6 +72,8 @@ def shipped() -> dict[str, str]:
 def licence(metadata: PackageMetadata) -> str:
     """What a distribution says of its licence, in SPDX's short names where they are known."""
     classifiers = [line.rpartition(" :: ")[2] for line in metadata.get_all("Classifier", []) if "License ::" in line]
+    if classifiers == [NO_ONE_LICENCE] and metadata.get("License"):
+        classifiers = []
     said = metadata.get("License-Expression") or " AND ".join(classifiers) or metadata.get("License") or "unknown"
     return SPELLINGS.get(said, said)
 
