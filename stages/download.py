@@ -10,6 +10,8 @@ from tempfile import TemporaryDirectory
 from stages.captioner.checkpoint import BASELINE, WEIGHTS, Manifest, replacing, save_weights, seal, sha256
 from stages.captioner.command_line import InputError, run
 from stages.captioner.instruction_sets import instruction_sets
+from stages.captioner.runtimes.cores import usable_cores
+from stages.captioner.runtimes.helpers import check_threads
 from stages.measure.machine import library_versions
 from stages.params import HubSource, Source, UntrainedSource, read_params
 from stages.sources.contents import INDEX, PICKLE, check_folder
@@ -69,6 +71,7 @@ def _fetch_verified(source: HubSource) -> Path:
 
 def main() -> None:
     """Downloads the model that params.yaml chooses."""
+    check_threads("stages.download", "pytorch", usable_cores())
     download(read_params().chosen_model().source, BASELINE)
 
 

@@ -32,7 +32,9 @@ from stages.captioner.images import allow_large_pictures, open_whole
 from stages.captioner.inspection.files import inspect_files
 from stages.captioner.instruction_sets import instruction_sets, overflows
 from stages.captioner.runtimes.captioner import open_captioner
+from stages.captioner.runtimes.cores import usable_cores
 from stages.captioner.runtimes.decoding import Decoding
+from stages.captioner.runtimes.helpers import check_threads
 from stages.captioner.runtimes.preprocessing import preprocess, read_preprocessing
 from stages.captioner.runtimes.pytorch import load_model
 from stages.measure.finite import check_captioner
@@ -176,6 +178,7 @@ def _in_words(given: dict[str, Any] | str) -> str:
 
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml")]) -> None:
     """Builds models/VARIANT from models/baseline."""
+    check_threads("stages.optimize", "openvino", usable_cores())  # which takes most of all that it may run
     allow_large_pictures()
     params = read_params()
     manifest = optimize(BASELINE, params.recipe(variant), CALIBRATION, MODELS / variant, params.decoding)

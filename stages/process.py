@@ -6,6 +6,8 @@ import sys
 import time
 from threading import Thread
 
+from stages.captioner.command_line import ending_in_one_sentence
+
 # Each library reads its own when it is imported, which is after this.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -23,4 +25,5 @@ def _end_with(parent: int) -> None:
 
 
 if "DVC_STAGE" in os.environ:  # which DVC sets for the command of a stage
-    Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    with ending_in_one_sentence():
+        Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .pointers import pointer_in_words
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+# What Python says where a limit or the memory keeps it from starting a thread.
+NO_THREAD = "can't start new thread"
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 LONGEST_MESSAGE = 500  # characters
 # What a shell reports of a command that Ctrl-C ended: 128 and the signal's number.
@@ -113,12 +115,24 @@ def ending_in_one_sentence() -> Iterator[None]:
         yield
     except InputError as error:
         sys.exit(f"error: {error}")
+    except RuntimeError as error:
+        if str(error) != NO_THREAD:
+            raise
+        _end_for_want_of_threads()
     except OSError as error:
+        if error.errno == errno.EAGAIN:  # what a fork ends with
+            _end_for_want_of_threads()
         if error.errno not in NO_SPACE:
             raise
         sys.exit(
             f"error: the disk is full or a quota is reached ({error.strerror}): free some space and run this again"
         )
+
+
+def _end_for_want_of_threads() -> NoReturn:
+    from .runtimes.helpers import thread_limits
+
+    sys.exit(f"error: the system gives this no more threads or processes ({thread_limits()}): raise the limit")
 
 
 def explain(error: "ValidationError") -> str:

@@ -64,6 +64,34 @@ def test_a_limit_of_threads_is_named_or_enough(
 
 
 @needs_tools
+@pytest.mark.parametrize("threads", [1, 2])  # with one, not even the thread that ends a stage with its DVC starts
+@pytest.mark.parametrize("stage", [("download",), ("optimize", "onnx_int8"), ("peaks",)])
+def test_stages_name_the_limit_that_would_kill_them(stage: tuple[str, ...], threads: int, tmp_path: Path) -> None:
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    module, *arguments = stage
+    process = subprocess.run(
+        [*limit(nproc=threads), sys.executable, "-m", f"stages.{module}", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "DVC_STAGE": module},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+    )
+    assert_one_sentence(process, f"RLIMIT_NPROC of its user is {threads} (ulimit -u)", "raise")
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@needs_tools
+def test_a_checkpoint_is_verified_where_there_are_no_more_threads(build: Build) -> None:
+    command = [sys.executable, "-m", "stages.captioner.verify", str(build("openvino_int8"))]
+    for threads in (1, 2, 3):
+        process = subprocess.run(
+            [*limit(nproc=threads), *command], cwd=PROJECT, capture_output=True, encoding="utf-8", timeout=300
+        )
+        assert process.returncode == 0, process.stderr
+
+
+@needs_tools
 def test_one_thread_is_enough_where_an_engine_starts_none(build: Build, picture_files: list[Path]) -> None:
     process = caption(build("onnx_int8"), picture_files[0], "--threads", "1", before=limit(nproc=1))
     assert process.returncode == 0, process.stderr

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -22,7 +22,7 @@ from ..instruction_sets import overflows
 from .cores import usable_cores
 from .decoding import Decoding
 from .failures import remedy
-from .helpers import Helpers, startable_threads, thread_limits
+from .helpers import Helpers, check_threads
 
 if TYPE_CHECKING:  # a runtime imports it, while the checkpoint's files are verified
     import numpy as np
@@ -31,12 +31,6 @@ if TYPE_CHECKING:  # a runtime imports it, while the checkpoint's files are veri
 LOGGER = logging.getLogger(__name__)
 # The extra of the package that brings a runtime along.
 EXTRAS = {"pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
-# How many threads a runtime starts, at most, told how many to use; with those that help it open where these are many.
-THREADS: dict[str, Callable[[int], int]] = {
-    "pytorch": lambda threads: 3 * threads - 1,
-    "onnxruntime": lambda threads: 2 * threads if threads > 1 else 0,
-    "openvino": lambda threads: threads + 7 if threads > 1 else 5,
-}
 # What a runtime sets while it opens, such as PyTorch's choice of kernels, is the process's.
 ONE_AT_A_TIME = Lock()
 # What is open in this process. A fork of it has none of the engines' threads, for which their ends would wait forever.
@@ -196,7 +190,7 @@ def open_captioner(checkpoint: str | os.PathLike[str], threads: int | None = Non
             f"{directory} has weights of 8 bits, whose products overflow on this CPU, as it has no VNNI: "
             "build it with weight_bits: 7"
         )
-    _check_threads(directory, manifest.runtime, threads or usable_cores())
+    check_threads(directory, manifest.runtime, threads or usable_cores())
     runtime = _import_and_verify(directory, manifest)
     if threads is None and manifest.runtime != "pytorch":
         threads = usable_cores()
@@ -243,15 +237,3 @@ def _import_runtime(directory: Path, runtime: str) -> Any:
         raise InputError(
             f"{directory} runs in {runtime}, which can't be imported here ({brief(error)}): {help_}"
         ) from None
-
-
-def _check_threads(directory: Path, runtime: str, threads: int) -> None:
-    """Raises InputError if the system gives fewer threads than a runtime takes: some of them kill the process then."""
-    needed = THREADS[runtime](threads)
-    if "numpy" not in sys.modules and "OPENBLAS_NUM_THREADS" not in os.environ:
-        needed += (os.cpu_count() or 1) - 1
-    if (startable := startable_threads(needed)) < needed:
-        raise InputError(
-            f"{directory} needs up to {needed} threads more in {runtime}, and this process may start {startable} "
-            f"({thread_limits()}): raise that limit, or use fewer threads"
-        )

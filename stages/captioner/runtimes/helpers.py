@@ -1,5 +1,6 @@
 """Threads that only save time, and the limits that keep a process from starting any."""
 
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -7,8 +8,16 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import ParamSpec, TypeVar
 
+from ..command_line import InputError
+
 MOST_HELPERS = 8
 OWN_CGROUPS, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+# How many threads a runtime starts, at most, told how many to use; with those that help it open where these are many.
+THREADS: dict[str, Callable[[int], int]] = {
+    "pytorch": lambda threads: 3 * threads - 1,
+    "onnxruntime": lambda threads: 2 * threads if threads > 1 else 0,
+    "openvino": lambda threads: threads + 7 if threads > 1 else 5,
+}
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
@@ -64,6 +73,18 @@ def startable_threads(most: int) -> int:
         for thread in threads:
             thread.join()
     return len(threads)
+
+
+def check_threads(what: object, runtime: str, threads: int) -> None:
+    """Raises InputError if the system gives fewer threads than a runtime takes: some of them kill the process then."""
+    needed = THREADS[runtime](threads)
+    if "numpy" not in sys.modules and "OPENBLAS_NUM_THREADS" not in os.environ:
+        needed += (os.cpu_count() or 1) - 1
+    if (startable := startable_threads(needed)) < needed:
+        raise InputError(
+            f"{what} needs up to {needed} threads more in {runtime}, and this process may start {startable} "
+            f"({thread_limits()}): raise that limit, or use fewer threads"
+        )
 
 
 def thread_limits() -> str:
