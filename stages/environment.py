@@ -14,7 +14,7 @@ OLDEST = (3, 11)
 NUMBERS = re.compile(r"(\d+)(?:\.(\d+))?")
 # What captions and signs needs no more than this, and names the engine that it lacks itself.
 OF_THE_PACKAGE = re.compile(r"caption$|captioner\.")
-NEEDED_BY_PACKAGE = ("numpy", "pillow", "pydantic", "rich", "typer")
+NEEDED_BY_PACKAGE = ("archspec", "numpy", "pillow", "pydantic", "rich", "typer")
 # For the processes that this one starts: the environment that was found fit, or that another was left for theirs.
 STATE = "BLIP_ON_CPU_ENVIRONMENT"
 LEFT_ANOTHER = "left another"

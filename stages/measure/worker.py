@@ -21,7 +21,6 @@ from stages.captioner.images import open_image
 from stages.captioner.own_process import open_in_own_process
 from stages.captioner.runtimes.captioner import Captioner, Parts
 from stages.captioner.runtimes.decoding import Decoding
-from stages.measure.finite import check_captioner
 
 STATUS = Path("/proc/self/status")
 
@@ -42,6 +41,8 @@ def answer(captioner: Captioner, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _what_is_wrong(captioner: Captioner, images: list[Image.Image], checkpoint: str) -> str | None:
+    from stages.measure.finite import check_captioner  # here, as a checkpoint's start would wait for its numpy
+
     try:
         check_captioner(captioner.parts, images, checkpoint)
     except InputError as error:

@@ -50,6 +50,7 @@ def made(baseline: Path, calibration: Path, build: Build, tmp_path_factory: pyte
     ):
         shutil.copytree(source, project / target)
     shell(project, "dvc", "commit", "--force", "download", "dataset", "optimize")
+    shell(project, "dvc", "repro", "--single-item", "evaluate_baseline")
     commit(project)
     return project
 

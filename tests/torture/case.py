@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tests.test_pipeline import environment, shell
 
 # What the pipeline makes that must be the same to the last bit, however often it was interrupted.
-MADE = ("models", "data/demo", "data/eval", "data/calibration")
+MADE = ("models", "data/demo", "data/eval", "data/calibration", "data/baseline_next_tokens.npz")
 NAME = re.compile(r"([0-9a-f]{32})(\.dir)?")
 SHORT = "optimize@quantized"  # the only stage that the short forms, in the tests, interrupt
 LONGEST = 900  # seconds that anything may take, also on a machine that others use
@@ -31,7 +31,8 @@ class Case(NamedTuple):
 
 def contents(project: Path) -> dict[str, str]:
     """The SHA-256 of each file that the pipeline makes and anybody builds on; unfinished ones have names, too."""
-    files = (file for folder in MADE for file in (project / folder).rglob("*") if file.is_file())
+    made = [project / name for name in MADE]
+    files = (file for place in made for file in (place, *place.rglob("*")) if file.is_file())
     return {
         file.relative_to(project).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in files

@@ -13,11 +13,11 @@ from tests.torture.case import SHORT
 
 @pytest.fixture(scope="session")
 def made(shared: Path) -> Path:
-    """A project in which the stage of the short forms has run, once per test run. To be copied."""
+    """A project in which the stage of the short forms and all that a pull asks for have run, once. To be copied."""
     project = shared / "torture"
     with FileLock(shared / "torture.lock"):
         if not project.exists():
-            prepare(shared / "torture-unfinished", SHORT, variants=("quantized",)).rename(project)
+            prepare(shared / "torture-unfinished", SHORT, "evaluate_baseline", variants=("quantized",)).rename(project)
     return project
 
 

@@ -75,7 +75,11 @@ def _kill(dvc: int, victim: Victim) -> bool:
 def take_back_a_torn_lock(project: Path) -> bool:
     """Does what the README says where DVC, which empties dvc.lock before it writes it, died in between."""
     try:
-        whole = "schema" in (yaml.safe_load((project / "dvc.lock").read_text(encoding="utf-8")) or {})
+        lock = yaml.safe_load((project / "dvc.lock").read_text(encoding="utf-8")) or {}
+        # Cut off within a stage's list, it is YAML, but none that DVC takes.
+        stages = [stage or {} for stage in (lock.get("stages") or {}).values()]
+        lists = [stage.get(kind) or () for stage in stages for kind in ("deps", "outs")]
+        whole = "schema" in lock and all(isinstance(entry, dict) for own in lists for entry in own)
     except yaml.YAMLError:
         whole = False
     if not whole:
