@@ -75,7 +75,7 @@ coverage: .venv/ready
 # In a clone of the last commit, so that this checkout keeps its own checkpoints and reports.
 machine: .venv/ready
 	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && \
-		apart=$$(python -m stages.measure.checkout $(APART)) && \
+		apart=$$(python -m stages.sweep.checkout $(APART)) && \
 		(cd "$$apart" && dvc exp run -S model=blip-base-untrained) && python -m stages.page.machines "$$apart"
 
 .venv/ready: requirements.txt

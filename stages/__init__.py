@@ -3,8 +3,8 @@
 Any Python can parse this file, so that one that is too old is told so in a sentence.
 """
 
-from stages import environment
+from stages.setup import environment
 
 environment.ensure()
 
-from stages import process  # noqa: E402, F401
+from stages.setup import process  # noqa: E402, F401

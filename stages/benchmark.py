@@ -18,13 +18,15 @@ from rich.progress import track
 from stages.captioner.checkpoint import BASELINE, MODELS, checkpoint_bytes, read_manifest
 from stages.captioner.command_line import run
 from stages.captioner.runtimes.decoding import Decoding
-from stages.measure.machine import describe_machine
-from stages.measure.metrics import REPORTS, read_metrics, write_metrics
-from stages.measure.products import count_products
-from stages.measure.provenance import KEY, of_times, of_what
-from stages.measure.roofline import Peaks, compare_with_limits
-from stages.measure.statistics import between_runs, estimate_over_sessions, estimate_speedup, fit_slope, sessions_of
-from stages.measure.timing import (
+from stages.records.examples import EVALUATION
+from stages.records.machine import describe_machine
+from stages.records.metrics import REPORTS, read_metrics, write_metrics
+from stages.records.provenance import KEY, of_times, of_what
+from stages.setup.params import Benchmark, Model, read_params
+from stages.timing.products import count_products
+from stages.timing.roofline import Peaks, compare_with_limits
+from stages.timing.statistics import between_runs, estimate_over_sessions, estimate_speedup, fit_slope, sessions_of
+from stages.timing.turns import (
     Request,
     Worker,
     caption_request,
@@ -35,8 +37,6 @@ from stages.measure.timing import (
     started,
     take_turns,
 )
-from stages.params import Benchmark, Model, read_params
-from stages.pictures.examples import EVALUATION
 
 LENGTHS = 4  # how many numbers of tokens the line for the time per token goes through
 Row = tuple[str, int | None, float, float]

@@ -8,9 +8,12 @@ from pathlib import Path
 
 from stages.captioner.checkpoint import BASELINE, MANIFEST, MODELS, read_manifest, sha256
 from stages.captioner.command_line import run
-from stages.measure.acceptance import CONTENDERS, contenders
-from stages.measure.metrics import REPORTS, read_figures, write_metrics
-from stages.params import read_params
+from stages.choice.acceptance import contenders
+from stages.choice.one_run import gather_checkpoints
+from stages.records.examples import EVALUATION
+from stages.records.final import CONTENDERS
+from stages.records.metrics import REPORTS, write_metrics
+from stages.setup.params import read_params
 
 
 def name_contenders(names: list[str], models: Path) -> dict[str, str]:
@@ -21,7 +24,7 @@ def name_contenders(names: list[str], models: Path) -> dict[str, str]:
 def main() -> None:
     """Writes reports/contenders.json."""
     params = read_params()
-    metrics = read_figures([BASELINE.name, *params.variants], REPORTS)
+    metrics = gather_checkpoints([BASELINE.name, *params.variants], params, EVALUATION, REPORTS).metrics
     names = contenders(metrics, params.accept, trained=read_manifest(BASELINE).trained)
     write_metrics(name_contenders(names, MODELS), CONTENDERS)
 

@@ -3,7 +3,7 @@
 `data/eval` and `data/calibration` each hold `images/` and `captions.json` in COCO's annotation format.
 """
 
-import stages.shared_machine  # noqa: F401  (first, as its docstring says)
+import stages.setup.shared_machine  # noqa: F401  (first, as its docstring says)
 
 # isort: split
 
@@ -19,13 +19,13 @@ from rich.progress import track
 from stages.captioner.checkpoint import replacing
 from stages.captioner.command_line import InputError, run
 from stages.captioner.images import allow_large_pictures
-from stages.params import Coco, Dataset, Folder, Noise, Scenes, read_params
 from stages.pictures import photographs
 from stages.pictures.coco import choose_examples
 from stages.pictures.drawing import draw
-from stages.pictures.examples import CALIBRATION, CAPTIONS, EVALUATION, CocoAnnotation, CocoCaptions, CocoImage, Example
 from stages.pictures.folder import choose_pictures
 from stages.pictures.scenes import Split, compose, describe
+from stages.records.examples import CALIBRATION, CAPTIONS, EVALUATION, CocoAnnotation, CocoCaptions, CocoImage, Example
+from stages.setup.params import Coco, Dataset, Folder, Noise, Scenes, read_params
 
 NOISE_SIDE = 384
 

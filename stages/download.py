@@ -1,6 +1,6 @@
 """DVC stage `download`: brings the chosen model into `models/baseline`, as float32 safetensors."""
 
-import stages.shared_machine  # noqa: F401  (first, as its docstring says)
+import stages.setup.shared_machine  # noqa: F401  (first, as its docstring says)
 
 # isort: split
 
@@ -12,8 +12,8 @@ from stages.captioner.command_line import InputError, run
 from stages.captioner.instruction_sets import instruction_sets
 from stages.captioner.runtimes.cores import usable_cores
 from stages.captioner.runtimes.helpers import check_threads
-from stages.measure.machine import library_versions
-from stages.params import HubSource, Source, UntrainedSource, read_params
+from stages.records.machine import library_versions
+from stages.setup.params import HubSource, Source, UntrainedSource, read_params
 from stages.sources.contents import INDEX, PICKLE, check_folder
 from stages.sources.hub import fetch
 

@@ -3,7 +3,7 @@
 Everything here is deterministic; times are the business of `stages.benchmark`.
 """
 
-import stages.shared_machine  # noqa: F401  (first, as its docstring says)
+import stages.setup.shared_machine  # noqa: F401  (first, as its docstring says)
 
 # isort: split
 
@@ -22,16 +22,16 @@ from stages.captioner.images import open_whole
 from stages.captioner.own_process import open_in_own_process
 from stages.captioner.runtimes.captioner import Parts
 from stages.captioner.runtimes.decoding import Decoding
-from stages.measure.finite import check_logits
-from stages.measure.machine import describe_machine
-from stages.measure.metrics import REPORTS, read_captions, write_metrics
-from stages.measure.next_tokens import NextTokens, agreement, likeliest, read_next_tokens, write_next_tokens
-from stages.measure.provenance import KEY, of_quality, of_what
-from stages.measure.quality import estimate_bleu_4, score_per_image
-from stages.measure.small_samples import estimate_relative_change, estimate_share
-from stages.measure.statistics import estimate_between, estimate_change, estimate_mean
-from stages.params import Evaluation, read_params
-from stages.pictures.examples import EVALUATION, read_examples
+from stages.captioner.runtimes.finite import check_logits
+from stages.records.examples import EVALUATION, read_examples
+from stages.records.machine import describe_machine
+from stages.records.metrics import REPORTS, read_captions, write_metrics
+from stages.records.provenance import KEY, of_quality, of_what
+from stages.scoring.next_tokens import NextTokens, agreement, likeliest, read_next_tokens, write_next_tokens
+from stages.scoring.quality import estimate_bleu_4, score_per_image
+from stages.scoring.small_samples import estimate_relative_change, estimate_share
+from stages.scoring.statistics import estimate_between, estimate_change, estimate_mean
+from stages.setup.params import Evaluation, read_params
 
 # How many pictures tell how often a batch changes captions.
 BATCHED = 64

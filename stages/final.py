@@ -16,12 +16,15 @@ from rich.progress import track
 from stages.captioner.checkpoint import BASELINE, MODELS
 from stages.captioner.command_line import run
 from stages.captioner.runtimes.decoding import Decoding
-from stages.measure.acceptance import CONTENDERS, FINAL, Final, Lead
-from stages.measure.machine import describe_machine
-from stages.measure.metrics import REPORTS, read_metrics, write_metrics
-from stages.measure.provenance import KEY, of_final, of_what
-from stages.measure.statistics import Estimate, estimate_lead, estimate_over_sessions, typical
-from stages.measure.timing import (
+from stages.records.estimate import Estimate
+from stages.records.examples import EVALUATION
+from stages.records.final import CONTENDERS, FINAL, Final, Lead
+from stages.records.machine import describe_machine
+from stages.records.metrics import REPORTS, read_metrics, write_metrics
+from stages.records.provenance import KEY, of_final, of_what
+from stages.setup.params import Benchmark, read_params
+from stages.timing.statistics import estimate_lead, estimate_over_sessions, typical
+from stages.timing.turns import (
     Request,
     Worker,
     caption_request,
@@ -30,8 +33,6 @@ from stages.measure.timing import (
     started,
     take_turns,
 )
-from stages.params import Benchmark, read_params
-from stages.pictures.examples import EVALUATION
 
 # Half-width of a lead's interval within this run at which timing ends: who is less ahead is tied with the next anyway.
 WITHIN = 0.02

@@ -14,11 +14,11 @@ from rich import print
 
 from stages.captioner.checkpoint import MODELS, remove_unfinished, sha256
 from stages.captioner.command_line import InputError, run
-from stages.measure.machine import describe_machine
-from stages.measure.metrics import REPORTS, read_metrics, write_metrics
-from stages.params import Coco, Dataset, Folder, FolderSource, Source, read_params
 from stages.pictures import coco, folder
-from stages.pictures.examples import EVALUATION, PICTURES
+from stages.records.examples import EVALUATION, PICTURES
+from stages.records.machine import describe_machine
+from stages.records.metrics import REPORTS, read_metrics, write_metrics
+from stages.setup.params import Coco, Dataset, Folder, FolderSource, Source, read_params
 
 MODEL_FILES = Path("data/inputs/model.json")
 # What transformers reads of a model's folder; what training leaves there beside it changes nothing.

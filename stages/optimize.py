@@ -1,6 +1,6 @@
 """DVC stage `optimize@<variant>`: applies a variant's recipe to the baseline and writes the optimized checkpoint."""
 
-import stages.shared_machine  # noqa: F401  (first, as its docstring says)
+import stages.setup.shared_machine  # noqa: F401  (first, as its docstring says)
 
 # isort: split
 
@@ -34,16 +34,16 @@ from stages.captioner.instruction_sets import instruction_sets, overflows
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.cores import usable_cores
 from stages.captioner.runtimes.decoding import Decoding
+from stages.captioner.runtimes.finite import check_captioner
 from stages.captioner.runtimes.helpers import check_threads
 from stages.captioner.runtimes.preprocessing import preprocess, read_preprocessing
 from stages.captioner.runtimes.pytorch import load_model
-from stages.measure.finite import check_captioner
-from stages.measure.machine import library_versions
-from stages.params import Quantize, Recipe, read_params
 from stages.passes import apply_recipe
 from stages.passes.activations import Inputs, capture_inputs
 from stages.passes.int8_error import layer_errors_db
-from stages.pictures.examples import CALIBRATION, read_examples
+from stages.records.examples import CALIBRATION, read_examples
+from stages.records.machine import library_versions
+from stages.setup.params import Quantize, Recipe, read_params
 
 # What decides the bytes and the results of a checkpoint.
 LIBRARIES = {

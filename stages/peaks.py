@@ -2,11 +2,11 @@
 
 from stages.captioner.command_line import run
 from stages.captioner.runtimes.helpers import check_threads
-from stages.measure.machine import describe_machine
-from stages.measure.metrics import REPORTS, write_metrics
-from stages.measure.peaks import measure_peaks
-from stages.measure.provenance import KEY, of_peaks
-from stages.params import read_params
+from stages.records.machine import describe_machine
+from stages.records.metrics import REPORTS, write_metrics
+from stages.records.provenance import KEY, of_peaks
+from stages.setup.params import read_params
+from stages.timing.peaks import measure_peaks
 
 
 def main() -> None:

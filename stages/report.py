@@ -16,19 +16,19 @@ from rich.table import Table
 from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import InputError, printable, run
 from stages.captioner.images import allow_large_pictures
-from stages.measure.acceptance import Recommendation, budget_breaches, recommend
-from stages.measure.machine import name_machine
-from stages.measure.metrics import REPORTS, read_captions, read_metrics, write_metrics, write_text
-from stages.measure.provenance import KEY, Provenance
+from stages.choice.acceptance import Recommendation, budget_breaches, recommend
+from stages.choice.one_run import OneRun, check_up_to_date, gather, left_over
 from stages.page.charts import draw_examples, draw_speed
 from stages.page.gallery import Examples, who_says
-from stages.page.one_run import OneRun, check_up_to_date, gather, left_over
-from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
+from stages.page.plots import difference_rows, part_rows, speed_rows
 from stages.page.sweeps import SWEEPS, read_sweeps, strange_sweeps
 from stages.page.web_page import write_page
 from stages.page.words import SPOILED_DB
-from stages.params import read_params
-from stages.pictures.examples import EVALUATION, PICTURES, read_examples
+from stages.records.examples import EVALUATION, PICTURES, read_examples
+from stages.records.machine import name_machine
+from stages.records.metrics import REPORTS, Metrics, read_captions, read_metrics, write_metrics, write_text
+from stages.records.provenance import KEY, Provenance
+from stages.setup.params import read_params
 
 EXAMPLES = 4
 # What Markdown takes for markup within a line; of underscores, those that are not inside a word.

@@ -24,9 +24,9 @@ from stages.captioner.runtimes.pytorch import load_model, weights
 from stages.dataset import make_dataset
 from stages.download import download
 from stages.optimize import optimize
-from stages.params import FolderSource, Prune, Quantize, Recipe, Scenes
 from stages.pictures.drawing import draw
 from stages.pictures.scenes import compose
+from stages.setup.params import FolderSource, Prune, Quantize, Recipe, Scenes
 
 PROJECT = Path(__file__).parents[1]
 DEMO = PROJECT / "data" / "demo"

@@ -16,11 +16,11 @@ from PIL import Image
 
 from stages.captioner.command_line import InputError
 from stages.dataset import make_dataset
-from stages.params import Coco, Dataset, Folder, Noise, Photographs, Scenes
 from stages.pictures.annotations import read_annotations
-from stages.pictures.examples import read_examples
 from stages.pictures.folder import candidates
 from stages.pictures.scenes import compose, describe
+from stages.records.examples import read_examples
+from stages.setup.params import Coco, Dataset, Folder, Noise, Photographs, Scenes
 
 
 @pytest.fixture

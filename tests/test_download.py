@@ -25,7 +25,7 @@ from stages.captioner.runtimes.preprocessing import Size, preprocess, read_prepr
 from stages.captioner.runtimes.pytorch import load_model
 from stages.download import download
 from stages.optimize import optimize
-from stages.params import FolderSource, Quantize, Recipe, UntrainedSource
+from stages.setup.params import FolderSource, Quantize, Recipe, UntrainedSource
 from stages.sources.model import build_untrained
 from tests.captioner.test_pointers import LFS
 from tests.conftest import DEMO, PROCESSOR, PROJECT, RunStage, assert_one_sentence, save_tiny_model, tiny_model

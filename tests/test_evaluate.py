@@ -14,8 +14,8 @@ from stages.captioner.runtimes.decoding import Decoding
 from stages.dataset import make_dataset
 from stages.evaluate import Baseline, evaluate
 from stages.optimize import optimize
-from stages.params import Evaluation, Quantize, Recipe, Scenes
-from stages.pictures.examples import read_examples
+from stages.records.examples import read_examples
+from stages.setup.params import Evaluation, Quantize, Recipe, Scenes
 from tests.conftest import Build, with_weights
 
 PICTURES, BATCH = 8, 4

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from stages.captioner.runtimes.decoding import Decoding
+from stages.choice.acceptance import Final
 from stages.contenders import name_contenders
 from stages.final import final, summarize
-from stages.measure.acceptance import Final
-from stages.params import Benchmark
+from stages.setup.params import Benchmark
 from tests.conftest import Build
 
 SETTINGS = Benchmark(threads=1, images=2, sessions=2, rounds=4, seconds=0, new_tokens=4, throughput_batch=2)

@@ -5,9 +5,9 @@ import pytest
 
 from stages.captioner.command_line import InputError
 from stages.host import record_model, record_pictures
-from stages.measure.metrics import read_metrics
-from stages.params import FolderSource, HubSource, Scenes
 from stages.pictures.folder import candidates
+from stages.records.metrics import read_metrics
+from stages.setup.params import FolderSource, HubSource, Scenes
 from tests.conftest import save_tiny_model
 from tests.test_dataset import beside, coco, pairs, photos, save_captions, save_photos, save_pictures, write_coco
 

@@ -19,8 +19,8 @@ from stages.captioner.runtimes import pytorch_int8
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.pytorch import PyTorchCaptioner, load_model
 from stages.optimize import optimize
-from stages.params import Prune, Quantize, Recipe
 from stages.passes import apply_recipe
+from stages.setup.params import Prune, Quantize, Recipe
 from tests.conftest import PROJECT, with_weights
 
 QUANTIZED = Recipe(quantize=Quantize(scheme="dynamic-int8"))

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stages.captioner.command_line import InputError
-from stages.params import PARAMS, FolderSource, HubSource, UntrainedSource, parse_yaml, read_params
+from stages.setup.params import PARAMS, FolderSource, HubSource, UntrainedSource, parse_yaml, read_params
 from tests.conftest import PROJECT
 
 

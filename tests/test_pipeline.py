@@ -18,12 +18,12 @@ import pytest
 import yaml
 
 from stages.captioner.checkpoint import read_manifest
-from stages.measure.metrics import read_metrics
-from stages.page.one_run import gather
+from stages.choice.one_run import gather
 from stages.page.sweeps import SWEEPS, read_sweeps, strange_sweeps
-from stages.params import read_params
-from stages.pictures.examples import EVALUATION, PICTURES
+from stages.records.examples import EVALUATION, PICTURES
+from stages.records.metrics import read_metrics
 from stages.report import as_text
+from stages.setup.params import read_params
 from tests.conftest import PROJECT
 
 REPORTS = (
@@ -73,7 +73,7 @@ def local_imports(module: str) -> set[str]:
                 package = chosen.partition(".{")[0]
                 folder = PROJECT / Path(*package.split(".")) if package else file.parent
                 waiting += [".".join(each.relative_to(PROJECT).with_suffix("").parts) for each in folder.glob("*.py")]
-            elif isinstance(node, ast.Constant) and node.value == "stages.measure.worker":
+            elif isinstance(node, ast.Constant) and node.value == "stages.timing.worker":
                 waiting.append(str(node.value))
     return {path for path in found if (PROJECT / path).read_text(encoding="utf-8").strip()}
 

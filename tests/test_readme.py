@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 from PIL import Image
 
-from stages.measure.acceptance import more_pictures
-from stages.params import Accept, Coco, Folder, Model, Photographs
+from stages.choice.acceptance import more_pictures
+from stages.setup.params import Accept, Coco, Folder, Model, Photographs
 from tests.conftest import PROJECT, save_tiny_model
 from tests.test_dataset import save_photos, write_coco
 from tests.test_pipeline import change, commit, copy_project, repro, shell

@@ -11,14 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from stages.choice.acceptance import Final, Recommendation
+from stages.choice.one_run import OneRun
 from stages.dataset import make_dataset
-from stages.measure.acceptance import Final, Recommendation
-from stages.measure.provenance import Provenance
 from stages.page.charts import draw_examples, draw_speed
-from stages.page.one_run import OneRun
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
-from stages.params import Noise, Scenes
-from stages.pictures.examples import read_examples
+from stages.records.examples import read_examples
+from stages.records.provenance import Provenance
 from stages.report import (
     as_text,
     choose_examples,
@@ -29,6 +28,7 @@ from stages.report import (
     write_report,
     write_views,
 )
+from stages.setup.params import Noise, Scenes
 from tests.conftest import RunStage, assert_one_sentence
 from tests.page.pages import WHOSE, make_project
 

@@ -23,4 +23,4 @@ def test_threads_sleep_while_they_wait_where_nothing_is_timed(module: str, polic
     assert process.stdout == f"{policy}\n", process.stderr[-1000:]
     if policy == "PASSIVE":
         imported = [line.rpartition("|")[2].strip() for line in process.stderr.splitlines()]
-        assert "torch" not in imported[: imported.index("stages.shared_machine")]
+        assert "torch" not in imported[: imported.index("stages.setup.shared_machine")]

@@ -3,7 +3,7 @@
 The model is transformers' own `BlipForConditionalGeneration`, only smaller, with the same special tokens as BLIP's.
 """
 
-import stages.shared_machine  # noqa: F401  (first, as its docstring says)
+import stages.setup.shared_machine  # noqa: F401  (first, as its docstring says)
 
 # isort: split
 
@@ -26,9 +26,9 @@ from transformers.models.blip.processing_blip import BlipProcessor
 
 from stages.captioner.checkpoint import replacing
 from stages.captioner.command_line import run
-from stages.params import DemoTraining, read_params
 from stages.pictures.drawing import SIDE, draw
 from stages.pictures.scenes import Split, compose, describe
+from stages.setup.params import DemoTraining, read_params
 
 OUTPUT = Path("data/demo")
 

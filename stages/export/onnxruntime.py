@@ -29,8 +29,8 @@ from stages.export.graphs import (
     scale_queries,
 )
 from stages.export.quiet import quiet
-from stages.params import Quantize
 from stages.passes.int8_error import Bits
+from stages.setup.params import Quantize
 
 # The first version whose `Attention` operator is one node, which ONNX Runtime computes without storing the scores.
 OPSET = 23

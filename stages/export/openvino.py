@@ -35,8 +35,8 @@ from stages.export.graphs import (
 )
 from stages.export.openvino_rewrites import fold_zero_points, make_stateful, save
 from stages.export.quiet import quiet
-from stages.params import Quantize
 from stages.passes.int8_error import Bits
+from stages.setup.params import Quantize
 
 # An operator for the encoder's linear layers; another one for those that stay in float, and its name in OpenVINO.
 PRODUCTS: dict[str, tuple[Product, Product, str]] = {

@@ -12,8 +12,8 @@ from stages.captioner.checkpoint import save_weights
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes import pytorch_int8
 from stages.captioner.runtimes.pytorch import load_model, weights
-from stages.params import Quantize
 from stages.passes.int8_error import Bits
+from stages.setup.params import Quantize
 
 
 def bits(quantize: Quantize) -> Bits:

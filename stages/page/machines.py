@@ -16,12 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import InputError, explain, read_text, run
-from stages.measure.checkout import git
-from stages.measure.machine import describe_machine
-from stages.measure.metrics import REPORTS, read_metrics, write_metrics, write_text
-from stages.measure.statistics import SPEEDUP_RULE, estimate_speedup, sessions_of
-from stages.page.one_run import stages_to_rerun
-from stages.params import PARAMS, Name, parse_yaml, read_params
+from stages.choice.one_run import stages_to_rerun
+from stages.records.machine import describe_machine
+from stages.records.metrics import REPORTS, read_metrics, write_metrics, write_text
+from stages.setup.params import PARAMS, Name, parse_yaml, read_params
+from stages.sweep.checkout import git
+from stages.timing.statistics import SPEEDUP_RULE, estimate_speedup, sessions_of
 
 MACHINES, README = REPORTS / "machines", Path("README.md")
 MODEL, SIZE = "blip-base-untrained", "blip-base"

@@ -7,8 +7,8 @@ machines, apart.
 from typing import Any
 
 from stages.captioner.checkpoint import BASELINE
+from stages.records.metrics import Metrics
 
-Metrics = dict[str, dict[str, dict[str, Any]]]
 Rows = list[dict[str, Any]]
 
 PARTS = {"preprocess_ms": "preprocess", "encode_ms": "encode", "prefill_ms": "first token", "token_ms": "further token"}

@@ -26,9 +26,9 @@ from stages.captioner.checkpoint import (
     verify_files,
 )
 from stages.captioner.command_line import InputError, printable, run
-from stages.measure.metrics import REPORTS, read_metrics
-from stages.page.one_run import stages_to_rerun
-from stages.params import DEMO_FOLDER, Coco, Dataset, Params, read_params
+from stages.choice.one_run import stages_to_rerun
+from stages.records.metrics import REPORTS, Figures, read_metrics
+from stages.setup.params import DEMO_FOLDER, Coco, Dataset, Params, read_params
 
 DIST, HERE = Path("dist"), Path(__file__).parent
 LICENSE, BSD_3_CLAUSE = Path("LICENSE"), HERE / "bsd-3-clause.txt"
@@ -51,7 +51,6 @@ DATASETS = {
     "folder": "photographs without captions",
     "noise": "noise",
 }
-Figures = dict[str, dict[str, Any]]
 
 
 def publish(variant: str, output: Path) -> None:

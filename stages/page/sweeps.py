@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from stages.captioner.checkpoint import BASELINE
 from stages.captioner.command_line import InputError, brief, explain
-from stages.measure.metrics import REPORTS
-from stages.measure.provenance import Provenance, differences, digest
 from stages.page.web_charts import Bar
-from stages.params import Name, Params
+from stages.records.metrics import REPORTS
+from stages.records.provenance import Provenance, differences, digest
+from stages.setup.params import Name, Params
 
 SWEEPS = REPORTS / "sweeps"
 LARGEST = 10_000_000  # bytes: ten thousand rows

@@ -12,14 +12,13 @@ from markupsafe import Markup
 
 from stages.captioner.checkpoint import BASELINE
 from stages.captioner.command_line import printable
-from stages.measure.acceptance import Recommendation
-from stages.measure.metrics import write_text
+from stages.choice.acceptance import Recommendation
+from stages.choice.one_run import OneRun
 from stages.page.gallery import Examples, make_gallery
-from stages.page.one_run import OneRun
-from stages.page.plots import Metrics
 from stages.page.sweeps import Failed, Sweep, drawn_curves
 from stages.page.web_charts import Bar, Point, draw_bars, draw_curves, draw_speed, draw_trade_off
 from stages.page.words import ENDS, PARTS, SPOILED_DB, WORDS, interval, number, words_of
+from stages.records.metrics import Metrics, write_text
 
 HERE = Path(__file__).parent
 # The columns of the table of checkpoints, where there are such figures: the JSON's folder, its key, the heading.

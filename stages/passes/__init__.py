@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from transformers import BlipForConditionalGeneration
 
-from stages.params import Recipe
 from stages.passes import equalize, prune
 from stages.passes.activations import capture_inputs
+from stages.setup.params import Recipe
 
 
 def apply_recipe(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stages.params import Prune
+from stages.setup.params import Prune
 
 
 def apply(model: torch.nn.Module, settings: Prune) -> dict[str, Any]:

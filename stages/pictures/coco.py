@@ -5,13 +5,13 @@ from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
 from stages.captioner.command_line import InputError, printable, refuse_pointer
-from stages.params import Coco
 from stages.pictures.annotations import read_annotations
 from stages.pictures.choice import PictureFile, take_usable
-from stages.pictures.examples import Example
 from stages.pictures.places import leads_out, locator, path_below
 from stages.pictures.rows import CaptionedPicture
 from stages.pictures.sidecars import caption_file, read_sidecars
+from stages.records.examples import Example
+from stages.setup.params import Coco
 
 
 def choose_examples(dataset: Coco) -> tuple[list[Example], list[Example]]:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from stages.captioner.command_line import InputError, printable
 from stages.captioner.images import pictures_below
-from stages.params import Folder
 from stages.pictures.choice import PictureFile, mixed, take_usable
-from stages.pictures.examples import Example
 from stages.pictures.sidecars import METADATA, unread_captions
+from stages.records.examples import Example
+from stages.setup.params import Folder
 
 # What every disk can hold of a file's name, in characters of up to four bytes.
 LONGEST_NAME = 60

@@ -30,7 +30,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from stages.captioner.checkpoint import WEIGHTS, sha256
 from stages.captioner.command_line import NO_SPACE, InputError, brief
-from stages.params import HubSource
+from stages.setup.params import HubSource
 from stages.sources.contents import (
     CONFIGURATION,
     IMAGE_PROCESSORS,

@@ -17,7 +17,7 @@ from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from stages.captioner.command_line import InputError, brief
-from stages.params import UntrainedSource
+from stages.setup.params import UntrainedSource
 from stages.sources.contents import WEIGHT_FILES, weight_files
 
 # BLIP's published sizes, where they differ from transformers' own default configuration.

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from stages.captioner.command_line import InputError, run
-from stages.measure.machine import describe_machine
-from stages.measure.metrics import read_metrics
-from stages.measure.provenance import of_run, take_provenance
 from stages.page.sweeps import SWEEPS, Failed, Measured, Sweep, swept_settings
-from stages.params import Params, read_params
-from stages.pictures.examples import PICTURES
+from stages.records.examples import PICTURES
+from stages.records.machine import describe_machine
+from stages.records.metrics import read_metrics
+from stages.records.provenance import of_run, take_provenance
+from stages.setup.params import Params, read_params
 from stages.sweep.curve import check_free, print_curve, to_row, write_curve
 from stages.sweep.experiments import clone_of_checkout, find, go_on_from, name_experiments, read_figures, run_experiment
 from stages.sweep.knob import Number, reached, vary

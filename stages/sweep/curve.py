@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from stages.captioner.command_line import InputError, explain
-from stages.measure.metrics import write_metrics, write_text
 from stages.page.sweeps import SWEEPS, Measured, Sweep, drawn_curves
 from stages.page.web_charts import plot_curves
 from stages.page.words import words_of
+from stages.records.metrics import write_metrics, write_text
 
 ENDINGS = (".json", ".csv", ".png")
 COLORS = [f"C{number}" for number in range(10)]  # matplotlib's own

@@ -26,11 +26,11 @@ from dvc.utils.serialize import modify_yaml
 
 from stages.captioner.command_line import InputError, brief, printable, shorten
 from stages.host import MODEL_FILES, record_model, record_pictures
-from stages.measure.checkout import GIT_PLACES, clone_last_commit, git, top_folder
-from stages.measure.machine import describe_machine
-from stages.measure.metrics import REPORTS
-from stages.params import OWN_FOLDER, PARAMS, Params, read_params
-from stages.pictures.examples import PICTURES
+from stages.records.examples import PICTURES
+from stages.records.machine import describe_machine
+from stages.records.metrics import REPORTS
+from stages.setup.params import OWN_FOLDER, PARAMS, Params, read_params
+from stages.sweep.checkout import GIT_PLACES, clone_last_commit, git, top_folder
 from stages.sweep.knob import Number, put
 
 # A folder that DVC keeps out of Git and out of its own sight, on the disk that holds the checkpoints anyway.

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stages.captioner.command_line import InputError, brief, explain, read_text
-from stages.params import PARAMS, Params, parse_yaml, read_params
+from stages.setup.params import PARAMS, Params, parse_yaml, read_params
 
 Number = int | float
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)

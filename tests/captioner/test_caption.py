@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from stages.captioner.caption import find_pictures
 from stages.captioner.command_line import InputError
+from stages.captioner.commands.caption import find_pictures
 from stages.captioner.runtimes.decoding import Decoding
 from stages.download import download
 from stages.optimize import optimize
-from stages.params import FolderSource, Recipe
+from stages.setup.params import FolderSource, Recipe
 from tests.conftest import DEMO, PROJECT, RunStage, assert_one_sentence
 
 
@@ -241,7 +241,7 @@ def test_an_interrupt_ends_without_a_traceback(checkpoint: Path, picture_files: 
 
 def test_what_takes_long_to_import_waits_until_files_are_being_verified() -> None:
     program = (
-        "import sys, stages.captioner.caption, stages.measure.worker;"
+        "import sys, stages.captioner.commands.caption, stages.timing.worker;"
         "print(*{'numpy', 'torch', 'openvino', 'onnxruntime'} & sys.modules.keys())"
     )
     process = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, encoding="utf-8")

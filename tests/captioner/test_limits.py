@@ -83,7 +83,7 @@ def test_stages_name_the_limit_that_would_kill_them(stage: tuple[str, ...], thre
 
 @needs_tools
 def test_a_checkpoint_is_verified_where_there_are_no_more_threads(build: Build) -> None:
-    command = [sys.executable, "-m", "stages.captioner.verify", str(build("openvino_int8"))]
+    command = [sys.executable, "-m", "stages.captioner.commands.verify", str(build("openvino_int8"))]
     for threads in (1, 2, 3):
         process = subprocess.run(
             [*limit(nproc=threads), *command], cwd=PROJECT, capture_output=True, encoding="utf-8", timeout=300

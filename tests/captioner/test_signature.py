@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from stages.captioner.checkpoint import MANIFEST, SIGNATURE, WEIGHTS, read_manifest, seal
 from stages.captioner.command_line import InputError
+from stages.captioner.commands.signature import make_keys, needs_password, sign, verify
 from stages.captioner.runtimes.captioner import open_captioner
-from stages.captioner.signature import make_keys, needs_password, sign, verify
 
 # Made by minisign 0.11 itself, of the four bytes «test».
 PUBLIC_KEY = "RWQIVzPPmSCCm3TcO3l0TUnaCLOwKG9qIl3WyTtbofQfjbHPDqlGcKeN"

@@ -44,9 +44,8 @@ def test_without_a_key_only_the_files_are_checked(baseline: Path, tmp_path: Path
 
 @pytest.mark.parametrize("module", ["openvino", "onnxruntime", "torch", "transformers", "tokenizers"])
 def test_verifying_imports_nothing_that_could_run_a_checkpoint(module: str) -> None:
-    code = (
-        f"import stages.captioner.verify, stages.captioner.inspection.onnx_graph, sys; print({module!r} in sys.modules)"
-    )
+    code = "import sys, stages.captioner.commands.verify, stages.captioner.inspection.onnx_graph;"
+    code += f"print({module!r} in sys.modules)"
     process = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert process.stdout == "False\n"
 
@@ -61,7 +60,9 @@ def test_verifying_imports_nothing_that_could_run_a_checkpoint(module: str) -> N
 def test_without_a_library_it_says_what_to_install(
     absent: str, name: str, options: tuple[str, ...], extra: str, build: Build
 ) -> None:
-    code = f"import sys; sys.modules[{absent!r}] = None; from stages.captioner.verify import command; command()"
+    code = (
+        f"import sys; sys.modules[{absent!r}] = None; from stages.captioner.commands.verify import command; command()"
+    )
     command = [sys.executable, "-c", code, str(build(name)), *options]
     process = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert_one_sentence(process, f"install blip-on-cpu with its extra [{extra}]")

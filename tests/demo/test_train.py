@@ -9,9 +9,9 @@ from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.demo.train import train
 from stages.download import download
-from stages.params import DemoTraining, FolderSource
 from stages.pictures.drawing import draw
 from stages.pictures.scenes import compose, describe
+from stages.setup.params import DemoTraining, FolderSource
 from tests.conftest import DEMO
 
 HELD_OUT_SCENES = 500

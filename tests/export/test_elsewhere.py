@@ -25,7 +25,8 @@ from tests.conftest import DEMO, PROCESSOR, PROJECT, RECIPES, Build, RunStage, a
 LINKED = ["quantized", "onnx", "onnx_int8", "openvino", "openvino_int8"]
 RUNTIMES = ["quantized", "onnx_int8", "openvino_int8"]
 OPTIMIZE = (
-    "import sys; from pathlib import Path; from stages.optimize import optimize; from stages.params import Recipe;"
+    "import sys; from pathlib import Path;"
+    "from stages.optimize import optimize; from stages.setup.params import Recipe;"
     "optimize(Path(sys.argv[1]), Recipe.model_validate_json(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))"
 )
 # Reads all that root can, and owns and writes nothing.

@@ -25,7 +25,7 @@ from stages.captioner.runtimes.openvino_core import start_core
 from stages.captioner.runtimes.pytorch import load_model
 from stages.download import download
 from stages.optimize import optimize
-from stages.params import FolderSource, Quantize, Recipe
+from stages.setup.params import FolderSource, Quantize, Recipe
 from tests.conftest import DEMO, PROJECT, RECIPES, Build, assert_one_sentence
 
 ONNX_8_BITS = Recipe(runtime="onnxruntime", quantize=Quantize(scheme="dynamic-int8", weight_bits=8))

@@ -12,8 +12,8 @@ import typer
 from stages.benchmark import benchmark, summarize
 from stages.captioner.checkpoint import BASELINE, MODELS
 from stages.captioner.command_line import InputError, run
-from stages.measure.timing import decoding_to_time, pictures_to_time
-from stages.params import read_params
+from stages.setup.params import read_params
+from stages.timing.turns import decoding_to_time, pictures_to_time
 
 HOLDS = 0.9
 

@@ -9,15 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.benchmark import enough
-from stages.measure.statistics import (
-    BETWEEN_RUNS,
-    estimate_change,
-    estimate_mean,
-    estimate_over_sessions,
-    estimate_speedup,
-    typical,
-)
-from stages.params import Benchmark, Model
+from stages.scoring.statistics import estimate_change, estimate_mean
+from stages.setup.params import Benchmark, Model
+from stages.timing.statistics import BETWEEN_RUNS, estimate_over_sessions, estimate_speedup, typical
 
 WITHIN = 0.05
 SETTINGS = Benchmark(threads=1, images=1, sessions=3, rounds=1, seconds=0, new_tokens=2, throughput_batch=2)

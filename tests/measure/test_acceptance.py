@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.captioner.command_line import InputError
-from stages.measure.acceptance import (
+from stages.choice.acceptance import (
     MOST_CONTENDERS,
     Figures,
     Final,
@@ -18,8 +18,8 @@ from stages.measure.acceptance import (
     judge,
     recommend,
 )
-from stages.measure.small_samples import estimate_relative_change, estimate_share
-from stages.params import Accept, Folder, Photographs, Scenes
+from stages.scoring.small_samples import estimate_relative_change, estimate_share
+from stages.setup.params import Accept, Folder, Photographs, Scenes
 
 SCENES = Scenes(kind="scenes", evaluation=200, calibration=64)
 FOLDER = Folder(kind="folder", images="data/local/photos", evaluation=200, calibration=64)

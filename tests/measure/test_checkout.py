@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stages.captioner.command_line import InputError
-from stages.measure.checkout import clone_last_commit, git
+from stages.sweep.checkout import clone_last_commit, git
 from tests.conftest import RunStage, assert_one_sentence
 from tests.test_pipeline import shell
 

@@ -11,9 +11,9 @@ import pytest
 from stages import final
 from stages.benchmark import summarize, time_pair
 from stages.captioner.runtimes.decoding import Decoding
-from stages.measure import timing
-from stages.measure.timing import Answer, Request, Worker, caption_request
-from stages.params import Benchmark
+from stages.setup.params import Benchmark
+from stages.timing import turns
+from stages.timing.turns import Answer, Request, Worker, caption_request
 
 SETTINGS = Benchmark(threads=1, images=2, sessions=3, rounds=40, seconds=0, new_tokens=10, throughput_batch=8)
 SPEEDUP, CAPTION = 2.5, 0.05
@@ -86,7 +86,7 @@ def restless() -> Speed:
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that stands still while nobody works needs none, and has no time that is over."""
-    monkeypatch.setattr(timing, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(turns, "PAUSE_SECONDS", 0)
 
 
 @pytest.mark.parametrize("speed", [stepping, ramping, swinging, restless()])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages.captioner.instruction_sets import LINUX_CPU
-from stages.measure.machine import identify_cpu, name_machine
+from stages.records.machine import identify_cpu, name_machine
 from tests.conftest import PROJECT
 from tests.hidden_proc import HIDING, needs_namespaces, run_hidden
 
@@ -58,7 +58,7 @@ def test_a_machine_is_the_same_where_proc_is_hidden(hiding: str) -> None:
     # On all CPUs, as tests are pinned to one each, and who can't look elsewhere takes those that he may use for all.
     program = (
         "import json, os; os.sched_setaffinity(0, range(1024));"
-        "from stages.measure.machine import describe_machine; print(json.dumps(describe_machine()))"
+        "from stages.records.machine import describe_machine; print(json.dumps(describe_machine()))"
     )
     shown, hidden = (run_hidden(before, [sys.executable, "-c", program], PROJECT) for before in ((), HIDING[hiding]))
     assert hidden.returncode == 0, hidden.stderr

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.measure.next_tokens import (
+from stages.scoring.next_tokens import (
     LEAST_KEPT,
     OTHERS_AT_MOST,
     agreement,

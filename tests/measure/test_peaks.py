@@ -1,8 +1,8 @@
 import pytest
 
 from stages.captioner.runtimes.openvino_core import start_core
-from stages.measure.peaks import ENGINES, SECONDS, measure_peaks
-from stages.measure.roofline import READ_MB, Peaks
+from stages.timing.peaks import ENGINES, SECONDS, measure_peaks
+from stages.timing.roofline import READ_MB, Peaks
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from transformers import BlipConfig, BlipForConditionalGeneration
 
 from stages.captioner.runtimes.pytorch import load_model
 from stages.download import download
-from stages.measure.products import count_products
-from stages.measure.roofline import Part, Product
 from stages.optimize import optimize
-from stages.params import FolderSource
+from stages.setup.params import FolderSource
+from stages.timing.products import count_products
+from stages.timing.roofline import Part, Product
 from tests.conftest import RECIPES, Build, save_model, tiny_model
 
 LENGTH = 7

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pycocoevalcap.bleu.bleu import Bleu
 from tokenizers import decoders, normalizers, pre_tokenizers
 
-from stages.measure.quality import estimate_bleu_4, score_per_image, words
+from stages.scoring.quality import estimate_bleu_4, score_per_image, words
 
 REFERENCES = [
     ["a man rides a horse on the beach", "there is a man on a horse at the beach"],

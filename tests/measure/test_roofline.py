@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.measure.roofline import Part, Peaks, Product, compare_with_limits, shortest_seconds
+from stages.timing.roofline import Part, Peaks, Product, compare_with_limits, shortest_seconds
 
 PEAKS = Peaks({"int8": 400, "bfloat16": 200, "float32": 100}, {"4": 60, "64": 30, "256": 20})
 PARTS: dict[Part, list[Product]] = {

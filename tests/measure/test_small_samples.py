@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from stages.measure.small_samples import estimate_relative_change, estimate_share
+from stages.scoring.small_samples import estimate_relative_change, estimate_share
 
 
 def test_no_difference_among_few_pictures_is_not_certainty() -> None:

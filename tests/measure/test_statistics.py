@@ -4,17 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from stages.measure.statistics import (
-    Estimate,
-    estimate_between,
-    estimate_change,
-    estimate_mean,
-    estimate_over_images,
-    estimate_over_sessions,
-    estimate_speedup,
-    fit_slope,
-    typical,
-)
+from stages.records.estimate import Estimate
+from stages.scoring.statistics import estimate_between, estimate_change, estimate_mean, estimate_over_images
+from stages.timing.statistics import estimate_over_sessions, estimate_speedup, fit_slope, typical
 from tests.measure.coverage import CAPTION, RATIOS, change_coverage, ratio_coverage
 
 samples = st.lists(st.floats(0.1, 100), min_size=4, max_size=30)

@@ -10,8 +10,8 @@ from stages.benchmark import benchmark, enough, summarize, token_counts, usual_l
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
-from stages.measure.timing import caption_request, started, take_turns
-from stages.params import Benchmark, Model
+from stages.setup.params import Benchmark, Model
+from stages.timing.turns import caption_request, started, take_turns
 from tests.conftest import Build, with_weights
 
 SETTINGS = Benchmark(threads=1, images=2, sessions=2, rounds=4, seconds=0, new_tokens=5, throughput_batch=3)

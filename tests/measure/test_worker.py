@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from stages.measure import worker
-from stages.measure.worker import peak_memory_bytes
+
+from stages.timing.worker import peak_memory_bytes
 
 
 def test_the_peak_of_memory_grows_with_what_is_held() -> None:

@@ -12,15 +12,15 @@ import yaml
 from PIL import Image
 
 from stages.captioner.checkpoint import BASELINE, Manifest, seal
-from stages.measure.acceptance import Final, Recommendation
-from stages.measure.metrics import REPORTS, read_metrics, write_metrics
-from stages.measure.provenance import KEY, Provenance, of_final, of_peaks, of_quality, of_times, of_what
-from stages.page.one_run import OneRun, recipe_of
+from stages.choice.acceptance import Final, Recommendation
+from stages.choice.one_run import OneRun, recipe_of
 from stages.page.sweeps import read_sweeps
 from stages.page.web_page import write_page
-from stages.params import read_params
-from stages.pictures.examples import EVALUATION, read_examples
+from stages.records.examples import EVALUATION, read_examples
+from stages.records.metrics import REPORTS, read_metrics, write_metrics
+from stages.records.provenance import KEY, Provenance, of_final, of_peaks, of_quality, of_times, of_what
 from stages.report import gather_captions
+from stages.setup.params import read_params
 from tests.conftest import PROJECT
 
 RECOMMENDATION = Recommendation(

@@ -13,9 +13,6 @@ from pydantic import ValidationError
 
 from stages.captioner.checkpoint import Manifest, seal
 from stages.captioner.command_line import InputError
-from stages.measure.machine import describe_machine
-from stages.measure.metrics import read_metrics, write_metrics
-from stages.measure.statistics import SPEEDUP_RULE, estimate_speedup
 from stages.page.machines import (
     MACHINES,
     Figures,
@@ -29,6 +26,9 @@ from stages.page.machines import (
     table,
     with_tables,
 )
+from stages.records.machine import describe_machine
+from stages.records.metrics import read_metrics, write_metrics
+from stages.timing.statistics import SPEEDUP_RULE, estimate_speedup
 from tests.conftest import PROJECT
 from tests.test_pipeline import change, commit, copy_project, shell
 

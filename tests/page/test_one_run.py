@@ -11,13 +11,13 @@ import yaml
 
 from stages.captioner.checkpoint import BASELINE, read_manifest, seal
 from stages.captioner.command_line import LONGEST_MESSAGE, InputError
-from stages.measure.metrics import REPORTS, read_metrics, write_metrics
-from stages.measure.provenance import KEY, digest, digest_code
-from stages.page.one_run import gather
+from stages.choice.one_run import gather
 from stages.page.sweeps import SWEEPS, read_sweeps, strange_sweeps, swept_settings
-from stages.params import read_params
-from stages.pictures.examples import EVALUATION, PICTURES
+from stages.records.examples import EVALUATION, PICTURES
+from stages.records.metrics import REPORTS, read_metrics, write_metrics
+from stages.records.provenance import KEY, digest, digest_code
 from stages.report import main
+from stages.setup.params import read_params
 from tests.conftest import PROJECT, RunStage, assert_one_sentence
 from tests.page.pages import make_project, say_whose
 

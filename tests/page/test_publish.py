@@ -16,9 +16,9 @@ from PIL import Image
 from stages.captioner.checkpoint import MANIFEST, Manifest, read_manifest, seal, verify_files
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.captioner import open_captioner
-from stages.measure.metrics import read_metrics, write_metrics
 from stages.page.publish import make_card, publish
-from stages.params import Coco, Folder, Noise, Photographs, Scenes
+from stages.records.metrics import read_metrics, write_metrics
+from stages.setup.params import Coco, Folder, Noise, Photographs, Scenes
 from tests.conftest import PROJECT, Build, RunStage, assert_one_sentence
 from tests.hub import Hub, serve
 from tests.test_pipeline import commit, shell

@@ -8,11 +8,11 @@ from torch.nn import Linear
 
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.pytorch import open_checkpoint
-from stages.params import read_params
 from stages.passes.activations import Inputs
 from stages.passes.int8_error import Bits, error_db, round_activations, round_weights
 from stages.pictures.drawing import draw as draw_scene
 from stages.pictures.scenes import compose
+from stages.setup.params import read_params
 from tests.conftest import DEMO, PROJECT
 
 

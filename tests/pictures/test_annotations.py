@@ -21,7 +21,7 @@ MEASURE = """
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from stages.measure.worker import peak_memory_bytes
+from stages.timing.worker import peak_memory_bytes
 from stages.pictures.annotations import read_annotations
 before = peak_memory_bytes()
 pictures = read_annotations(Path(sys.argv[1]))

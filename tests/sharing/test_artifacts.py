@@ -4,7 +4,7 @@ import tomllib
 
 import yaml
 
-from stages.params import Recipe, read_params
+from stages.setup.params import Recipe, read_params
 from tests.conftest import PROJECT
 
 ARTIFACTS = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))["artifacts"]

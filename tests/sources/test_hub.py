@@ -28,7 +28,7 @@ import sys
 from stages.captioner.command_line import ending_in_one_sentence
 with ending_in_one_sentence():
     from stages.sources import hub
-    from stages.params import HubSource
+    from stages.setup.params import HubSource
     hub.PAUSES = (0.05, 0.1)
     exec(sys.argv[1])
     hub.fetch(HubSource(hub="{REPOSITORY}", revision="{COMMIT}"))

@@ -48,7 +48,7 @@ stages:
 """
 
 
-# As `stages.measure.provenance` has it.
+# As `stages.records.provenance` has it.
 WHOSE = {"model": "blip-base", "weights": "a" * 16, "pictures": "b" * 16, "settings": "c" * 16, "code": "d" * 16}
 WHOSE |= {"machine": "A CPU", "host": "e" * 16}
 

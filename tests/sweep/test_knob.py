@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.captioner.command_line import LONGEST_MESSAGE, InputError
-from stages.params import read_params
+from stages.setup.params import read_params
 from stages.sweep.knob import reached, vary
 from tests.conftest import PROJECT
 

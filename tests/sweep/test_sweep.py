@@ -16,8 +16,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from stages.measure.machine import describe_machine, name_machine
-from stages.measure.provenance import MADE_BY, digest, digest_code
+from stages.records.machine import describe_machine, name_machine
+from stages.records.provenance import MADE_BY, digest, digest_code
 from tests.conftest import PROJECT, assert_one_sentence
 from tests.sweep.pipeline import DVC_YAML, WHOSE
 from tests.test_dataset import save_photos

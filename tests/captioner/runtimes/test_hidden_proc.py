@@ -10,7 +10,7 @@ from tests.conftest import PROJECT, Build, assert_one_sentence
 from tests.hidden_proc import HIDING, needs_namespaces, run_hidden
 
 pytestmark = needs_namespaces
-WORKER = "stages.measure.worker"
+WORKER = "stages.timing.worker"
 
 
 @pytest.mark.parametrize(

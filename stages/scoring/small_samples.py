@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binomtest
 
-from stages.measure.statistics import SEED, Estimate
+from stages.records.estimate import Estimate
+from stages.scoring.statistics import SEED
 
 LEVEL = 0.95
 DRAWS, DRAWN_AT_ONCE = 10_000, 100

@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import track
 
-from .checkpoint import read_manifest
-from .command_line import InputError, explain, printable, run
-from .images import CUT_OFF, cut_off_in_words, open_image, pictures_below, share_there
-from .own_process import open_in_own_process
-from .runtimes.decoding import Decoding
+from ..checkpoint import read_manifest
+from ..command_line import InputError, explain, printable, run
+from ..images import CUT_OFF, cut_off_in_words, open_image, pictures_below, share_there
+from ..own_process import open_in_own_process
+from ..runtimes.decoding import Decoding
 
 # Few enough pictures for their progress to be no news.
 FEW = 4

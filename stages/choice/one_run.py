@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import InputError
-from stages.measure.acceptance import CONTENDERS, FINAL, Final
-from stages.measure.metrics import read_metrics
-from stages.measure.provenance import (
+from stages.records.final import CONTENDERS, FINAL, Final
+from stages.records.metrics import Metrics, read_metrics
+from stages.records.provenance import (
     Provenance,
     differences,
     of_final,
@@ -23,48 +23,59 @@ from stages.measure.provenance import (
     of_what,
     take_provenance,
 )
-from stages.page.plots import Metrics
-from stages.params import Params
+from stages.setup.params import Params
 
 AGAIN = "run `dvc repro`"
 # Captions are scored once for all machines, so that a colleague scores none again.
 OF_ANY_MACHINE = ("machine", "host")
 
 
+class Checkpoints(NamedTuple):
+    """The figures of checkpoints of one model, on its pictures, with these settings and this code, on one machine."""
+
+    metrics: Metrics
+    what: dict[str, str]  # of `of_what`
+    machine: dict[str, Any]  # what host.json says
+    scored_on: set[str]  # the machines that captions were scored on
+
+
 class OneRun(NamedTuple):
-    """The figures of one model, on its pictures, with these settings and this code, timed on one machine."""
+    """All that one run found out."""
 
     provenance: Provenance
     metrics: Metrics
     peaks: dict[str, Any]
     final: Final
-    machine: dict[str, Any]  # what host.json says
+    machine: dict[str, Any]
     scored_on: list[str]  # other machines, if captions were scored there
 
 
-def gather(checkpoints: list[str], params: Params, pictures: Path, reports: Path) -> OneRun:
-    """The figures of these checkpoints of the model that params.yaml chooses, and of the machine.
+def gather_checkpoints(checkpoints: list[str], params: Params, pictures: Path, reports: Path) -> Checkpoints:
+    """The figures of these checkpoints of the model that params.yaml chooses.
 
     Raises InputError if some are not there, or are of something else: of another model, or of other pictures, settings
     or code than what is here, or timed on another machine than host.json's.
     """
     check_model(params, BASELINE)
-    try:
-        machine = read_metrics(reports / "host.json")
-        what = of_what(params.model, BASELINE, pictures)
-        metrics: Metrics = {}
-        scored_on = set()
-        for name in checkpoints:
-            recipe = recipe_of(params, name)
-            quality, own = _read(reports / "quality" / f"{name}.json", of_quality(params, recipe, what, machine))
-            times, _ = _read(reports / "benchmark" / f"{name}.json", of_times(params, recipe, what, machine))
-            metrics[name] = {"benchmark": times, "quality": quality}
-            scored_on.add(own.machine)
-        peaks, _ = _read(reports / "peaks.json", of_peaks(params, machine))
-        contenders = read_metrics(reports / CONTENDERS.name)
-        final, _ = _read(reports / FINAL.name, of_final(params, contenders, what, machine))
-    except FileNotFoundError as error:
-        raise InputError(f"there is no {error.filename}: make it with `dvc repro`") from None
+    machine = _read_json(reports / "host.json")
+    what = of_what(params.model, BASELINE, pictures)
+    metrics: Metrics = {}
+    scored_on = set()
+    for name in checkpoints:
+        recipe = recipe_of(params, name)
+        quality, own = _read(reports / "quality" / f"{name}.json", of_quality(params, recipe, what, machine))
+        times, _ = _read(reports / "benchmark" / f"{name}.json", of_times(params, recipe, what, machine))
+        metrics[name] = {"benchmark": times, "quality": quality}
+        scored_on.add(own.machine)
+    return Checkpoints(metrics, what, machine, scored_on)
+
+
+def gather(checkpoints: list[str], params: Params, pictures: Path, reports: Path) -> OneRun:
+    """The figures of these checkpoints, of the machine and of the final; raises InputError as `gather_checkpoints`."""
+    metrics, what, machine, scored_on = gather_checkpoints(checkpoints, params, pictures, reports)
+    peaks, _ = _read(reports / "peaks.json", of_peaks(params, machine))
+    contenders = _read_json(reports / CONTENDERS.name)
+    final, _ = _read(reports / FINAL.name, of_final(params, contenders, what, machine))
     settings = params.model_dump(mode="json", exclude={"model", "models", "demo_training"})
     provenance = of_run(settings, what, machine)
     elsewhere = sorted(scored_on - {provenance.machine})
@@ -77,11 +88,17 @@ def recipe_of(params: Params, checkpoint: str) -> dict[str, Any]:
     return recipe.model_dump(mode="json", exclude_defaults=True) if recipe else {}
 
 
-def _read(path: Path, expected: Provenance) -> tuple[dict[str, Any], Provenance]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        figures = read_metrics(path)
+        return read_metrics(path)
+    except FileNotFoundError:
+        raise InputError(f"there is no {path}: make it with `dvc repro`") from None
     except ValueError:  # JSON's own
         raise InputError(f"{path} is not valid JSON: {AGAIN}") from None
+
+
+def _read(path: Path, expected: Provenance) -> tuple[dict[str, Any], Provenance]:
+    figures = _read_json(path)
     own = take_provenance(figures, path)
     if differing := differences(own, expected, *(OF_ANY_MACHINE if path.parent.name == "quality" else ())):
         of = f"{own.model} on {own.machine}" if own.model else own.machine

@@ -19,7 +19,7 @@ from stages.captioner.instruction_sets import is_arm
 from stages.captioner.runtimes import pytorch_int8
 from stages.captioner.runtimes.openvino_api import Tensor, Type
 from stages.captioner.runtimes.openvino_core import start_core
-from stages.measure.roofline import READ_MB, Peaks, Precision
+from stages.timing.roofline import READ_MB, Peaks, Precision
 
 # The product that BLIP's encoder spends most of its time in, but for rows that fill every kernel's blocks.
 ROWS, INPUTS, OUTPUTS = 512, 768, 3072

@@ -1,6 +1,6 @@
 """Git, and a clone of the last commit, in which stages can run without changing anything in this checkout.
 
-`python -m stages.measure.checkout FOLDER` makes such a clone and prints where in it the project lies.
+`python -m stages.sweep.checkout FOLDER` makes such a clone and prints where in it the project lies.
 """
 
 import os

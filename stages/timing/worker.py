@@ -1,7 +1,7 @@
 """A process that holds one captioner and times what it is told to, one request at a time.
 
 It reads requests from standard input and answers on standard output, both as JSON, one object a line. Times are in
-seconds. `stages.measure.timing` is the other end of the line.
+seconds. `stages.timing.turns` is the other end of the line.
 """
 
 import json
@@ -41,7 +41,9 @@ def answer(captioner: Captioner, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _what_is_wrong(captioner: Captioner, images: list[Image.Image], checkpoint: str) -> str | None:
-    from stages.measure.finite import check_captioner  # here, as a checkpoint's start would wait for its numpy
+    from stages.captioner.runtimes.finite import (
+        check_captioner,  # here, as a checkpoint's start would wait for its numpy
+    )
 
     try:
         check_captioner(captioner.parts, images, checkpoint)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .command_line import printable, run
+from ..command_line import printable, run
 from .signature import make_keys
 
 

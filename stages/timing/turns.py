@@ -18,8 +18,8 @@ from typing import Any
 from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.decoding import Decoding
-from stages.params import Params
-from stages.pictures.examples import EVALUATION, read_examples
+from stages.records.examples import EVALUATION, read_examples
+from stages.setup.params import Params
 
 Request = dict[str, Any]
 Answer = dict[str, Any]
@@ -28,13 +28,13 @@ PAUSE_SECONDS = 0.02
 
 
 class Worker:
-    """One `stages.measure.worker` process with a checkpoint open in it."""
+    """One `stages.timing.worker` process with a checkpoint open in it."""
 
     def __init__(self, checkpoint: Path, threads: int) -> None:
         self.checkpoint = checkpoint
         limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "stages.measure.worker", str(checkpoint), str(threads)],
+            [sys.executable, "-m", "stages.timing.worker", str(checkpoint), str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **limits, "PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error"},

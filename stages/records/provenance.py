@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
+from pathspec import GitIgnoreSpec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stages.captioner.checkpoint import read_manifest, sha256
 from stages.captioner.command_line import InputError, explain
-from stages.measure.machine import name_machine
-from stages.params import Name, Params
+from stages.records.machine import name_machine
+from stages.setup.params import Name, Params
 
 KEY = "provenance"  # in a JSON file of figures
 CODE = Path(__file__).parents[2]
@@ -114,12 +115,14 @@ def digest_folder(folder: Path) -> str:
 
 @cache
 def digest_code(*stages: str, project: Path = CODE) -> str:
-    """Of the modules that dvc.yaml names as these stages' dependencies."""
+    """Of the modules that dvc.yaml names as these stages' dependencies, without what .dvcignore leaves out."""
     declared = yaml.safe_load((project / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    ignored = GitIgnoreSpec.from_lines((project / ".dvcignore").read_text(encoding="utf-8").splitlines())
     named = {own for name in stages for own in declared[name].get("do", declared[name])["deps"]}
     paths = [project / own for own in named if own.startswith("stages/")]
     files = {file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])}
-    return digest([(file.relative_to(project).as_posix(), sha256(file)) for file in sorted(files)])
+    names = sorted(file.relative_to(project).as_posix() for file in files)
+    return digest([(name, sha256(project / name)) for name in names if not ignored.match_file(name)])
 
 
 def differences(own: Provenance, other: Provenance, *ignored: str) -> list[str]:

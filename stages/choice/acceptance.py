@@ -12,12 +12,9 @@ from scipy.special import ndtri
 
 from stages.captioner.checkpoint import BASELINE
 from stages.captioner.command_line import InputError
-from stages.measure.metrics import REPORTS
-from stages.params import Accept, Dataset, Photographs
-
-# Who is in the final, and what it found.
-CONTENDERS, FINAL = REPORTS / "contenders.json", REPORTS / "final.json"
-Figures = dict[str, dict[str, Any]]  # of a checkpoint: {"benchmark": {…}, "quality": {…}}
+from stages.records.final import Final, Lead
+from stages.records.metrics import Figures, Metrics
+from stages.setup.params import Accept, Dataset, Photographs
 
 # The intervals are two-sided, at 95 %; of samples of the size that is named, four in five are to tell.
 TAIL, POWER = 0.025, 0.8
@@ -25,36 +22,6 @@ TAIL, POWER = 0.025, 0.8
 MOST_CONTENDERS = 3
 UNTRAINED = "the weights are untrained and captions mean nothing"
 CHANGE, SHARE = "{:+.1%}", "{:.1%}"
-
-
-class Lead(BaseModel):
-    """How many times as fast the fastest of the final is as another contender, with its 95 % interval."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    times_as_fast: float
-    times_as_fast_ci_low: float
-    times_as_fast_ci_high: float
-
-    def settled(self) -> bool:
-        """Whether noise does not explain it."""
-        return self.times_as_fast_ci_low > 1
-
-
-class Final(BaseModel):
-    """What the stage `final` found: who is the fastest of the contenders, and its lead over each other, the closest
-    first. `fastest` is None where there was nothing to settle."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    fastest: str | None = None
-    leads: dict[str, Lead] = {}
-    sessions: int = 0
-    ended: str = ""
-
-    def contenders(self) -> list[str]:
-        """All who were in it, the fastest first."""
-        return [self.fastest, *self.leads] if self.fastest else []
 
 
 class Recommendation(BaseModel):
@@ -163,7 +130,7 @@ def _pictures_needed(distance: float, deviation: float, seen: int) -> int | None
     return max(math.ceil(max(by_power, by_rule_of_three)), seen + 1)
 
 
-def budget_breaches(variants: dict[str, Figures], accept: Accept, *, trained: bool) -> list[str]:
+def budget_breaches(variants: Metrics, accept: Accept, *, trained: bool) -> list[str]:
     """A sentence for every budget that a variant breaks, or that the pictures are too few to tell of: a gate that lets
     through what it can't see would let through everything, with few pictures."""
     verdicts = {name: judge(own, accept, trained=trained) for name, own in variants.items()}
@@ -175,7 +142,7 @@ def budget_breaches(variants: dict[str, Figures], accept: Accept, *, trained: bo
     ]
 
 
-def contenders(metrics: dict[str, Figures], accept: Accept, *, trained: bool) -> list[str]:
+def contenders(metrics: Metrics, accept: Accept, *, trained: bool) -> list[str]:
     """The variants that keep all budgets and could be the fastest, by speed-up, three at most; none where their
     speed-ups leave nothing to settle. Of untrained weights, which keep no captions, budgets of captions don't count."""
     judged = _judge_all(metrics, accept, trained=trained)
@@ -195,7 +162,7 @@ class Judged(NamedTuple):
     pictures_needed: dict[str, int | None]
 
 
-def _judge_all(metrics: dict[str, Figures], accept: Accept, *, trained: bool) -> Judged:
+def _judge_all(metrics: Metrics, accept: Accept, *, trained: bool) -> Judged:
     judged = Judged([], {}, {}, {})
     baseline = metrics[BASELINE.name]
     noise = _noise(baseline)
@@ -214,7 +181,7 @@ def _judge_all(metrics: dict[str, Figures], accept: Accept, *, trained: bool) ->
 
 
 def recommend(
-    metrics: dict[str, Figures], accept: Accept, final: Final, model: str, dataset: Dataset, *, trained: bool
+    metrics: Metrics, accept: Accept, final: Final, model: str, dataset: Dataset, *, trained: bool
 ) -> Recommendation:
     """The recommendation from every checkpoint's figures and the final, of the model of this name in params.yaml and
     its dataset.
@@ -279,7 +246,7 @@ def _as_fast(own: Figures, other: Figures, noise: float) -> bool:
     return bool(mine["speedup_ci_high"] >= theirs["speedup_ci_low"] or theirs["speedup"] <= mine["speedup"] * noise)
 
 
-def _choose(passing: dict[str, Figures], final: Final) -> tuple[str | None, list[str]]:
+def _choose(passing: Metrics, final: Final) -> tuple[str | None, list[str]]:
     """The smallest of those that are as fast as the fastest, and the others of them."""
     times = {name: own["benchmark"] for name, own in passing.items()}
     fastest = final.fastest if final.fastest in times else None
@@ -319,7 +286,7 @@ def _recommending(chosen: str, own: Figures, tied: list[str], final: Final) -> s
     return f"Ship {chosen}: {speed}, {captions}, {own['benchmark']['checkpoint_mb']:.1f} MB on disk.{others}"
 
 
-def _too_few(metrics: dict[str, Figures], judged: Judged, name: str) -> str:
+def _too_few(metrics: Metrics, judged: Judged, name: str) -> str:
     """Why nothing can be said of the captions of a variant."""
     pictures = judged.pictures_needed[name]
     if pictures is None:

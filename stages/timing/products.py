@@ -22,7 +22,7 @@ from stages.captioner.runtimes.openvino_api import Type
 from stages.captioner.runtimes.openvino_core import start_core
 from stages.captioner.runtimes.openvino_precision import NAMES, choose_group, choose_precision, usable_instruction_sets
 from stages.captioner.runtimes.pytorch import load_model
-from stages.measure.roofline import Part, Precision, Product
+from stages.timing.roofline import Part, Precision, Product
 
 BYTES: dict[Precision, int] = {"int8": 1, "bfloat16": 2, "float16": 2, "float32": 4}
 

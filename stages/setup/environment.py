@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 
-PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OLDEST = (3, 11)
 NUMBERS = re.compile(r"(\d+)(?:\.(\d+))?")
 # What captions and signs needs no more than this, and names the engine that it lacks itself.

@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.captioner.command_line import InputError
-
 if TYPE_CHECKING:  # few stages need it, and all would wait for its import
     import pandas as pd
 
 REPORTS = Path("reports")
+Figures = dict[str, dict[str, Any]]  # of a checkpoint: {"benchmark": {…}, "quality": {…}}
+Metrics = dict[str, Figures]  # of every checkpoint
 
 
 def write_metrics(figures: dict[str, Any] | list[dict[str, Any]], path: Path) -> None:
@@ -30,17 +30,6 @@ def read_metrics(path: Path) -> dict[str, Any]:
     """Reads what `write_metrics` wrote."""
     figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return figures
-
-
-def read_figures(checkpoints: list[str], reports: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """Figures as {checkpoint: {"benchmark": {…}, "quality": {…}}}. Raises InputError if a checkpoint has none."""
-    try:
-        return {
-            checkpoint: {part: read_metrics(reports / part / f"{checkpoint}.json") for part in ("benchmark", "quality")}
-            for checkpoint in checkpoints
-        }
-    except FileNotFoundError as error:
-        raise InputError(f"there is no {error.filename}: make it with `dvc repro`") from None
 
 
 def read_captions(path: Path) -> "pd.DataFrame":

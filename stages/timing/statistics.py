@@ -1,22 +1,22 @@
-"""Confidence intervals: of scores by SciPy's bootstrap (B. Efron, R. Tibshirani: An Introduction to the Bootstrap,
-1993), of changes that are rare with two pictures more, of times by Student's t over sessions; and lines through times.
+"""Confidence intervals of times, by Student's t over sessions, and lines through times.
 
 How often they hold the truth, `python -m tests.measure.coverage` draws.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
-from scipy.stats import bootstrap, theilslopes, trim_mean
+from scipy.stats import theilslopes, trim_mean
+
+from stages.records.estimate import Estimate
 
 if TYPE_CHECKING:  # whoever has samples has imported it
     import pandas as pd
 
-SEED = 0
 # Sessions end once their interval is narrow, which is likeliest when it is so by chance: then fewer such intervals hold
 # the truth than their level says. With this level, 93 to 97 in 100 do; tests/measure/test_statistics.py draws them.
 SESSION_LEVEL = 0.965
@@ -28,23 +28,6 @@ BETWEEN_RUNS = 0.05
 BETWEEN_FINALS = 0.0
 # What intervals of speed-ups are made by, for figures that are kept: change it with `estimate_speedup`.
 SPEEDUP_RULE = f"t over sessions at {SESSION_LEVEL:g}, and {BETWEEN_RUNS:g} of the logarithm for what a run's share"
-
-
-class Estimate(NamedTuple):
-    """A figure and the bounds of its 95 % confidence interval, in the figure's own unit."""
-
-    value: float
-    low: float
-    high: float
-
-    def width(self) -> float:
-        """The interval's half-width as a share of the figure: 0.1 is 10 percent up."""
-        return self.high / self.value - 1
-
-    def entries(self, name: str, digits: int) -> dict[str, float]:
-        """The three numbers as metrics: `name`, `name_ci_low`, `name_ci_high`, rounded."""
-        rounded = [round(float(number), digits) for number in self]
-        return dict(zip((name, f"{name}_ci_low", f"{name}_ci_high"), rounded, strict=True))
 
 
 def estimate_over_sessions(figures: ArrayLike, shared: float = 0.0) -> Estimate:
@@ -79,58 +62,6 @@ def between_runs(speedup: float) -> float:
 def estimate_lead(figures: ArrayLike) -> Estimate:
     """The same of how many times as fast one optimized checkpoint is as another, timed in turns."""
     return estimate_over_sessions(figures, BETWEEN_FINALS)
-
-
-def estimate_change(scores: ArrayLike, before: ArrayLike) -> Estimate:
-    """The mean change of scores from 0 up, paired by picture, of which most may not change at all.
-
-    The two pictures more lose and gain a whole caption's score: what a rare mistake costs, if the sample has none.
-    """
-    after, earlier = np.asarray(scores, dtype=np.float64), np.asarray(before, dtype=np.float64)
-    whole = max(after.mean(), earlier.mean())
-    return estimate_between(after - earlier, -whole, whole)
-
-
-def estimate_between(samples: ArrayLike, least: float, most: float) -> Estimate:
-    """The mean of at least one sample, which lies between two values; most samples may be the same.
-
-    The interval is Student's t with two samples more, the least and the most. Where differences are rare, a sample may
-    have none, and a bootstrap of it, or t alone, would be sure that there are none at all. The two have little weight
-    among many differences.
-    Source: D. Bonett, R. Price: Adjusted Wald Confidence Interval for a Difference of Binomial Proportions Based on
-    Paired Data, Journal of Educational and Behavioral Statistics, 2012; here for samples of any size.
-    """
-    values = np.asarray(samples, dtype=np.float64)
-    more = np.append(values, [least, most])
-    middle, reach = more.mean(), stdtrit(len(more) - 1, 0.975) * more.std(ddof=1) / len(more) ** 0.5
-    return Estimate(float(values.mean()), *(float(np.clip(middle + side * reach, least, most)) for side in (-1, 1)))
-
-
-def estimate_mean(samples: ArrayLike, resamples: int) -> Estimate:
-    """The mean of at least two samples."""
-    values = np.asarray(samples)
-    result = bootstrap(
-        (values,), np.mean, n_resamples=resamples, batch=256, method="percentile", rng=np.random.default_rng(SEED)
-    )
-    return Estimate(float(values.mean()), *result.confidence_interval)
-
-
-def estimate_over_images(images: int, statistic: Callable[[np.ndarray], np.ndarray], resamples: int) -> Estimate:
-    """A figure of a whole set of images that is no mean of its parts, such as BLEU.
-
-    `statistic` takes the indices of the images that resamples consist of, int64 (..., images), and returns (...).
-    """
-    indices = np.arange(images)
-    result = bootstrap(
-        (indices,),
-        lambda samples, axis: statistic(samples.astype(np.int64)),
-        n_resamples=resamples,
-        batch=256,
-        vectorized=True,
-        method="percentile",
-        rng=np.random.default_rng(SEED),
-    )
-    return Estimate(float(statistic(indices)), *result.confidence_interval)
 
 
 def typical(samples: Sequence[float]) -> float:

@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import MANIFEST, SIGNATURE, manifest_bytes, parse_manifest, read_small, verify_files
-from .command_line import InputError, brief, printable
-from .inspection.files import inspect_files
+from ..checkpoint import MANIFEST, SIGNATURE, manifest_bytes, parse_manifest, read_small, verify_files
+from ..command_line import InputError, brief, printable
+from ..inspection.files import inspect_files
 
 LARGEST = 64 * 1024  # bytes of a key or a signature, which have a few hundred
 

@@ -14,7 +14,8 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 from tokenizers.normalizers import BertNormalizer
 
-from stages.measure.statistics import Estimate, estimate_over_images
+from stages.records.estimate import Estimate
+from stages.scoring.statistics import estimate_over_images
 
 # How many n-gram lengths BLEU-4 counts.
 BLEU_ORDER = 4

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from stages.captioner.command_line import InputError
-from stages.captioner.runtimes.captioner import Parts
+from ..command_line import InputError
+from .captioner import Parts
 
 
 def check_captioner(parts: Parts, images: Sequence[Image.Image], where: object) -> None:
