@@ -151,7 +151,7 @@ def test_a_python_that_is_too_old_is_named_or_left(project: Path, version: str, 
     assert "Python 3.11 or newer is needed" in by_hand.stderr and "Traceback" not in by_hand.stderr
 
 
-@pytest.mark.parametrize("name", ["__init__.py", "__main__.py", "environment.py"])
+@pytest.mark.parametrize("name", ["__init__.py", "__main__.py", "setup/__init__.py", "setup/environment.py"])
 def test_what_any_python_parses_is_plain(name: str) -> None:
     """Also where there is no old Python to try it with."""
     source = (PROJECT / "stages" / name).read_text(encoding="utf-8")
@@ -194,7 +194,7 @@ def test_what_a_stage_starts_finds_the_stages_too(project: Path) -> None:
     assert (process.returncode, process.stdout) == (0, "started\n"), process.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["measure"], ["../tests"], [""]])
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["timing"], ["../tests"], [""]])
 def test_a_stage_that_is_not_there_is_a_sentence(project: Path, arguments: list[str]) -> None:
     assert_a_sentence(run(project, sys.executable, "stages", *arguments), "there is no stage", "python stages report")
 

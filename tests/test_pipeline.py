@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pathspec import GitIgnoreSpec
 
 from stages.captioner.checkpoint import read_manifest
 from stages.choice.one_run import gather
@@ -95,6 +96,22 @@ def test_deps_are_exactly_what_a_stage_imports(name: str) -> None:
     assert not uncovered, f"{name} imports what it does not declare"
     unused = {own for own in declared if not any(path == own or path.startswith(f"{own}/") for path in imported)}
     assert not unused, f"{name} declares what it does not import"
+    if declared != ["stages"]:
+        hidden = GitIgnoreSpec.from_lines((PROJECT / ".dvcignore").read_text().splitlines())
+        assert not [path for path in imported if hidden.match_file(path)], f"{name} imports what DVC does not look at"
+
+
+def test_pages_commands_and_prose_make_nothing_anew_that_took_long() -> None:
+    """What is changed often, and what none of the figures hang on."""
+    dear = ("train_demo", "download", "dataset", "optimize", "evaluate", "evaluate_baseline", "benchmark", "final")
+    declared = {own for name in dear for own in STAGES[name]["deps"]}
+    assert not [own for own in declared if own == "stages" or own.startswith(("stages/page", "stages/choice"))]
+    hidden = GitIgnoreSpec.from_lines((PROJECT / ".dvcignore").read_text().splitlines())
+    assert all(hidden.match_file(f"stages/{name}") for name in ("captioner/commands/verify.py", "README.md"))
+
+
+def test_dvc_yaml_is_read_by_people() -> None:
+    assert len((PROJECT / "dvc.yaml").read_text().splitlines()) <= 220
 
 
 def test_timings_can_not_come_back_from_a_cache() -> None:

@@ -11,7 +11,7 @@ from tests.conftest import PROJECT
     ("module", "policy"),
     [
         *((name, "PASSIVE") for name in ("evaluate", "optimize", "download", "dataset", "demo.train")),
-        *((name, "None") for name in ("benchmark", "measure.worker", "peaks", "caption")),
+        *((name, "None") for name in ("benchmark", "timing.worker", "peaks", "caption")),
     ],
 )
 def test_threads_sleep_while_they_wait_where_nothing_is_timed(module: str, policy: str) -> None:

@@ -10,14 +10,14 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from .command_line import NO_SPACE, SHORT, InputError, explain, printable, refuse_pointer
+from .command_line import NO_SPACE, SHORT, InputError, explain, few, printable, refuse_pointer
 from .runtimes.decoding import Decoding
 from .runtimes.helpers import Helpers
 
@@ -50,8 +50,6 @@ BESIDE = re.compile(
 )
 # How the name ends of what says that a directory is being written.
 UNFINISHED_LOCK = ".unfinished.lock"
-# How many names a message lists.
-FEW = 3
 # Far above what any BLIP needs, so that what somebody else wrote can take neither all memory nor all day.
 LARGEST_MANIFEST = 1024**2  # bytes; a full-size model's has 20 KB
 LARGEST_CHECKPOINT = 16 * 1024**3  # bytes; BLIP-large has 2 GB in float32
@@ -348,13 +346,11 @@ def verify_files(directory: Path, manifest: Manifest) -> None:
             refuse_pointer(directory / name)
         present, strewn = _files(directory)
         if missing := files.keys() - present:
-            raise InputError(f"{directory} lacks {_names(missing)}: {remedy}")
+            raise InputError(f"{directory} lacks {few(missing)}: {remedy}")
         if surplus := present - files.keys() - {MANIFEST}:
-            raise InputError(
-                f"{directory} holds {_names(surplus)}, which {MANIFEST} does not list: remove or rebuild it"
-            )
+            raise InputError(f"{directory} holds {few(surplus)}, which {MANIFEST} does not list: remove or rebuild it")
         if strewn:
-            LOGGER.warning("passed over in %s: %s", printable(directory), printable(_names(strewn)))
+            LOGGER.warning("passed over in %s: %s", printable(directory), few(strewn))
         for name, record in files.items():
             if (directory / name).stat().st_size != record.bytes:
                 raise InputError(f"{directory / name} is damaged, its size is not the one in {MANIFEST}: {remedy}")
@@ -407,12 +403,6 @@ def _walk(directory: Path) -> Iterator[Path]:
                 yield path
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(path)
-
-
-def _names(names: Collection[str]) -> str:
-    """A few names in words, and how many there are more."""
-    few, more = sorted(names)[:FEW], len(names) - FEW
-    return ", ".join(few) + (f" and {more} more" if more > 0 else "")
 
 
 def sha256(file: Path) -> str:

@@ -7,7 +7,7 @@ import os
 import re
 import reprlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NO_THREAD = "can't start new thread"
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 LONGEST_MESSAGE = 500  # characters
+FEW = 3  # names in a sentence
 # What a shell reports of a command that Ctrl-C ended: 128 and the signal's number.
 INTERRUPTED = 130
 # UTF-32 first, as its mark begins with UTF-16's.
@@ -143,6 +144,12 @@ def explain(error: "ValidationError") -> str:
     shown = first["type"] != "json_invalid" and not isinstance(first["input"], dict)
     got = f" (got {shorten(SHORT.repr(first['input']), 80)})" if shown else ""
     return f"{where + ': ' if where else ''}{what}{got}"
+
+
+def few(names: Collection[str]) -> str:
+    """The shortest of some names, in a line as `brief` makes it, and how many there are more."""
+    shown, more = sorted(names, key=lambda name: (len(name), name))[:FEW], len(names) - FEW
+    return brief(", ".join(shown)) + (f" and {more} more" if more > 0 else "")
 
 
 def brief(reason: object) -> str:

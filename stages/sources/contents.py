@@ -13,7 +13,7 @@ from typing import Any
 from rich import print
 
 from stages.captioner.checkpoint import WEIGHTS
-from stages.captioner.command_line import InputError, brief, refuse_pointer
+from stages.captioner.command_line import InputError, brief, few, refuse_pointer
 
 CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 IMAGE_PROCESSORS = ("processor_config.json", "preprocessor_config.json")
@@ -31,7 +31,6 @@ PICKLE = "pytorch_model.bin"
 INDEX, PICKLE_INDEX = f"{WEIGHTS}.index.json", f"{PICKLE}.index.json"
 # In the order in which transformers looks for them.
 WEIGHT_FILES = (WEIGHTS, INDEX, PICKLE, PICKLE_INDEX)
-FEW = 3  # names in a sentence
 
 # How peft, AdapterHub, diffusers and people name adapters.
 ADAPTER = re.compile(
@@ -118,16 +117,16 @@ def choose_weights(where: object, names: Collection[str], models: Collection[str
     if CONFIG not in names:
         raise InputError(
             f"{where} holds no {CONFIG}, so no model in transformers' format"
-            + (f"; its folders may ({_few(models)}): name one of them" if models else ": correct it in params.yaml")
+            + (f"; its folders may ({few(models)}): name one of them" if models else ": correct it in params.yaml")
         )
     if chosen := next((name for name in WEIGHT_FILES if name in names), None):
         return chosen
     for pattern, what, remedy in INSTEAD:
         if found := _matching(pattern, names):
-            raise InputError(f"{where} has no {WEIGHTS} and no {PICKLE}, but {what} ({_few(found)}): {remedy}")
+            raise InputError(f"{where} has no {WEIGHTS} and no {PICKLE}, but {what} ({few(found)}): {remedy}")
     raise InputError(
         f"{where} has no {WEIGHTS} and no {PICKLE}, so no weights: "
-        + (f"name one of its folders ({_few(models)})" if models else "fetch the whole model, or choose another")
+        + (f"name one of its folders ({few(models)})" if models else "fetch the whole model, or choose another")
     )
 
 
@@ -135,11 +134,11 @@ def _refuse_adapter(where: object, adapters: list[str], alone: bool) -> None:
     merge = "with peft, merge_and_unload(), save_pretrained() to a new folder with the processor's files, and name that"
     if alone:
         raise InputError(
-            f"{where} is an adapter ({_few(adapters)}) without the model that it changes: load that model and the "
+            f"{where} is an adapter ({few(adapters)}) without the model that it changes: load that model and the "
             f"adapter {merge}"
         )
     raise InputError(
-        f"{where} holds an adapter beside the model ({_few(adapters)}), and without it the captions are other ones: "
+        f"{where} holds an adapter beside the model ({few(adapters)}), and without it the captions are other ones: "
         f"load both {merge}; or name a folder without it"
     )
 
@@ -187,7 +186,7 @@ def say_left_out(where: object, read: Collection[str], names: Collection[str]) -
     """Prints which weights are not read, as transformers reads none of them by itself either."""
     weights = set(_matching(OTHER_WEIGHTS, names)) - set(_matching(TRAINING, names)) - set(read)
     if others := [*weights, *(name for name in names if name.endswith(f"/{ADAPTER_CONFIG}"))]:
-        print(f"of {where}, {_few(read)} is read and not, as in transformers, {_few(others)}")
+        print(f"of {where}, {few(read)} is read and not, as in transformers, {few(others)}")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -202,8 +201,3 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _matching(pattern: re.Pattern[str], names: Collection[str]) -> list[str]:
     return sorted(name for name in names if pattern.fullmatch(name))
-
-
-def _few(names: Collection[str]) -> str:
-    few, more = sorted(names, key=lambda name: (len(name), name))[:FEW], len(names) - FEW
-    return brief(", ".join(few)) + (f" and {more} more" if more > 0 else "")

@@ -220,7 +220,7 @@ def test_an_editable_installation_is_the_package_and_shows_edits(
         str(package / "__init__.py"),
         "blip_on_cpu.runtimes.captioner",
     ]
-    with (package / "verify.py").open("a") as stream:
+    with (package / "commands/verify.py").open("a") as stream:
         stream.write('\nprint("edited")\n')
     assert run(editable / "blip-on-cpu-verify", checkpoint, home=home) == f"edited\n{checkpoint}: whole\n"
 

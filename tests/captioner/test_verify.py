@@ -15,7 +15,7 @@ from tests.conftest import PROJECT, Build, assert_one_sentence
 def run(command: str, *arguments: object, typed: str = "") -> "subprocess.CompletedProcess[str]":
     """A command without a terminal, as passwords would otherwise be asked there."""
     return subprocess.run(
-        [sys.executable, "-m", f"stages.captioner.{command}", *map(str, arguments)],
+        [sys.executable, "-m", f"stages.captioner.commands.{command}", *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
         input=typed,
         capture_output=True,

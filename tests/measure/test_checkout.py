@@ -104,18 +104,18 @@ def test_what_can_not_be_cloned_is_a_sentence(
 ) -> None:
     repository = make_repository(tmp_path / "repository")
     spoil(repository)
-    assert_one_sentence(run_stage("measure.checkout", "apart", cwd=subfolder(repository)), part)
+    assert_one_sentence(run_stage("sweep.checkout", "apart", cwd=subfolder(repository)), part)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give a folder to another user")
 def test_a_checkout_of_another_user_is_a_sentence(tmp_path: Path, run_stage: RunStage) -> None:
     repository = make_repository(tmp_path / "repository")
     shell(tmp_path, "chown", "-R", "12345:12345", str(repository))
-    said = run_stage("measure.checkout", "apart", cwd=subfolder(repository), HOME=str(tmp_path), SUDO_UID="")
+    said = run_stage("sweep.checkout", "apart", cwd=subfolder(repository), HOME=str(tmp_path), SUDO_UID="")
     remedy = f"git config --global --add safe.directory '{repository}'"
     assert_one_sentence(said, "it belongs to another user", remedy)
     subprocess.run(["bash", "-c", remedy], env={**os.environ, "HOME": str(tmp_path)}, check=True)
-    again = run_stage("measure.checkout", "apart", cwd=subfolder(repository), HOME=str(tmp_path))
+    again = run_stage("sweep.checkout", "apart", cwd=subfolder(repository), HOME=str(tmp_path))
     assert again.stdout == "apart/team/captions\n", again.stderr
 
 

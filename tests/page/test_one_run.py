@@ -303,8 +303,10 @@ def test_a_sweep_of_another_run_stands_apart_under_its_owners_name(
 def test_the_codes_digest_is_of_the_modules_that_the_stages_name(tmp_path: Path) -> None:
     stages = {"evaluate": {"deps": ["data", "stages/a.py", "stages/b"]}, "benchmark": {"do": {"deps": ["stages/c.py"]}}}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
-    (tmp_path / "stages/b/__pycache__").mkdir(parents=True)
-    for name in ("a.py", "b/own.py", "c.py", "d.py"):
+    (tmp_path / ".dvcignore").write_text("/stages/b/commands\n")
+    for folder in ("stages/b/__pycache__", "stages/b/commands"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("a.py", "b/own.py", "b/commands/own.py", "c.py", "d.py"):
         (tmp_path / "stages" / name).write_text(name)
 
     def taken(*stages: str) -> str:
@@ -315,6 +317,7 @@ def test_the_codes_digest_is_of_the_modules_that_the_stages_name(tmp_path: Path)
     assert both != one
     (tmp_path / "stages/d.py").write_text("not named")
     (tmp_path / "stages/b/__pycache__/own.pyc").write_text("compiled")
+    (tmp_path / "stages/b/commands/own.py").write_text("no stage runs it, and DVC looks away")
     assert (taken("evaluate", "benchmark"), taken("evaluate")) == (both, one)
     (tmp_path / "stages/c.py").write_text("changed")
     assert taken("evaluate", "benchmark") != both and taken("evaluate") == one
