@@ -12,7 +12,7 @@ import pytest
 from stages.captioner.command_line import InputError
 from stages.sweep.checkout import clone_last_commit, git
 from tests.conftest import RunStage, assert_one_sentence
-from tests.test_pipeline import shell
+from tests.projects import shell
 
 
 def make_repository(folder: Path) -> Path:

@@ -30,7 +30,7 @@ from stages.records.machine import describe_machine
 from stages.records.metrics import read_metrics, write_metrics
 from stages.timing.statistics import SPEEDUP_RULE, estimate_speedup
 from tests.conftest import PROJECT
-from tests.test_pipeline import change, commit, copy_project, shell
+from tests.projects import change, commit, copy_project, shell
 
 TIMES = {"speedup": 2.5, "speedup_ci_low": 2.25, "speedup_ci_high": 2.75, "latency_ms": 400.0, "encode_ms": 250.0}
 HARDWARE = {

@@ -21,8 +21,8 @@ from stages.records.metrics import read_metrics, write_metrics
 from stages.setup.params import Coco, Folder, Noise, Photographs, Scenes
 from tests.conftest import PROJECT, Build, RunStage, assert_one_sentence
 from tests.hub import Hub, serve
-from tests.test_pipeline import commit, shell
-from tests.test_readme import code_blocks
+from tests.projects import commit, shell
+from tests.readme import code_blocks
 
 REPOSITORY, COMMIT = "me/blip-fast", "0123456789abcdef0123456789abcdef01234567"
 SALESFORCE = {"hub": "Salesforce/blip-image-captioning-base", "revision": COMMIT}

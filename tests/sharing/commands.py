@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_pipeline import shell
-from tests.test_readme import code_blocks
+from tests.projects import shell
+from tests.readme import code_blocks
 
 BLOCKS = code_blocks("Share checkpoints", "sh")
 KINDS = {block[2:].splitlines()[0].partition(",")[0].partition(";")[0]: block for block in BLOCKS if block[0] == "#"}

@@ -17,7 +17,7 @@ from PIL import Image
 
 from stages.captioner import open_captioner
 from tests.conftest import PROJECT, Build
-from tests.test_readme import code_blocks
+from tests.readme import code_blocks
 
 PROGRAM = PROJECT / "tests" / "captioner" / "embedding_program.py"
 CHECKPOINTS = {"onnxruntime": "onnx_int8", "openvino": "openvino_int8", "torch": "quantized"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_pipeline import shell
+from tests.projects import shell
 from tests.torture.case import SHORT, assert_nothing_lost, contents, damaged
 from tests.torture.stages import VICTIMS, compare, kill_stages, take_back_a_torn_lock
 

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from tests.conftest import PROJECT
+from tests.projects import commit, repro, shell
+from tests.readme import code_blocks
 from tests.sweep.pipeline import DVC_YAML
 from tests.test_dataset import save_photos
-from tests.test_pipeline import commit, repro, shell
-from tests.test_readme import code_blocks
 
 # What is made of the figures of all checkpoints.
 REPORT = """

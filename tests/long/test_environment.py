@@ -13,11 +13,11 @@ import pytest
 from packaging.requirements import Requirement
 
 from stages import environment
-from tests.captioner.test_package import find_python
 from tests.conftest import PROJECT
-from tests.test_pipeline import copy_project
-from tests.test_pipeline import environment as environment_of_tests
-from tests.test_readme import code_blocks
+from tests.long.captioner.test_package import find_python
+from tests.projects import copy_project
+from tests.projects import environment as environment_of_tests
+from tests.readme import code_blocks
 
 BOTH_WAYS = (["stages", "report"], ["-m", "stages.report"])
 HELP = "Usage: python -m stages.report"

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.long.sharing.conftest import VARIANT
+from tests.projects import shell
 from tests.sharing.commands import KINDS, bytes_of, clone, fails, follow, publish
-from tests.sharing.conftest import VARIANT
 from tests.sharing.servers import KEY, SECRET, serve, serve_ssh, ssh_user
-from tests.test_pipeline import shell
 
 
 @contextmanager

@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 from tests.conftest import PROJECT
-from tests.test_pipeline import environment
+from tests.projects import environment
 
 
 def test_control_times_what_it_is_told_to() -> None:

@@ -19,9 +19,9 @@ from PIL import Image
 from stages.records.machine import describe_machine, name_machine
 from stages.records.provenance import MADE_BY, digest, digest_code
 from tests.conftest import PROJECT, assert_one_sentence
+from tests.projects import commit, shell
 from tests.sweep.pipeline import DVC_YAML, WHOSE
 from tests.test_dataset import save_photos
-from tests.test_pipeline import commit, shell
 
 OF_WHAT = ("model", "weights", "pictures")
 AMOUNT = "variants.pruned_quantized.prune.amount"

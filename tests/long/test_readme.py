@@ -10,16 +10,9 @@ from PIL import Image
 from stages.choice.acceptance import more_pictures
 from stages.setup.params import Accept, Coco, Folder, Model, Photographs
 from tests.conftest import PROJECT, save_tiny_model
+from tests.projects import change, commit, copy_project, repro, shell
+from tests.readme import README, code_blocks
 from tests.test_dataset import save_photos, write_coco
-from tests.test_pipeline import change, commit, copy_project, repro, shell
-
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
-
-
-def code_blocks(heading: str, language: str) -> list[str]:
-    """The fenced blocks in a language below a heading of README.md, up to the next heading."""
-    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    return re.findall(rf"^```{language}\n(.*?)^```$", section, flags=re.DOTALL | re.MULTILINE)
 
 
 def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder_apart(tmp_path: Path) -> None:

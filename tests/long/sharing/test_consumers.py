@@ -13,13 +13,13 @@ import pytest
 import yaml
 
 from stages.captioner.checkpoint import read_manifest, seal
-from tests.captioner.test_package import install
 from tests.conftest import PROJECT
-from tests.export.test_elsewhere import NOBODY, ROOT, public
+from tests.long.captioner.test_package import install
+from tests.long.export.test_elsewhere import NOBODY, ROOT, public
+from tests.long.sharing.conftest import VARIANT
+from tests.projects import change, commit, shell
+from tests.readme import code_blocks
 from tests.sharing.commands import BLOCKS, KINDS, bytes_of, fails, follow, publish
-from tests.sharing.conftest import VARIANT
-from tests.test_pipeline import change, commit, shell
-from tests.test_readme import code_blocks
 
 __all__ = ["public"]  # a fixture
 

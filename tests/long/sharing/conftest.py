@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RECIPES, Build, save_tiny_model
-from tests.test_pipeline import change, commit, copy_project, shell
+from tests.projects import change, commit, copy_project, shell
 
 VARIANT = "openvino_int8"
 
