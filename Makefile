@@ -23,7 +23,7 @@ test-long: .venv/ready-for-tests
 # What depends on instruction sets, as a CPU without AVX-512, VNNI and bfloat16 runs it.
 test-avx2: .venv/ready-for-tests
 	$(ACTIVATE) ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OV_CPU_MAX_ISA=AVX2 pytest \
-		tests/export tests/long/export tests/measure/test_peaks.py tests/test_optimize.py tests/test_evaluate.py
+		tests/export tests/long/export tests/timing/test_peaks.py tests/test_optimize.py tests/test_evaluate.py
 
 # Captions on emulated ARM CPUs, compared with this machine's; five minutes to a quarter of an hour, and 1.3 GB in a
 # folder that stays. Skipped where Debian's QEMU 10 can't be had.
@@ -71,11 +71,11 @@ torture: .venv/ready-for-tests
 # The baseline against itself, ten times in six minutes: at least nine intervals are to contain 1.00. With VARIANT=…, that
 # checkpoint against the baseline: each two intervals are to overlap. Wants a quiet machine.
 control: .venv/ready
-	$(ACTIVATE) dvc repro download dataset $(if $(VARIANT),optimize@$(VARIANT)) && python -m tests.measure.control $(VARIANT)
+	$(ACTIVATE) dvc repro download dataset $(if $(VARIANT),optimize@$(VARIANT)) && python -m tests.timing.control $(VARIANT)
 
 # How often the intervals hold the truth, for README.md's tables; five minutes.
 coverage: .venv/ready
-	$(ACTIVATE) python -m tests.measure.coverage
+	$(ACTIVATE) python -m tests.timing.coverage
 
 # In a clone of the last commit, so that this checkout keeps its own checkpoints and reports.
 machine: .venv/ready

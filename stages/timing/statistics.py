@@ -1,6 +1,6 @@
 """Confidence intervals of times, by Student's t over sessions, and lines through times.
 
-How often they hold the truth, `python -m tests.measure.coverage` draws.
+How often they hold the truth, `python -m tests.timing.coverage` draws.
 """
 
 import math
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # whoever has samples has imported it
     import pandas as pd
 
 # Sessions end once their interval is narrow, which is likeliest when it is so by chance: then fewer such intervals hold
-# the truth than their level says. With this level, 93 to 97 in 100 do; tests/measure/test_statistics.py draws them.
+# the truth than their level says. With this level, 93 to 97 in 100 do; tests/timing/test_statistics.py draws them.
 SESSION_LEVEL = 0.965
 # Sessions of one run share the neighbours that a machine has in that half minute, and these slow one program down more
 # than another. So the logarithm of a speed-up is off, in a whole run, by this share of itself (standard deviation): it

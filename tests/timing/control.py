@@ -1,4 +1,4 @@
-"""Times a checkpoint against the baseline again and again: `python -m tests.measure.control` (`make control`).
+"""Times a checkpoint against the baseline again and again: `python -m tests.timing.control` (`make control`).
 
 Of the baseline, the intervals are to contain 1.00, at least nine times in ten; of another checkpoint, each two are to
 overlap. Wants a quiet machine, and what `dvc repro download dataset` makes.

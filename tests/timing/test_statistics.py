@@ -7,7 +7,7 @@ from scipy.stats import binom
 from stages.records.estimate import Estimate
 from stages.scoring.statistics import estimate_between, estimate_change, estimate_mean, estimate_over_images
 from stages.timing.statistics import estimate_over_sessions, estimate_speedup, fit_slope, typical
-from tests.measure.coverage import CAPTION, RATIOS, change_coverage, ratio_coverage
+from tests.timing.coverage import CAPTION, RATIOS, change_coverage, ratio_coverage
 
 samples = st.lists(st.floats(0.1, 100), min_size=4, max_size=30)
 positive = st.floats(1e-6, 1e6)
