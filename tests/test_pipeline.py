@@ -26,7 +26,7 @@ def test_one_command_leads_from_the_demo_to_a_recommendation(tmp_path: Path) -> 
     metrics = json.loads((project / "reports/metrics/onnx_int8.json").read_text())
     assert quality["images"] == 6 and metrics["speedup"] > 0
     recommendation = json.loads((project / "reports/recommendation.json").read_text())
-    assert recommendation["sentence"].replace("`", "") in " ".join(output.split())
+    assert recommendation["checkpoint"] == "onnx_int8" and "Ship onnx_int8: " in output
     assert "| onnx_int8 |" in (project / "reports/report.md").read_text(encoding="utf-8")
     assert (project / "reports/report.html").stat().st_size > 300
 
