@@ -56,6 +56,8 @@ SLOWEST = (
     "test_pushes.py",
     "test_stages.py",
     "test_consumers.py",
+    "test_optimize.py",
+    "test_download.py",
 )
 
 

@@ -1,6 +1,10 @@
-"""What dvc.yaml declares, held against what the stages import; tests/long/test_pipeline.py runs them."""
+"""The whole pipeline once, and what dvc.yaml declares, held against what the stages import.
+
+What runs again after which change, tests/long/test_pipeline.py tries.
+"""
 
 import ast
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,23 @@ import yaml
 from pathspec import GitIgnoreSpec
 
 from tests.conftest import PROJECT
+from tests.projects import copy_project, repro
+
+
+def test_one_command_leads_from_the_demo_to_a_recommendation(tmp_path: Path) -> None:
+    """First in this file, as it takes longest."""
+    project = copy_project(tmp_path / "project", variants=("onnx_int8",))
+    ran, output = repro(project)
+    frozen = {"train_demo"}
+    assert {name.partition("@")[0] for name in ran} == STAGES.keys() - frozen
+    quality = json.loads((project / "reports/quality/onnx_int8.json").read_text())
+    metrics = json.loads((project / "reports/metrics/onnx_int8.json").read_text())
+    assert quality["images"] == 6 and metrics["speedup"] > 0
+    recommendation = json.loads((project / "reports/recommendation.json").read_text())
+    assert recommendation["checkpoint"] == "onnx_int8" and "Ship onnx_int8: " in output
+    assert "| onnx_int8 |" in (project / "reports/report.md").read_text(encoding="utf-8")
+    assert (project / "reports/report.html").stat().st_size > 300
+
 
 # Declared dependencies
 
