@@ -73,7 +73,7 @@ torture: .venv/ready-for-tests
 control: .venv/ready
 	$(ACTIVATE) dvc repro download dataset $(if $(VARIANT),optimize@$(VARIANT)) && python -m tests.timing.control $(VARIANT)
 
-# How often the intervals hold the truth, for README.md's tables; five minutes.
+# How often the intervals hold the truth, for the tables of reports/README.md; five minutes.
 coverage: .venv/ready
 	$(ACTIVATE) python -m tests.timing.coverage
 

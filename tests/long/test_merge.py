@@ -1,4 +1,4 @@
-"""Two branches that each add a variant, merged as README.md says: real Git and DVC, with stages that take no time."""
+"""Two branches that each add a variant, merged as models/README.md says: real Git and DVC, stages that take no time."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ import yaml
 
 from tests.conftest import PROJECT
 from tests.projects import commit, repro, shell
-from tests.readme import code_blocks
+from tests.readmes import code_blocks
 from tests.sweep.pipeline import DVC_YAML
 from tests.test_dataset import save_photos
 
@@ -64,7 +64,7 @@ def test_a_merge_makes_the_other_branch_s_variant_and_nothing_else(project: Path
     params = project / "params.yaml"
     params.write_text(shell(project, "git", "show", ":2:params.yaml") + RECIPE.format("theirs"))
     assert list(yaml.safe_load(params.read_text())["variants"]) == ["pruned_quantized", "ours", "theirs"]
-    [lines] = [block for block in code_blocks("Add a variant, a model, pictures", "sh") if "--ours" in block]
+    [lines] = code_blocks("models/README.md", "Two branches that each add a variant", "sh")
     restore, run, finish = lines.splitlines()
     (project.parent / "ran").unlink()
     shell(project, "bash", "-c", restore)

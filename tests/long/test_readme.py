@@ -1,4 +1,4 @@
-"""What README.md tells a user to do, done word for word."""
+"""What the pages tell a user to do, done word for word."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from stages.choice.acceptance import more_pictures
 from stages.setup.params import Accept, Coco, Folder, Model, Photographs
 from tests.conftest import PROJECT, save_tiny_model
 from tests.projects import change, commit, copy_project, repro, shell
-from tests.readme import README, code_blocks
+from tests.readmes import code_blocks, read_page
 from tests.test_dataset import save_photos, write_coco
 
 
@@ -19,7 +19,7 @@ def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder
     project = copy_project(tmp_path / "project", variants=("pruned_quantized",))
     save_tiny_model(project / "data/local/my-blip")
     write_coco(project)
-    _, entry = code_blocks("Add a variant, a model, pictures", "yaml")
+    (entry,) = code_blocks("data/README.md", "A model of your own", "yaml")
     params = yaml.safe_load((project / "params.yaml").read_text())
     params["models"] |= yaml.safe_load(entry)["models"]
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
@@ -34,11 +34,12 @@ def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder
             "models.mine-on-photos.benchmark_seconds": 0,
         },
     )
-    commands, commands_for_photos, _ = code_blocks("Add a variant, a model, pictures", "sh")
+    (commands,) = code_blocks("data/README.md", "A model of your own", "sh")
+    (commands_for_photos,) = code_blocks("data/README.md", "Pictures that nobody captioned", "sh")
     for command in commands.splitlines():
         shell(project, "bash", "-c", command)
     assert (project / "reports/quality/pruned_quantized.json").is_file()
-    *_, experiments = code_blocks("What DVC shows", "sh")[0].splitlines()
+    *_, experiments = code_blocks("reports/README.md", "What DVC shows", "sh")[0].splitlines()
     experiments, _, aligned = experiments.rpartition(" | ")
     assert aligned.startswith("column ")  # which not every machine has
     heading, *rows = shell(project, "bash", "-c", experiments).splitlines()
@@ -85,7 +86,7 @@ def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder
 
 
 def test_the_first_table_has_the_figures_of_its_machine() -> None:
-    first = README.partition("\n## ")[0]
+    first = read_page("README.md").partition("\n## ")[0]
     measured = json.loads((PROJECT / "reports/machines/amd-epyc-26-2-1-f3a5a115.json").read_text())["checkpoints"]
     heading, _, *rows = [line.strip("| ").split(" | ") for line in first.splitlines() if line.startswith("|")]
     assert len(heading) <= 5
@@ -103,7 +104,8 @@ def test_the_first_table_has_the_figures_of_its_machine() -> None:
 
 
 def test_budgets_and_pictures_that_decide_are_such_as_params_yaml_takes() -> None:
-    budgets, datasets = code_blocks("Which checkpoint to ship", "yaml")
+    (budgets,) = code_blocks("README.md", "Which checkpoint to ship", "yaml")
+    (datasets,) = code_blocks("data/README.md", "Pictures that decide", "yaml")
     assert yaml.safe_load(budgets)["accept"].keys() == Accept.model_fields.keys()
     Accept.model_validate(yaml.safe_load(budgets)["accept"])
     for line in datasets.splitlines():

@@ -17,7 +17,7 @@ from PIL import Image
 
 from stages.captioner import open_captioner
 from tests.conftest import PROJECT, Build
-from tests.readme import code_blocks
+from tests.readmes import code_blocks
 
 PROGRAM = PROJECT / "tests" / "captioner" / "embedding_program.py"
 CHECKPOINTS = {"onnxruntime": "onnx_int8", "openvino": "openvino_int8", "torch": "quantized"}
@@ -170,7 +170,7 @@ def test_a_program_that_has_everything_keeps_its_process(
 def test_the_readme_s_lines_caption(
     build: Build, wheel: Path, picture_files: list[Path], pictures: list[Image.Image], home: Path
 ) -> None:
-    (lines,) = code_blocks("Ship it without torch", "python")
+    (lines,) = code_blocks("README.md", "Ship it without torch", "python")
     assert len(list(filter(None, lines.splitlines()))) == 3
     zipfile.ZipFile(wheel).extractall(home.parent / "site")
     (home.parent / "models").mkdir()

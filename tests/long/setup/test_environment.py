@@ -17,7 +17,7 @@ from tests.conftest import PROJECT
 from tests.long.captioner.test_package import find_python
 from tests.projects import copy_project
 from tests.projects import environment as environment_of_tests
-from tests.readme import code_blocks
+from tests.readmes import code_blocks
 
 BOTH_WAYS = (["stages", "report"], ["-m", "stages.report"])
 HELP = "Usage: python -m stages.report"
@@ -175,7 +175,7 @@ def test_dvc_from_elsewhere_runs_the_stages(tmp_path: Path, bare: Path, git: boo
     make_environment(project / ".venv", libraries=True)
     if not git:
         shutil.rmtree(project / ".git")
-        [line] = [line for line in code_blocks("What the two commands do", "sh") if "no_scm" in line]
+        [line] = [line for line in code_blocks("stages/README.md", "Where it runs", "sh") if "no_scm" in line]
         subprocess.run(["bash", "-c", line], cwd=project, env=environment_of_tests(), check=True)
     path = f"{bare.parent}{os.pathsep}{os.environ['PATH']}"
     process = run(project, sys.executable, "-m", "dvc", "repro", "dataset", PATH=path, PYTHONSAFEPATH="1")

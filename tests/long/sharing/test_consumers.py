@@ -18,7 +18,7 @@ from tests.long.captioner.test_package import install
 from tests.long.export.test_elsewhere import NOBODY, ROOT, public
 from tests.long.sharing.conftest import VARIANT
 from tests.projects import change, commit, shell
-from tests.readme import code_blocks
+from tests.readmes import code_blocks
 from tests.sharing.commands import BLOCKS, KINDS, bytes_of, fails, follow, publish
 
 __all__ = ["public"]  # a fixture
@@ -28,7 +28,7 @@ ONE_COMMAND = next(block for block in BLOCKS if block.startswith("dvc get"))
 THREE_COMMANDS = next(block for block in BLOCKS if "blip-on-cpu-verify" in block)
 REGISTER = next(block for block in BLOCKS if block.startswith("gto register"))
 BY_VERSION = next(block for block in BLOCKS if block.startswith("gto show"))
-(PYTHON,) = code_blocks("Share checkpoints", "python")
+(PYTHON,) = code_blocks("models/README.md", "Share checkpoints", "python")
 
 
 @dataclass(frozen=True)
