@@ -1,4 +1,4 @@
-"""How often the 95 % intervals hold the truth: `python -m tests.timing.coverage` prints the tables of it in reports/README.md.
+"""How often the 95 % intervals hold the truth: `python -m tests.timing.coverage` prints tables of reports/README.md.
 
 The machine and the captions are drawn, so the truth is known; the stopping rule and the intervals are the stages' own.
 """
