@@ -18,16 +18,16 @@ from tests.projects import copy_project, repro
 
 def test_one_command_leads_from_the_demo_to_a_recommendation(tmp_path: Path) -> None:
     """First in this file, as it takes longest."""
-    project = copy_project(tmp_path / "project", variants=("onnx_int8",))
+    project = copy_project(tmp_path / "project", variants=("openvino_int8",))
     ran, output = repro(project)
     frozen = {"train_demo"}
     assert {name.partition("@")[0] for name in ran} == STAGES.keys() - frozen
-    quality = json.loads((project / "reports/quality/onnx_int8.json").read_text())
-    metrics = json.loads((project / "reports/metrics/onnx_int8.json").read_text())
+    quality = json.loads((project / "reports/quality/openvino_int8.json").read_text())
+    metrics = json.loads((project / "reports/metrics/openvino_int8.json").read_text())
     assert quality["images"] == 6 and metrics["speedup"] > 0
     recommendation = json.loads((project / "reports/recommendation.json").read_text())
-    assert recommendation["checkpoint"] == "onnx_int8" and "Ship onnx_int8: " in output
-    assert "| onnx_int8 |" in (project / "reports/report.md").read_text(encoding="utf-8")
+    assert recommendation["checkpoint"] == "openvino_int8" and "Ship openvino_int8: " in output
+    assert "| openvino_int8 |" in (project / "reports/report.md").read_text(encoding="utf-8")
     assert (project / "reports/report.html").stat().st_size > 300
 
 
