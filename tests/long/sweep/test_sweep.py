@@ -204,9 +204,3 @@ def test_a_project_whose_dvc_folder_is_not_in_git_is_one_sentence(project: Path)
     before = state(project)
     assert_one_sentence(sweep(project, "0.25"), ".dvc/config is not in Git")
     assert state(project) == before
-
-
-def test_a_project_without_a_commit_is_one_sentence(tmp_path: Path) -> None:
-    shutil.copy(PROJECT / "params.yaml", tmp_path)
-    assert_one_sentence(sweep(tmp_path, "0.1"), "it is in no Git repository, as from a ZIP")
-    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
