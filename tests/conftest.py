@@ -15,6 +15,7 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import settings
 from PIL import Image
 from transformers import BlipConfig, BlipForConditionalGeneration
 
@@ -27,6 +28,10 @@ from stages.optimize import optimize
 from stages.pictures.drawing import draw
 from stages.pictures.scenes import compose
 from stages.setup.params import FolderSource, Prune, Quantize, Recipe, Scenes
+
+# What an example takes hangs on the machine and on who else uses it.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 PROJECT = Path(__file__).parents[1]
 DEMO = PROJECT / "data" / "demo"

@@ -25,7 +25,9 @@ SESSION_LEVEL = 0.965
 # is what the runs kept in Git (33 of the engines' checkpoints on three machines, six at full size) are apart by, less
 # what sessions are. A program against itself has no such share, and shows none.
 BETWEEN_RUNS = 0.05
-BETWEEN_FINALS = 0.0
+# The same of two optimized checkpoints in a final, in the logarithm itself, as leads are small: what kept runs on a Zen
+# 5, minutes to hours apart, are apart by, less what sessions are (tests/timing/between_finals.py).
+BETWEEN_FINALS = 0.037
 # What intervals of speed-ups are made by, for figures that are kept: change it with `estimate_speedup`.
 SPEEDUP_RULE = f"t over sessions at {SESSION_LEVEL:g}, and {BETWEEN_RUNS:g} of the logarithm for what a run's share"
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.scoring.next_tokens import (
@@ -76,7 +76,6 @@ def test_of_a_model_that_knows_what_it_says_a_few_hundred_tokens_are_kept() -> N
 
 
 @given(st.lists(logits, min_size=1, max_size=4))
-@settings(deadline=None)
 def test_what_was_written_is_read_and_has_the_same_bytes_each_time(
     tmp_path_factory: pytest.TempPathFactory, pictures: list[np.ndarray]
 ) -> None:

@@ -22,7 +22,6 @@ corpus = st.lists(st.tuples(sentence, st.lists(sentence, min_size=1, max_size=3)
 
 
 @given(corpus)
-@settings(deadline=None)
 def test_bleu_4_is_the_librarys(pairs: list[tuple[str, list[str]]]) -> None:
     captions, references = [caption for caption, _ in pairs], [own for _, own in pairs]
     expected, _ = Bleu(4).compute_score(
@@ -32,7 +31,6 @@ def test_bleu_4_is_the_librarys(pairs: list[tuple[str, list[str]]]) -> None:
 
 
 @given(corpus)
-@settings(deadline=None)
 def test_scores_stay_within_their_bounds(pairs: list[tuple[str, list[str]]]) -> None:
     captions, references = [caption for caption, _ in pairs], [own for _, own in pairs]
     scores = score_per_image(captions, references)
@@ -151,7 +149,7 @@ FORMS: dict[str, Callable[[str], str]] = {
 
 
 @given(st.lists(st.sampled_from(WORLD), min_size=3, max_size=5, unique=True), st.sampled_from(list(FORMS)), st.data())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_how_a_text_is_written_changes_no_score(lines: list[str], form: str, data: st.DataObject) -> None:
     normalizer = data.draw(st.sampled_from(list(NORMALIZERS)))
     normalize, other = NORMALIZERS[normalizer].normalize_str, [FORMS[form](line) for line in lines]

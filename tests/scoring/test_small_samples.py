@@ -24,7 +24,7 @@ def test_scores_lost_whole_have_the_exact_bound_of_their_share(kept: int, pictur
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.floats(0.01, 10)), min_size=2, max_size=20), st.floats(0.1, 100))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_a_relative_change_has_no_unit_and_lies_in_its_interval(pairs: list[tuple[float, float]], unit: float) -> None:
     scores, baseline = np.asarray(pairs).T
     estimate, deviation = estimate_relative_change(scores, baseline)

@@ -14,7 +14,7 @@ positive = st.floats(1e-6, 1e6)
 
 
 @given(samples)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_an_interval_of_a_mean_surrounds_it_and_stays_among_the_samples(values: list[float]) -> None:
     estimate = estimate_mean(values, 200)
     assert estimate.value == pytest.approx(np.mean(values))

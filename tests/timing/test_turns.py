@@ -135,7 +135,7 @@ def test_what_ended_the_timing_is_said() -> None:
 
 
 @given(st.integers(3, 6), st.floats(0, 3), st.integers(0, 1000), st.floats(-0.0004, 0.01))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_whatever_the_noise_no_figure_is_negative_and_each_lies_in_its_interval(
     sessions: int, noise: float, seed: int, token: float
 ) -> None:
