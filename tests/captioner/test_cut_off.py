@@ -199,7 +199,7 @@ def test_a_cut_between_two_restarts_is_found() -> None:
             assert share(content[:end] + JPEG_END) == share(content[:end])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.tuples(st.integers(1, 200), st.integers(1, 200)),
     st.sampled_from(["L", "RGB", "CMYK"]),
@@ -309,7 +309,7 @@ def test_more_than_a_sliver_may_not_be_missing_of_what_is_scored(tmp_path: Path)
         open_whole(path)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from([*SHOWN, *NOT_SHOWN, "mpo", "png moving", "gif moving", "webp moving", "jpeg drawn optimized"]),
        st.floats(0, 1), st.floats(0, 1))  # fmt: skip
 def test_wherever_a_file_is_cut_off(name: str, one: float, other: float) -> None:

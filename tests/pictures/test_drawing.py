@@ -7,7 +7,7 @@ from stages.pictures.scenes import COMBINATIONS, PLACES, WEATHERS, Scene, Thing,
 
 
 @given(st.integers(0, 2**40))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_drawing_repeats_with_its_seed(seed: int) -> None:
     scene = compose(seed, "training")
     picture = draw(scene, seed)

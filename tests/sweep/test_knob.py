@@ -15,7 +15,7 @@ from stages.sweep.knob import reached, vary
 from tests.conftest import PROJECT
 
 PARAMS = PROJECT / "params.yaml"
-few = settings(max_examples=50, deadline=None)
+few = settings(max_examples=50)
 AMOUNT = "variants.pruned_quantized.prune.amount"
 
 

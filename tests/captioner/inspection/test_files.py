@@ -27,7 +27,7 @@ FILES = {
     "openvino_int8": ["config.json", "encoder.xml", "decoder.xml"],
 }
 FUZZED = [(name, file) for name, files in FILES.items() for file in (MANIFEST, *files)]
-fuzzing = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
+fuzzing = settings(database=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")

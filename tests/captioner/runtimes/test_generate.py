@@ -67,7 +67,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     repetition_penalty=st.sampled_from([1.0, 1.0, 0.8, 1.7]),
     early_stopping=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_greedy_and_beam_tokens_are_those_of_transformers_generate(
     exported: Exported,
     runtime: str,
@@ -119,7 +119,7 @@ PROMPTS = st.one_of(
     early_stopping=st.booleans(),
     seed=st.sampled_from([0, 2**32, 2**63 - 1]),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_whatever_decoding_is_accepted_runs_alike_in_every_runtime(exported: Exported, **given: Any) -> None:
     given["shortest"] = min(given["shortest"], given["longest"])
     lengths = {"max_new_tokens": given.pop("longest"), "min_new_tokens": given.pop("shortest")}

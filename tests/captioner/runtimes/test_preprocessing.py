@@ -19,7 +19,7 @@ from stages.captioner.runtimes.preprocessing import Preprocessing, Size, preproc
     resample=st.sampled_from([Image.Resampling.BICUBIC, Image.Resampling.BILINEAR]),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_pixels_are_those_of_transformers_to_within_a_rounding_step(
     width: int, height: int, side: int, resample: Image.Resampling, seed: int
 ) -> None:

@@ -36,7 +36,7 @@ def tiny_captioner(seed: int) -> PyTorchCaptioner:
     shortest=st.integers(0, 6),
     length_penalty=st.sampled_from([0.5, 1.0, 2.0]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_greedy_and_beam_captions_are_those_of_transformers_generate(
     model: int, scenes: list[int], prompt: str, beams: int, longest: int, shortest: int, length_penalty: float
 ) -> None:

@@ -27,7 +27,7 @@ VALID = {
 }
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(sorted(VALID)), st.data())
 def test_damaged_files_are_opened_or_named_and_nothing_else_happens(name: str, data: st.DataObject) -> None:
     content = bytearray(VALID[name])
