@@ -25,7 +25,8 @@ from stages.pictures.coco import choose_examples
 from stages.pictures.drawing import draw
 from stages.pictures.examples import CALIBRATION, CAPTIONS, EVALUATION, CocoAnnotation, CocoCaptions, CocoImage, Example
 from stages.pictures.folder import choose_pictures
-from stages.pictures.scenes import Split, compose, describe
+from stages.pictures.scenes import Split, compose
+from stages.pictures.wording import refer
 
 NOISE_SIDE = 384
 
@@ -55,7 +56,7 @@ def _examples(dataset: Dataset) -> tuple[list[Example], list[Example]]:
 def _scenes(split: Split, count: int) -> Iterator[Example]:
     for seed in track(range(count), description=f"drawing {split.replace('_', '-')} scenes", auto_refresh=False):
         scene = compose(seed, split)
-        yield Example(f"{seed:05}.png", draw(scene, seed), describe(scene))
+        yield Example(f"{seed:05}.png", draw(scene, seed), refer(scene, seed))
 
 
 def _noise(dataset: Noise) -> Iterator[Example]:

@@ -245,7 +245,7 @@ class Benchmark(_Frozen):
 
 
 class TrainingPhase(_Frozen):
-    """A part of the demo captioner's training: pictures of one side, a learning rate that rises, and falls to nothing."""
+    """A part of the demo captioner's training: pictures of one side, a learning rate that rises and falls."""
 
     side: int = Field(ge=16, le=192, multiple_of=16, description="of the pictures, in pixels")
     steps: int = Field(ge=1)

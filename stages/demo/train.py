@@ -133,7 +133,7 @@ def build_model(tokenizer: BertTokenizer, side: int) -> BlipForConditionalGenera
 
 @dataclass
 class Training:
-    """All that training goes on from: so many steps were made of the phase, with these losses since the log's last row."""
+    """All that training goes on from: steps made of which phase, losses since the log's last row."""
 
     model: BlipForConditionalGeneration
     optimizer: torch.optim.Optimizer
@@ -343,7 +343,7 @@ def _save_state(training: Training, path: Path, settings: DemoTraining) -> None:
 
 
 def _load(path: Path, settings: DemoTraining, processor: BlipProcessor) -> Training | None:
-    """The training that the file holds, or nothing if there is no file. Raises InputError if it is another training's."""
+    """The training that the file holds, or nothing if there is none. Raises InputError if it is another training's."""
     if not path.is_file():
         return None
     with safe_open(path, "pt") as file:

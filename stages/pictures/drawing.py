@@ -4,7 +4,7 @@ Everything is drawn larger and reduced at the end, which smooths the edges.
 """
 
 import random
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
@@ -99,7 +99,7 @@ def _light(picture: Image.Image, light: str, dice: random.Random) -> Image.Image
     return Image.fromarray(np.clip(np.asarray(picture, np.int16) + noise * strength, 0, 255).astype(np.uint8))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _noise() -> np.ndarray:
     """Twice as wide and high as a picture, so that each takes another part of it: int16."""
     values = np.random.default_rng(0).normal(0, 2.2, (2 * SIDE, 2 * SIDE, 3))
@@ -127,7 +127,7 @@ def _draw_thing(canvas: Image.Image, place: Place, x: float, y: float, height: f
     for stroke in strokes(place.thing.kind, place.look):
         color = own.get(stroke[1]) or PAINTS[stroke[1]]
         moved = _move(stroke, x * CANVAS, y * CANVAS, scale, side)
-        _paint(pen, moved, color, outlined=stroke[1] in own)
+        _paint(pen, moved, color, OUTLINE if stroke[1] in own else None)
         if stroke[1] == "body" and place.thing.pattern:
             _paint_pattern(canvas, moved, place.thing.pattern, body, scale)
 
@@ -151,54 +151,35 @@ def _move(stroke: Stroke, x: float, y: float, scale: float, side: int) -> Stroke
     return shape, paint, (*widths, across[0], down[0], across[1], down[1], *more)
 
 
-def _paint(pen: Pen, stroke: Stroke, color: RGB | int, *, outlined: bool = False) -> None:
+def _paint(pen: Pen, stroke: Stroke, color: RGB | int, outline: RGB | None = None) -> None:
     shape, _, numbers = stroke
-    edge = {"outline": OUTLINE, "width": 1} if outlined else {}
     if shape == "oval":
-        pen.ellipse(numbers, fill=color, **edge)
+        pen.ellipse(numbers, color, outline)
     elif shape == "box":
-        pen.rectangle(numbers, fill=color, **edge)
+        pen.rectangle(numbers, color, outline)
     elif shape == "frame":
         pen.rectangle(numbers, outline=color, width=4)
     elif shape == "round":
         smaller = min(numbers[2] - numbers[0], numbers[3] - numbers[1])
-        pen.rounded_rectangle(numbers[:4], min(numbers[4], smaller / 2 - 2) if smaller > 6 else 0, fill=color, **edge)
+        pen.rounded_rectangle(numbers[:4], min(numbers[4], smaller / 2 - 2) if smaller > 6 else 0, color, outline)
     elif shape == "poly":
-        pen.polygon(numbers, fill=color, **edge)
+        pen.polygon(numbers, color, outline)
     elif shape == "line":
-        pen.line(numbers[1:], fill=color, width=round(numbers[0]), joint="curve")
+        pen.line(numbers[1:], color, width=round(numbers[0]), joint="curve")
     elif shape == "arc":
-        pen.arc(numbers[1:5], numbers[5], numbers[6], fill=color, width=round(numbers[0]))
+        pen.arc(numbers[1:5], numbers[5], numbers[6], color, width=round(numbers[0]))
     else:
-        pen.pieslice(numbers[:4], numbers[4], numbers[5], fill=color, **edge)
+        pen.pieslice(numbers[:4], numbers[4], numbers[5], color, outline)
 
 
 def _paint_pattern(canvas: Image.Image, stroke: Stroke, pattern: str, body: RGB, scale: float) -> None:
     """Paints stripes or dots over a stroke, and nowhere else."""
-    numbers = stroke[2][1:] if stroke[0] in ("line", "arc") else stroke[2]
-    points = numbers if stroke[0] in ("line", "poly") else numbers[:4]
-    margin = round(stroke[2][0]) if stroke[0] in ("line", "arc") else 0
-    left, top = int(min(points[::2])) - margin, int(min(points[1::2])) - margin
-    right, bottom = int(max(points[::2])) + margin + 1, int(max(points[1::2])) + margin + 1
-    box = (max(0, left), max(0, top), min(CANVAS, right), min(CANVAS, bottom))
-    if box[0] >= box[2] or box[1] >= box[3]:
-        return
-    mask = Image.new("L", canvas.size) if stroke[0] == "arc" else Image.new("L", (box[2] - box[0], box[3] - box[1]))
-    offset = (0, 0) if stroke[0] == "arc" else box[:2]
-    _paint(ImageDraw.Draw(mask), _shift(stroke, *offset), 255)
-    mask = mask.crop(box) if stroke[0] == "arc" else mask
-    period = max(6, round(scale * 0.17 / 2) * 2)
-    mask = ImageChops.multiply(mask, _pattern(pattern, period).crop(box))
-    bright = sum(body) > 480
-    canvas.paste((70, 60, 84) if bright else (250, 244, 226), box, mask)
-
-
-def _shift(stroke: Stroke, left: float, top: float) -> Stroke:
-    shape, paint, numbers = stroke
-    widths, points = (numbers[:1], numbers[1:]) if shape == "line" else ((), numbers)
-    count = len(points) if shape in ("line", "poly") else 4
-    moved = [number - (top if index % 2 else left) for index, number in enumerate(points[:count])]
-    return shape, paint, (*widths, *moved, *points[count:])
+    mask = Image.new("L", canvas.size)
+    _paint(ImageDraw.Draw(mask), stroke, 255)
+    if box := mask.getbbox():
+        period = max(6, round(scale * 0.17 / 2) * 2)
+        mask = ImageChops.multiply(mask.crop(box), _pattern(pattern, period).crop(box))
+        canvas.paste((70, 60, 84) if sum(body) > 480 else (250, 244, 226), box, mask)
 
 
 @lru_cache(maxsize=64)
@@ -400,7 +381,7 @@ def _texture(
     canvas.paste(color, box, mask.crop((left, top, left + box[2] - box[0], top + box[3] - box[1])))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _texture_mask(name: str, scale: float) -> Image.Image:
     """A mask larger than the canvas, of which each picture takes another part."""
     side = CANVAS + CANVAS // 2

@@ -6,7 +6,7 @@ foot at (x, y).
 
 import random
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 
 from stages.pictures.looks import LOOKS
 from stages.pictures.scenes import FLYING, KINDS, MOUNTS, PEOPLE, SURFACES, Scene, Thing
@@ -21,7 +21,7 @@ Stroke = tuple[str, str, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Place:
-    """Where one thing, or several of a kind side by side, stand: the middle, the foot, how high each is, how wide all."""
+    """Where one thing, or several of a kind side by side, stand: the middle of all, their foot, how high each is."""
 
     thing: Thing
     look: int
@@ -49,17 +49,18 @@ class Place:
         return max(0.0, across) * max(0.0, down) / (self.width * (self.y - self.top))
 
 
-@lru_cache(maxsize=None)
+@cache
 def strokes(kind: str, look: int) -> tuple[Stroke, ...]:
     """A look's strokes: shape, paint, numbers."""
     words = [stroke.split() for stroke in LOOKS[kind][look].split(";")]
     return tuple((shape, paint, tuple(map(float, numbers))) for shape, paint, *numbers in words)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _extent(kind: str, look: int) -> tuple[float, float, float, float]:
     """Left, bottom, right and top of a look whose height is 1."""
-    across, up = [], []
+    across: list[float] = []
+    up: list[float] = []
     for shape, _, numbers in strokes(kind, look):
         points = numbers[1:] if shape in ("line", "arc") else numbers
         points = points[:4] if shape in ("round", "arc", "pie") else points
@@ -68,7 +69,7 @@ def _extent(kind: str, look: int) -> tuple[float, float, float, float]:
     return min(across), min(up), max(across), max(up)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _width(kind: str, look: int) -> float:
     left, _, right, _ = _extent(kind, look)
     return 2 * max(-left, right)

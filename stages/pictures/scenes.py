@@ -98,8 +98,10 @@ SURFACES: dict[str, float] = {
     "suitcase": 0.84,
     "elephant": 0.94,
 }
-ON_SURFACES = ("cat", "rabbit", "bird", "duck", "guitar", "suitcase", "cake", "vase", "bottle", "cup", "clock", "ball")
-ON_SURFACES = (*ON_SURFACES, "book", "hat", "banana", "apple", "lamp", "dog")
+ON_SURFACES = (
+    *("cat", "rabbit", "bird", "duck", "guitar", "suitcase", "cake", "vase", "bottle", "cup", "clock", "ball"),
+    *("book", "hat", "banana", "apple", "lamp", "dog"),
+)
 MOUNTS = ("horse", "bicycle", "elephant")  # which people ride
 ROOFS = ("tree", "table", "umbrella")
 UNDER_ROOFS = ("dog", "cat", "rabbit", "duck", "ball", "suitcase", "book", "mushroom", "pig", "sheep", "guitar", "cake")

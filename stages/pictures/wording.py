@@ -231,26 +231,32 @@ _OPENING = re.compile(rf"(?:{_alternatives(list(OPENINGS))}) ")
 
 
 def is_right(caption: str, scene: Scene) -> bool:
-    """Whether all that a caption says is true of the scene and it names both main things.
+    """Whether all that a caption says is true of the scene and it names the main things, both where there are two.
 
     What can't be read, as it is not of the language or says nothing of any thing, is not right.
     """
+    main = set(range(len(scene.things[:2])))
+    return any(main <= set(meant) for meant in _meanings(caption, scene))
+
+
+def is_true(caption: str, scene: Scene) -> bool:
+    """Whether all that a caption says is true of the scene, be it as little as that there is a dog."""
+    return any(True for _ in _meanings(caption, scene))
+
+
+def _meanings(caption: str, scene: Scene) -> Iterator[tuple[int, ...]]:
+    """The ways to understand a caption of which all is true: which of the scene's things each of its names means."""
     said = _read(caption)
-    if said is None:
-        return False
+    if said is None or any(
+        (topic == "place" and meaning != scene.place) or (topic == "light" and meaning != scene.light)
+        for topic, meaning in (part for part in said if not isinstance(part, _Named))
+    ):
+        return
     named = [part for part in said if isinstance(part, _Named)]
-    sayings = [part for part in said if not isinstance(part, _Named)]
-    if any(topic == "place" and meaning != scene.place for topic, meaning in sayings):
-        return False
-    if any(topic == "light" and meaning != scene.light for topic, meaning in sayings):
-        return False
-    main = set(range(min(2, len(scene.things))))
-    return any(
-        main <= set(meant)
-        and all(part.fits(scene.things[index]) for part, index in zip(named, meant, strict=True))
-        and _relations_hold(said, meant, scene)
-        for meant in permutations(range(len(scene.things)), len(named))
-    )
+    for meant in permutations(range(len(scene.things)), len(named)):
+        fitting = all(part.fits(scene.things[index]) for part, index in zip(named, meant, strict=True))
+        if fitting and _relations_hold(said, meant, scene):
+            yield meant
 
 
 def _read(caption: str) -> list[_Named | tuple[str, str]] | None:
@@ -292,18 +298,24 @@ def _is_a_sentence(parts: list[_Named | tuple[str, str]]) -> bool:
 
 
 def _relations_hold(parts: list[_Named | tuple[str, str]], meant: tuple[int, ...], scene: Scene) -> bool:
-    """Whether each relation holds of the caption's first thing and the one that follows it; `meant`: which are which."""
+    """Whether each relation holds of the caption's first thing and the one that follows it, both as they are meant."""
     position = -1
     for part in parts:
         if isinstance(part, _Named):
             position += 1
-        elif part[0] == "relation" and not _holds(scene, meant[0], part[1], meant[position + 1]):
-            return False
-        elif part[0] == "on_it" and not _holds(scene, meant[position], "on", meant[0]):
-            return False
-        elif part[0] == "background" and meant[position] != 2:
+        elif not _saying_holds(part, position, meant, scene):
             return False
     return True
+
+
+def _saying_holds(saying: tuple[str, str], position: int, meant: tuple[int, ...], scene: Scene) -> bool:
+    """Whether what is said behind the name at a position holds, as far as it is of how things stand to each other."""
+    topic, relation = saying
+    if topic == "relation":
+        return _holds(scene, meant[0], relation, meant[position + 1])
+    if topic == "on_it":
+        return _holds(scene, meant[position], "on", meant[0])
+    return topic != "background" or meant[position] == 2
 
 
 def _holds(scene: Scene, one: int, relation: str, other: int) -> bool:
