@@ -21,7 +21,8 @@ from transformers import AutoTokenizer, BlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from stages.captioner.command_line import run
-from stages.measure.quality import next_token_agreement, score_per_image
+from stages.measure.next_tokens import NextTokens, agreement, likeliest
+from stages.measure.quality import score_per_image
 from stages.measure.small_samples import estimate_relative_change, estimate_share
 from stages.measure.statistics import Estimate, estimate_mean
 from stages.params import DEMO_FOLDER, Prune, Scenes, read_params
@@ -46,7 +47,7 @@ class Damage(NamedTuple):
 
 
 class Captions(NamedTuple):
-    """What a model says of the scenes: words and tokens, and its logits (positions, vocabulary) behind given tokens."""
+    """What a model says of the scenes: words, tokens, and its logits (positions, vocabulary) behind given tokens."""
 
     captions: list[str]
     tokens: list[list[int]]
@@ -227,25 +228,33 @@ def measure(folder: Path, pictures: int, chosen: Callable[[Damage], bool] = lamb
     references = [refer(scene, seed) for seed, scene in enumerate(scenes)]
     model = BlipForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
     baseline = caption(model, folder, drawn, 1.0)
+    expected = [likeliest(logits) for logits in baseline.logits]
     cider = score_per_image(baseline.captions, references)["cider"]
-    yield _row(Damage("nothing", "", _nothing), baseline, baseline, cider, cider, scenes)
+    yield _row(Damage("nothing", "", _nothing), baseline, baseline.captions, expected, cider, cider, scenes)
     for damage in track([damage for damage in damages(model) if chosen(damage)], description="damaging"):
         damaged = copy.deepcopy(model)
         with torch.no_grad():
             damage.do(damaged, torch.Generator().manual_seed(0))
         own = caption(damaged, folder, drawn, damage.side, baseline.tokens)
-        yield _row(damage, own, baseline, score_per_image(own.captions, references)["cider"], cider, scenes)
+        scores = score_per_image(own.captions, references)["cider"]
+        yield _row(damage, own, baseline.captions, expected, scores, cider, scenes)
 
 
 def _row(
-    damage: Damage, own: Captions, baseline: Captions, cider: np.ndarray, before: np.ndarray, scenes: list[Scene]
+    damage: Damage,
+    own: Captions,
+    captions: list[str],
+    expected: list[NextTokens],
+    cider: np.ndarray,
+    before: np.ndarray,
+    scenes: list[Scene],
 ) -> Row:
-    divergences = [next_token_agreement(one, other)[1] for one, other in zip(own.logits, baseline.logits, strict=True)]
+    divergences = [agreement(logits, tokens)[1] for logits, tokens in zip(own.logits, expected, strict=True)]
     return Row(
         damage,
         estimate_relative_change(cider, before).estimate,
         estimate_share([float(is_right(said, scene)) for said, scene in zip(own.captions, scenes, strict=True)]),
-        estimate_share([float(said == other) for said, other in zip(own.captions, baseline.captions, strict=True)]),
+        estimate_share([float(said == other) for said, other in zip(own.captions, captions, strict=True)]),
         estimate_mean(divergences, RESAMPLES),
     )
 

@@ -21,7 +21,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
 def test_nothing_costs_nothing(rows: list[Row]) -> None:
     nothing = rows[0]
     assert nothing.same.value == 1
-    assert nothing.kl.value == 0
+    assert nothing.kl.value < 1e-6  # what is kept of the baseline is in float32
     assert nothing.cider_change.value == 0
     assert not nothing.told
 
