@@ -8,7 +8,12 @@ it and tells whether a caption of it is right, `stages.pictures.drawing` paints 
 import random
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from stages.captioner.command_line import InputError, explain
 
 Split = Literal["training", "held_out"]
 Habitat = Literal["outdoors", "indoors", "anywhere"]
@@ -146,6 +151,31 @@ class Scene:
     relation: Relation
     place: str
     light: str
+
+
+SCENES = "scenes.json"
+_LIST = TypeAdapter(list[Scene])
+
+
+def write_scenes(scenes: list[Scene], folder: Path) -> None:
+    """Writes what the pictures of a folder show, in their order."""
+    (folder / SCENES).write_bytes(_LIST.dump_json(scenes, indent=1) + b"\n")
+
+
+def read_scenes(folder: Path) -> list[Scene]:
+    """What the pictures of a folder show, in their order; nothing if they are no drawn scenes.
+
+    Raises InputError if the file is not what the stage `dataset` writes.
+    """
+    path = folder / SCENES
+    try:
+        return _LIST.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except ValidationError as error:
+        raise InputError(
+            f"{path} is of another form ({explain(error)}): make it anew with `dvc repro -f dataset`"
+        ) from None
 
 
 def is_held_out(things: tuple[Thing, ...]) -> bool:
