@@ -5,7 +5,7 @@ The captions are of one small language, so that they can be read back: things, r
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 
@@ -206,7 +206,7 @@ class _Named:
         )
 
 
-def _alternatives(phrases: Iterator[str] | list[str]) -> str:
+def _alternatives(phrases: Iterable[str]) -> str:
     return "|".join(sorted(map(re.escape, phrases), key=len, reverse=True))
 
 
@@ -264,15 +264,12 @@ def _read(caption: str) -> list[_Named | tuple[str, str]] | None:
     rest = _OPENING.sub("", caption, count=1) if _OPENING.match(caption) else caption
     parts: list[_Named | tuple[str, str]] = []
     while rest:
-        if saying := _SAYING.match(rest):
-            parts.append(_SAID_OF[saying[0]])
-        elif thing := _THING.match(rest):
-            if (named := _named(thing)) is None:
-                return None
-            parts.append(named)
-        else:
+        found = _SAYING.match(rest) or _THING.match(rest)
+        part = found and (_SAID_OF.get(found[0]) or _named(found))
+        if not found or not part:
             return None
-        rest = rest[(saying or thing).end() :].removeprefix(" ")  # type: ignore[union-attr]
+        parts.append(part)
+        rest = rest[found.end() :].removeprefix(" ")
     return parts if _is_a_sentence(parts) else None
 
 
