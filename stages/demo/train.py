@@ -40,7 +40,7 @@ from stages.pictures.wording import describe, is_right, refer, vocabulary
 
 OUTPUT = Path("data/demo")
 PROGRESS = Path(".dvc/tmp/demo-training")  # which DVC and Git leave alone
-STATE = "state.safetensors"
+STATE, FINISHED = "state.safetensors", "finished.safetensors"
 
 PATCH = 16
 # The preferred wording, the same behind the prompt «a picture of», or what anybody might say. The preference is strong
@@ -373,9 +373,14 @@ def _goes_on(before: DemoTraining, now: DemoTraining, phase: int) -> bool:
 def main(
     progress: Annotated[Path, typer.Option(help="folder to keep the training's state in, to go on from")] = PROGRESS,
 ) -> None:
-    """Trains into a temporary folder and puts it in the place of `data/demo` once it is whole."""
+    """Trains into a temporary folder and puts it in the place of `data/demo` once it is whole.
+
+    The state is then kept under another name, so that the next training begins anew; under its own it goes on, if
+    params.yaml has further phases.
+    """
     with replacing(OUTPUT) as unfinished:
         train(read_params().demo_training, unfinished, progress)
+    (progress / STATE).rename(progress / FINISHED)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
-from stages.demo.train import STATE, train
+from stages.demo.train import FINISHED, STATE, main, train
 from stages.download import download
 from stages.measure.quality import score_per_image
 from stages.params import DemoTraining, FolderSource
@@ -132,6 +133,17 @@ def steps_done(state: Path) -> int:
     with safe_open(state, "pt") as file:
         position = json.loads(file.metadata()["position"])
     return int(position["step"]) + 6 * int(position["phase"])
+
+
+def test_a_finished_training_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    params["demo_training"] = settings_of((32, 2)).model_dump()
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        main(tmp_path / "progress")
+        assert [file.name for file in (tmp_path / "progress").iterdir()] == [FINISHED]
+    assert list(pd.read_csv(tmp_path / "data" / "demo" / "training_log.csv")["step"]) == [2]
 
 
 def test_phases_may_be_added_but_not_changed_once_they_are_under_way(tmp_path: Path) -> None:
