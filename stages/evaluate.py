@@ -32,6 +32,8 @@ from stages.measure.small_samples import estimate_relative_change, estimate_shar
 from stages.measure.statistics import estimate_between, estimate_change, estimate_mean
 from stages.params import Evaluation, read_params
 from stages.pictures.examples import EVALUATION, read_examples
+from stages.pictures.scenes import read_scenes
+from stages.pictures.wording import is_right
 
 # How many pictures tell how often a batch changes captions.
 BATCHED = 64
@@ -50,8 +52,9 @@ class Baseline(NamedTuple):
 
 class Evaluated(NamedTuple):
     """A checkpoint's metrics; a table with one row per picture: image, caption, tokens (ids, separated by blanks), if
-    the folder has references cider, rouge_l and exact_match, and with a baseline same_caption, same_next_token and kl;
-    and, without a baseline, what the checkpoint expects next at each position of its captions."""
+    the folder has references cider, rouge_l and exact_match, of drawn scenes right, and with a baseline same_caption,
+    same_next_token and kl; and, without a baseline, what the checkpoint expects next at each position of its
+    captions."""
 
     metrics: Metrics
     table: pd.DataFrame
@@ -102,6 +105,9 @@ def evaluate(
     metrics |= estimate_share(same_in_batch).entries("same_caption_in_batch", 4)
     if all(references):
         metrics |= _score(table, references, captioner, settings) | _outside_vocabulary(captioner, references)
+    if scenes := read_scenes(folder):
+        table["right"] = [int(is_right(said, scene)) for said, scene in zip(captions, scenes, strict=True)]
+        metrics |= estimate_share(table["right"].to_numpy()).entries("right", 4)
     if baseline:
         metrics |= _compare(table, baseline.table, agreements, settings)
     return Evaluated(metrics, table, next_tokens)
