@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from stages.measure import worker
 
+from stages.timing import worker
 from stages.timing.worker import peak_memory_bytes
 
 
