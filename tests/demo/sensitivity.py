@@ -281,10 +281,11 @@ def jumps(rows: list[Row]) -> list[str]:
     """The knobs that go from little lost to much in one step. The layers are no steps of a knob."""
     found = []
     for before, after in pairwise(rows):
-        if before.damage.knob != after.damage.knob or "layer" in after.damage.knob:
+        if "layer" in after.damage.knob:
             continue
-        if before.cider_change.value > -LITTLE and after.cider_change.value < -MUCH:
-            found.append(f"{after.damage.knob}: {before.damage.step} to {after.damage.step}")
+        first = before.damage.knob != after.damage.knob
+        if (first or before.cider_change.value > -LITTLE) and after.cider_change.value < -MUCH:
+            found.append(f"{after.damage.knob}: {'nothing' if first else before.damage.step} to {after.damage.step}")
     return found
 
 

@@ -49,5 +49,5 @@ def test_what_is_told_from_nothing_and_bearable_is_bold() -> None:
 def test_a_jump_is_from_little_to_much_within_a_knob() -> None:
     little, much = row("pruning", "50 %", -0.02, -0.01, 0), row("pruning", "60 %", -0.9, -0.8, -0.7)
     assert jumps([little, much]) == ["pruning: 50 % to 60 %"]
-    assert not jumps([little, row("heads", "5 %", -0.9, -0.8, -0.7)])
+    assert jumps([little, row("heads", "5 %", -0.9, -0.8, -0.7)]) == ["heads: nothing to 5 %"]
     assert not jumps([row("pruning", "50 %", -0.2, -0.1, 0), much])
