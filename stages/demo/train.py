@@ -1,7 +1,8 @@
 """DVC stage `train_demo` (frozen): trains the embedded demo captioner on drawn scenes and writes it to `data/demo`.
 
 The model is transformers' own `BlipForConditionalGeneration`, only smaller, with the same special tokens as BLIP's. It
-is trained as BLIP was: on smaller pictures first, then on larger ones with interpolated position embeddings.
+is trained as BLIP was: on smaller pictures first, then on larger ones with interpolated position embeddings. Each patch
+learns to tell what it shows, too, by a layer that is thrown away: captions alone teach the encoder slowly.
 """
 
 import stages.setup.shared_machine  # noqa: F401  (first, as its docstring says)
@@ -26,6 +27,7 @@ from PIL import Image
 from rich.progress import Progress
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
@@ -33,9 +35,10 @@ from transformers.models.blip.processing_blip import BlipProcessor
 
 from stages.captioner.checkpoint import replacing
 from stages.captioner.command_line import InputError, run
-from stages.scenes.composition import compose
+from stages.scenes.composition import KINDS, Scene, compose
 from stages.scenes.drawing import draw
-from stages.scenes.wording import describe, is_right, refer, vocabulary
+from stages.scenes.layout import arrange
+from stages.scenes.wording import COLORS, describe, is_right, refer, vocabulary
 from stages.setup.params import DemoTraining, TrainingPhase, read_params
 
 OUTPUT = Path("data/demo")
@@ -54,10 +57,13 @@ WARM_UP = 1000  # steps, or a tenth of a short phase
 FIRST_VALIDATION_SEED = 1_000_000  # far from the scenes that the `dataset` stage evaluates on
 VALIDATION_BATCH = 32
 LONGEST_CAPTION = 32  # tokens
+KIND_LABELS = {kind: number for number, kind in enumerate(KINDS, start=1)}
+COLOR_LABELS = {color: number for number, color in enumerate(COLORS, start=1)}
 
 
-class DrawnScenes(Dataset[tuple[np.ndarray, str]]):
-    """Training pictures, each drawn when it is asked for and never twice: (pixels side x side x 3 uint8, caption)."""
+class DrawnScenes(Dataset[tuple[np.ndarray, str, np.ndarray]]):
+    """Training pictures, each drawn when it is asked for and never twice: pixels, side x side x 3 uint8; caption;
+    labels of the patches, see `label_patches`."""
 
     def __init__(self, seeds: range, side: int) -> None:
         self.seeds, self.side = seeds, side
@@ -65,14 +71,32 @@ class DrawnScenes(Dataset[tuple[np.ndarray, str]]):
     def __len__(self) -> int:
         return len(self.seeds)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, str]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, str, np.ndarray]:
         seed = self.seeds[index]
         scene = compose(seed, "training")
         dice = random.Random(f"wording {seed}")
         preferred = describe(scene)
         wordings = (preferred, PROMPT + preferred, *refer(scene, seed, 1))
         (caption,) = dice.choices(wordings, WORDING_SHARES)
-        return np.array(_of_side(draw(scene, seed), self.side)), caption
+        pixels = np.array(_of_side(draw(scene, seed), self.side))
+        return pixels, caption, label_patches(scene, seed, self.side // PATCH)
+
+
+def label_patches(scene: Scene, seed: int, across: int) -> np.ndarray:
+    """What each of `across` x `across` patches shows: int64 (patches, 2), a kind and a color, 0 for none.
+
+    It is the thing in whose rectangle the patch's middle lies, and the one that hides the others if there are several.
+    Rectangles are at least a patch wide and high, so that small things are labeled, too.
+    Source: Z. Jiang et al., All Tokens Matter: Token Labeling for Training Better Vision Transformers, NeurIPS 2021.
+    """
+    middles = (np.arange(across) + 0.5) / across
+    labels = np.zeros((across, across, 2), dtype=np.int64)
+    for place in arrange(scene, seed):
+        width, height = max(place.width, 1 / across), max(place.y - place.top, 1 / across)
+        rows = np.abs(middles - (place.y + place.top) / 2) <= height / 2
+        columns = np.abs(middles - place.x) <= width / 2
+        labels[np.ix_(rows, columns)] = (KIND_LABELS[place.thing.kind], COLOR_LABELS.get(place.thing.color, 0))
+    return labels.reshape(-1, 2)
 
 
 def _of_side(picture: Image.Image, side: int) -> Image.Image:
@@ -136,6 +160,7 @@ class Training:
     """All that training goes on from: steps made of which phase, losses since the log's last row."""
 
     model: BlipForConditionalGeneration
+    labeler: torch.nn.Linear
     optimizer: torch.optim.Optimizer
     phase: int = 0
     step: int = 0
@@ -188,7 +213,13 @@ def train(
 def _begin(settings: DemoTraining, processor: BlipProcessor) -> Training:
     torch.manual_seed(settings.seed)
     model = build_model(processor.tokenizer, settings.phases[0].side)
-    return Training(model, _optimizer(model))
+    labeler = _build_labeler(model)
+    return Training(model, labeler, _optimizer(model, labeler))
+
+
+def _build_labeler(model: BlipForConditionalGeneration) -> torch.nn.Linear:
+    """What tells a patch's kind and color from its state."""
+    return torch.nn.Linear(model.config.vision_config.hidden_size, 2 + len(KIND_LABELS) + len(COLOR_LABELS))
 
 
 def _next_phase(training: Training, processor: BlipProcessor, settings: DemoTraining) -> Training:
@@ -198,7 +229,8 @@ def _next_phase(training: Training, processor: BlipProcessor, settings: DemoTrai
     name = "vision_model.embeddings.position_embedding"
     weights[name] = _interpolate_positions(weights[name], model.state_dict()[name].shape[1])
     model.load_state_dict(weights)
-    return Training(model, _optimizer(model), training.phase + 1, log=training.log)
+    optimizer = _optimizer(model, training.labeler)
+    return Training(model, training.labeler, optimizer, training.phase + 1, log=training.log)
 
 
 def _interpolate_positions(table: torch.Tensor, rows: int) -> torch.Tensor:
@@ -210,18 +242,19 @@ def _interpolate_positions(table: torch.Tensor, rows: int) -> torch.Tensor:
     return torch.cat([first, grid.permute(0, 2, 3, 1).reshape(1, new * new, -1)], dim=1)
 
 
-def _optimizer(model: BlipForConditionalGeneration) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.02, fused=True)
+def _optimizer(model: BlipForConditionalGeneration, labeler: torch.nn.Linear) -> torch.optim.Optimizer:
+    parameters = [*model.parameters(), *labeler.parameters()]
+    return torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
 
 
 def _train_phase(training: Training, processor: BlipProcessor, settings: DemoTraining) -> Iterator[float]:
     """Trains to the phase's end and yields each step's loss."""
     phase = settings.phases[training.phase]
-    for pixels, captions in _batches(training, settings):
+    for pixels, captions, labels in _batches(training, settings):
         for group in training.optimizer.param_groups:
             group["lr"] = _learning_rate(phase, training.step)
         dice = torch.Generator().manual_seed(_seeds(training, settings).start)
-        loss = _training_step(training, processor, pixels, captions, dice)
+        loss = _training_step(training, processor, pixels, captions, labels, dice)
         training.step += 1
         yield loss
 
@@ -245,18 +278,24 @@ def _seeds(training: Training, settings: DemoTraining) -> range:
     return range(before + training.step * settings.batch_size, end)
 
 
-def _batches(training: Training, settings: DemoTraining) -> Iterator[tuple[torch.Tensor, list[str]]]:
+def _batches(training: Training, settings: DemoTraining) -> Iterator[tuple[torch.Tensor, list[str], torch.Tensor]]:
     scenes = DrawnScenes(_seeds(training, settings), settings.phases[training.phase].side)
     if not len(scenes):
         return
     loader = DataLoader(scenes, batch_size=settings.batch_size, num_workers=1, prefetch_factor=4)
-    for pixels, captions in loader:
-        yield pixels, list(captions)
+    for pixels, captions, labels in loader:
+        yield pixels, list(captions), labels
 
 
 def _training_step(
-    training: Training, processor: BlipProcessor, pixels: torch.Tensor, captions: list[str], dice: torch.Generator
+    training: Training,
+    processor: BlipProcessor,
+    pixels: torch.Tensor,
+    captions: list[str],
+    labels_of_patches: torch.Tensor,
+    dice: torch.Generator,
 ) -> float:
+    """Makes a step and returns the loss of the captions alone."""
     model = training.model
     tokens = processor.tokenizer(captions, padding=True, return_tensors="pt")
     input_ids = tokens["input_ids"]
@@ -265,17 +304,21 @@ def _training_step(
     dropped = torch.rand(input_ids.shape, generator=dice) < WORD_DROPOUT
     dropped[:, 0] = False
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = model(
+        output = model(
             pixel_values=_normalize(pixels, processor.image_processor),
             input_ids=input_ids.masked_fill(dropped, processor.tokenizer.mask_token_id),
             attention_mask=tokens["attention_mask"],
             labels=labels,
-        ).loss
+        )
+        scores = training.labeler(output.last_hidden_state[:, 1:])
+    kinds, colors = scores.float().flatten(0, 1).split([1 + len(KIND_LABELS), 1 + len(COLOR_LABELS)], dim=-1)
+    seen_kinds, seen_colors = labels_of_patches.flatten(0, 1).unbind(-1)
+    labeling = cross_entropy(kinds, seen_kinds) + cross_entropy(colors, seen_colors)
     training.optimizer.zero_grad()
-    loss.backward()
+    (output.loss + labeling).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     training.optimizer.step()
-    return float(loss.item())
+    return float(output.loss.item())
 
 
 def _normalize(pixels: torch.Tensor, image_processor: BlipImageProcessorPil) -> torch.Tensor:
@@ -328,7 +371,7 @@ def _save(model: BlipForConditionalGeneration, processor: BlipProcessor, output:
 def _save_state(training: Training, path: Path, settings: DemoTraining) -> None:
     """Writes the state so that a process that ends meanwhile leaves the one before."""
     tensors = {}
-    for name, parameter in training.model.named_parameters():
+    for name, parameter in _named_parameters(training.model, training.labeler):
         tensors[name] = parameter.detach()
         own = training.optimizer.state[parameter]
         tensors |= {f"{name}/{key}": value for key, value in own.items()}
@@ -355,13 +398,21 @@ def _load(path: Path, settings: DemoTraining, processor: BlipProcessor) -> Train
             f"{path} is of a training with other settings: delete it, or restore demo_training in params.yaml"
         )
     model = build_model(processor.tokenizer, settings.phases[position["phase"]].side)
-    optimizer = _optimizer(model)
+    labeler = _build_labeler(model)
+    optimizer = _optimizer(model, labeler)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in _named_parameters(model, labeler):
             parameter.copy_(tensors.pop(name))
             keys = [key for key in tensors if key.startswith(f"{name}/")]
             optimizer.state[parameter] = {key.removeprefix(f"{name}/"): tensors[key] for key in keys}
-    return Training(model, optimizer, **position)
+    return Training(model, labeler, optimizer, **position)
+
+
+def _named_parameters(
+    model: BlipForConditionalGeneration, labeler: torch.nn.Linear
+) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    yield from model.named_parameters()
+    yield from labeler.named_parameters("labeler")
 
 
 def _goes_on(before: DemoTraining, now: DemoTraining, phase: int) -> bool:
