@@ -1,5 +1,6 @@
-# `make repro` runs the pipeline, `make test` the tests, `make sweep` one knob's values, `make machine` the full-size model
-# for README.md's table; all first make the virtual environment that they need.
+# `make repro` runs the pipeline, `make test` the tests that tell whether it works, `make test-long` the others, `make
+# sweep` one knob's values, `make machine` the full-size model for the table of machines; all first make the virtual
+# environment that they need.
 
 PYTHON ?= python3
 ACTIVATE = . .venv/bin/activate &&
@@ -15,10 +16,14 @@ repro: .venv/ready
 test: .venv/ready-for-tests
 	$(ACTIVATE) pytest
 
+# Real servers, kills, whole pipelines, installations, a browser: what takes longer.
+test-long: .venv/ready-for-tests
+	$(ACTIVATE) pytest tests/long
+
 # What depends on instruction sets, as a CPU without AVX-512, VNNI and bfloat16 runs it.
 test-avx2: .venv/ready-for-tests
 	$(ACTIVATE) ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OV_CPU_MAX_ISA=AVX2 pytest \
-		tests/export tests/measure/test_peaks.py tests/test_optimize.py tests/test_evaluate.py
+		tests/export tests/long/export tests/timing/test_peaks.py tests/test_optimize.py tests/test_evaluate.py
 
 # Captions on emulated ARM CPUs, compared with this machine's; five minutes to a quarter of an hour, and 1.3 GB in a
 # folder that stays. Skipped where Debian's QEMU 10 can't be had.
@@ -66,11 +71,11 @@ torture: .venv/ready-for-tests
 # The baseline against itself, ten times in six minutes: at least nine intervals are to contain 1.00. With VARIANT=…, that
 # checkpoint against the baseline: each two intervals are to overlap. Wants a quiet machine.
 control: .venv/ready
-	$(ACTIVATE) dvc repro download dataset $(if $(VARIANT),optimize@$(VARIANT)) && python -m tests.measure.control $(VARIANT)
+	$(ACTIVATE) dvc repro download dataset $(if $(VARIANT),optimize@$(VARIANT)) && python -m tests.timing.control $(VARIANT)
 
-# How often the intervals hold the truth, for README.md's tables; five minutes.
+# How often the intervals hold the truth, for the tables of reports/README.md; five minutes.
 coverage: .venv/ready
-	$(ACTIVATE) python -m tests.measure.coverage
+	$(ACTIVATE) python -m tests.timing.coverage
 
 # What graded damages to the demo's captioner cost, for reports/README.md: what its pictures can tell; ten minutes.
 demo-sensitivity: .venv/ready
@@ -92,4 +97,4 @@ machine: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity machine
+.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity machine

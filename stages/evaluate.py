@@ -25,7 +25,7 @@ from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.finite import check_logits
 from stages.records.examples import EVALUATION, read_examples
 from stages.records.machine import describe_machine
-from stages.records.metrics import REPORTS, read_captions, write_metrics
+from stages.records.metrics import REPORTS, read_captions, write_captions, write_metrics
 from stages.records.provenance import KEY, of_quality, of_what
 from stages.scenes.composition import read_scenes
 from stages.scenes.wording import is_right
@@ -208,7 +208,7 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     what = of_what(params.model, BASELINE, EVALUATION)
     own = of_quality(params, manifest.recipe, what, describe_machine())
     write_metrics({**metrics, KEY: own.model_dump(exclude_none=True)}, REPORTS / "quality" / f"{variant}.json")
-    table.to_csv(REPORTS / "quality" / f"{variant}.csv", index=False)
+    write_captions(table, REPORTS / "quality" / f"{variant}.csv")
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ import stages.setup.shared_machine  # noqa: F401  (first, as its docstring says)
 # isort: split
 
 import importlib
+import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -29,6 +30,7 @@ from stages.captioner.checkpoint import (
 )
 from stages.captioner.command_line import InputError, run
 from stages.captioner.images import allow_large_pictures, open_whole
+from stages.captioner.inspection.configuration import CONFIGURATION
 from stages.captioner.inspection.files import inspect_files
 from stages.captioner.instruction_sets import instruction_sets, overflows
 from stages.captioner.runtimes.captioner import open_captioner
@@ -36,9 +38,9 @@ from stages.captioner.runtimes.cores import usable_cores
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.finite import check_captioner
 from stages.captioner.runtimes.helpers import check_threads
-from stages.captioner.runtimes.preprocessing import preprocess, read_preprocessing
+from stages.captioner.runtimes.preprocessing import PREPROCESSOR, Size, preprocess, read_preprocessing
 from stages.captioner.runtimes.pytorch import load_model
-from stages.passes import apply_recipe
+from stages.passes import apply_recipe, side
 from stages.passes.activations import Inputs, capture_inputs
 from stages.passes.int8_error import layer_errors_db
 from stages.records.examples import CALIBRATION, read_examples
@@ -83,11 +85,15 @@ def optimize(
     model = load_model(baseline)
     images = [open_whole(path) for path, _ in read_examples(calibration)]
     preprocessing = read_preprocessing(baseline)
+    if recipe.side:
+        vision = model.config.vision_config
+        side.check(recipe.side, vision.image_size, vision.patch_size)
+        preprocessing = preprocessing.model_copy(update={"size": Size(height=recipe.side, width=recipe.side)})
     pixels = [preprocess([image], preprocessing) for image in images]
     records = apply_recipe(model, recipe, pixels)
     inputs = capture_inputs(model, pixels)
     with replacing(output) as unfinished:
-        _copy_configuration(baseline, unfinished)
+        _copy_configuration(baseline, recipe.side, unfinished)
         exporter = importlib.import_module(f"stages.export.{recipe.runtime}")
         errors = _int8_errors(model, recipe.quantize, exporter, inputs)
         records |= exporter.export(model, recipe.quantize, list(errors["layers_in_float"]), pixels, unfinished)
@@ -127,10 +133,20 @@ def _int8_errors(
     }
 
 
-def _copy_configuration(baseline: Path, output: Path) -> None:
-    """Everything but the weights."""
-    for name in ("config.json", *PROCESSOR_FILES):
+def _copy_configuration(baseline: Path, smaller: int | None, output: Path) -> None:
+    """Everything but the weights, and for pictures of another side, if there is one."""
+    for name in (CONFIGURATION, *PROCESSOR_FILES):
         shutil.copyfile(baseline / name, output / name)
+    if smaller:
+        _change(output / CONFIGURATION, lambda config: config["vision_config"].update(image_size=smaller))
+        _change(output / PREPROCESSOR, lambda settings: settings.update(size={"height": smaller, "width": smaller}))
+
+
+def _change(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Changes the content of a JSON file."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def model_card(name: str, manifest: Manifest) -> str:

@@ -399,8 +399,8 @@ def test_a_name_without_a_picture_is_one_sentence(folders: tuple[Path, Path], tm
         ("train/a.jpg", "D:/somewhere/else/train/a.jpg"),
         ("a.jpg", "C:\\somewhere\\a.jpg"),
         ("a.jpg", "\\\\server\\share\\a.jpg"),
-        ("a.jpg", "/home/somebody/pictures/a.jpg"),
-        ("a.jpg", "file:///home/somebody/pictures/a.jpg"),
+        ("a.jpg", "/mnt/somebody/pictures/a.jpg"),
+        ("a.jpg", "file:///mnt/somebody/pictures/a.jpg"),
         ("train/sub/a.jpg", "a.jpg"),
         ("train/sub/a.jpg", "sub\\a.jpg"),
         ("a.JPG", "a.jpg"),
@@ -448,7 +448,7 @@ def test_a_name_that_may_mean_two_pictures_is_one_sentence(
         make(folders)
 
 
-@pytest.mark.parametrize("others", ["C:\\dogs\\1.jpg", "/home/somebody/dogs/1.jpg"])
+@pytest.mark.parametrize("others", ["C:\\dogs\\1.jpg", "/mnt/somebody/dogs/1.jpg"])
 def test_two_names_are_not_taken_for_one_picture(folders: tuple[Path, Path], tmp_path: Path, others: str) -> None:
     save_pictures(tmp_path, "1.jpg", "0.png", "2.png", "3.png", "birds/4.jpg")
     save_captions(tmp_path, pairs("C:\\cats\\1.jpg", "0.png", "2.png", "3.png", others))

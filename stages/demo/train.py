@@ -35,6 +35,7 @@ from transformers.models.blip.processing_blip import BlipProcessor
 
 from stages.captioner.checkpoint import replacing
 from stages.captioner.command_line import InputError, run
+from stages.passes.side import interpolate_positions
 from stages.scenes.composition import KINDS, Scene, compose
 from stages.scenes.drawing import draw
 from stages.scenes.layout import arrange
@@ -227,19 +228,10 @@ def _next_phase(training: Training, processor: BlipProcessor, settings: DemoTrai
     weights = training.model.state_dict()
     model = build_model(processor.tokenizer, settings.phases[training.phase + 1].side)
     name = "vision_model.embeddings.position_embedding"
-    weights[name] = _interpolate_positions(weights[name], model.state_dict()[name].shape[1])
+    weights[name] = interpolate_positions(weights[name], settings.phases[training.phase + 1].side // PATCH)
     model.load_state_dict(weights)
     optimizer = _optimizer(model, training.labeler)
     return Training(model, training.labeler, optimizer, training.phase + 1, log=training.log)
-
-
-def _interpolate_positions(table: torch.Tensor, rows: int) -> torch.Tensor:
-    """A table of position embeddings (1, 1 + patches, width) for another number of patches, as BLIP makes it."""
-    first, patches = table[:, :1], table[:, 1:]
-    old, new = math.isqrt(patches.shape[1]), math.isqrt(rows - 1)
-    grid = patches.reshape(1, old, old, -1).permute(0, 3, 1, 2)
-    grid = torch.nn.functional.interpolate(grid, size=(new, new), mode="bicubic", align_corners=False)
-    return torch.cat([first, grid.permute(0, 2, 3, 1).reshape(1, new * new, -1)], dim=1)
 
 
 def _optimizer(model: BlipForConditionalGeneration, labeler: torch.nn.Linear) -> torch.optim.Optimizer:

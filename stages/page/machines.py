@@ -1,6 +1,7 @@
-"""Full-size times of one machine each, in `reports/machines/`, and README.md's tables of them.
+"""Full-size times of one machine each, in `reports/machines/`, and the tables of them: all machines in
+`reports/README.md`, one of them on README.md's first screen.
 
-`make machine` times the full-size model and adds this machine; without an argument, only the table is made anew.
+`make machine` times the full-size model and adds this machine; without an argument, only the tables are made anew.
 """
 
 import hashlib
@@ -23,12 +24,13 @@ from stages.setup.params import PARAMS, Name, parse_yaml, read_params
 from stages.sweep.checkout import git
 from stages.timing.statistics import SPEEDUP_RULE, estimate_speedup, sessions_of
 
-MACHINES, README = REPORTS / "machines", Path("README.md")
+MACHINES = REPORTS / "machines"
+ALL_MACHINES, FIRST_SCREEN = REPORTS / "README.md", Path("README.md")  # the pages with the tables
 MODEL, SIZE = "blip-base-untrained", "blip-base"
 # What decides about times and is in Git; of params.yaml, the chosen model may differ from the commit's.
 MEASURED_BY = ("stages", "dvc.yaml", "requirements.txt")
 TABLE = re.compile(r"(?<=<!-- machines: made by `make machine` -->\n\n).*?(?=\n<!-- end of machines -->)", re.DOTALL)
-# The table on README.md's first screen, which names the file that it is made of, and what people call its checkpoints.
+# The table on the first screen, which names the file that it is made of, and what people call its checkpoints.
 FIRST_TABLE = re.compile(
     r"(?<=<!-- made by `make machine` of )(?P<file>\S+)( -->\n\n).*?(?=\n<!-- end of the first table -->)", re.DOTALL
 )
@@ -40,6 +42,7 @@ FIRST_ROWS = {
 }
 FIRST_HEADINGS = ["", "times as fast", "a caption takes", "memory", "on disk"]
 AGAIN = "time it with `make machine`"
+NO_MARKS = "lacks the marks between which its table of machines stands: restore them"
 
 SYSTEM = r"[A-Za-z]+(?: \d+(?:\.\d+)*)?"
 Word = Annotated[str, Field(pattern=r"^[\w.+-]{1,40}$")]
@@ -208,8 +211,8 @@ def read_machines(folder: Path) -> dict[str, Machine]:
 
 
 def table(machines: dict[str, Machine]) -> str:
-    """A Markdown table with a row per machine and a column per checkpoint, the one that can be fastest last; below it,
-    the rules of intervals that are not by the one in force."""
+    """A Markdown table for `reports/`, with a row per machine and a column per checkpoint, the one that can be fastest
+    last; below it, the rules of intervals that are not by the one in force."""
     best: dict[str, float] = {}
     for own in machines.values():
         for checkpoint, figures in own.checkpoints.items():
@@ -219,7 +222,7 @@ def table(machines: dict[str, Machine]) -> str:
     older = list(dict.fromkeys(own.intervals for own in machines.values() if own.intervals != SPEEDUP_RULE))
     rows = [
         [
-            f"[{own.machine.cpu} {own.machine.cpu_family_model_stepping}]({(MACHINES / name).as_posix()})",
+            f"[{own.machine.cpu} {own.machine.cpu_family_model_stepping}]({MACHINES.name}/{name})",
             ", ".join(own.machine.instruction_sets),
             str(own.threads),
             *(_cell(own.checkpoints.get(checkpoint)) for checkpoint in checkpoints),
@@ -272,35 +275,48 @@ def _cell(figures: Figures | None) -> str:
     return f"**{figures.speedup:.2f}** ({figures.speedup_ci_low:.2f}–{figures.speedup_ci_high:.2f}){latency}"
 
 
-def with_tables(page: str, machines: dict[str, Machine]) -> str:
-    """A page whose two tables between their marks are those of these machines.
+def with_table(page: str, machines: dict[str, Machine]) -> str:
+    """A page whose table between its marks is that of all machines. Raises InputError if the marks are not there."""
+    if not TABLE.search(page):
+        raise InputError(f"{ALL_MACHINES} {NO_MARKS}")
+    return TABLE.sub(lambda _: table(machines), page)
 
-    Raises InputError if the marks are not there, or if the first table's names no machine's file.
+
+def with_first_table(page: str, machines: dict[str, Machine]) -> str:
+    """A page whose table between its marks is that of the one machine that they name.
+
+    Raises InputError if the marks are not there, or name no machine's file.
     """
     first = FIRST_TABLE.search(page)
-    if not first or not TABLE.search(page):
-        raise InputError(f"{README} lacks the marks between which its tables of machines stand: restore them")
+    if not first:
+        raise InputError(f"{FIRST_SCREEN} {NO_MARKS}")
     name = Path(first["file"]).name
     if name not in machines:
-        raise InputError(f"{README} has its first table of {first['file']}, which is not there: name another file")
-    page = FIRST_TABLE.sub(lambda own: f"{own['file']}{own[2]}{first_table(machines[name])}", page)
-    return TABLE.sub(lambda _: table(machines), page)
+        raise InputError(
+            f"{FIRST_SCREEN} has its first table of {first['file']}, which is not there: name another file"
+        )
+    return FIRST_TABLE.sub(lambda own: f"{own['file']}{own[2]}{first_table(machines[name])}", page)
 
 
 def main(
     checkout: Annotated[
-        Path | None, typer.Argument(help="where the full-size model was timed on this machine; none: only the table")
+        Path | None, typer.Argument(help="where the full-size model was timed on this machine; none: only the tables")
     ] = None,
 ) -> None:
     """Writes this machine's file into reports/machines/ if it was timed, intervals of others by the rule in force where
-    their sessions are kept, and README.md's tables."""
+    their sessions are kept, and the tables of both pages."""
     machines = read_machines(MACHINES)
     added = [gather(checkout)] if checkout else []
     machines |= {file_name(own): own for own in added}
-    page = with_tables(read_text(README), dict(sorted(machines.items())))
+    machines = dict(sorted(machines.items()))
+    pages = {
+        ALL_MACHINES: with_table(read_text(ALL_MACHINES), machines),
+        FIRST_SCREEN: with_first_table(read_text(FIRST_SCREEN), machines),
+    }
     for name, own in machines.items():
         write_metrics(own.model_dump(mode="json", exclude_none=True), MACHINES / name)
-    write_text(page, README)
+    for path, page in pages.items():
+        write_text(page, path)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from transformers import BlipForConditionalGeneration
 
-from stages.passes import equalize, prune
+from stages.passes import equalize, prune, side
 from stages.passes.activations import capture_inputs
 from stages.setup.params import Recipe
 
@@ -18,8 +18,13 @@ from stages.setup.params import Recipe
 def apply_recipe(
     model: BlipForConditionalGeneration, recipe: Recipe, calibration: Sequence[np.ndarray]
 ) -> dict[str, Any]:
-    """Applies a recipe's passes and returns their records. `calibration` is pixels, float32 (1, 3, side, side) each."""
+    """Applies a recipe's passes and returns their records.
+
+    `calibration` is pixels, float32 (1, 3, side, side) each, of the side that the recipe asks for.
+    """
     records: dict[str, Any] = {}
+    if recipe.side:
+        records["side"] = side.apply(model, recipe.side)
     if recipe.prune:
         records["prune"] = prune.apply(model, recipe.prune)
     if recipe.equalize:

@@ -1,6 +1,7 @@
 """How figures lie on disk: JSON objects of scalars, sorted, so that `dvc metrics diff` and Git show what changed, and
 lists of such objects for `dvc plots`."""
 
+import csv
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ def write_text(text: str, path: Path) -> None:
     """Writes a text file whole or not at all, and makes its folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
+    unfinished.write_text(text, encoding="utf-8", newline="")
     unfinished.rename(path)
 
 
@@ -32,8 +33,14 @@ def read_metrics(path: Path) -> dict[str, Any]:
     return figures
 
 
+def write_captions(table: "pd.DataFrame", path: Path) -> None:
+    """Writes a table with a row per picture: image, caption and tokens are text, whatever is in it."""
+    # A carriage return ends a row where nothing quotes it, and Python 3.11 quotes only what it has to.
+    write_text(table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC), path)
+
+
 def read_captions(path: Path) -> "pd.DataFrame":
-    """Reads a table that the stage `evaluate` wrote: a row per picture, captions and tokens as text."""
+    """Reads what `write_captions` wrote."""
     import pandas as pd
 
     # Else pandas would take captions such as «null» or «007» for what they are not.

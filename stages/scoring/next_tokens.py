@@ -55,7 +55,7 @@ def agreement(logits: np.ndarray, expected: NextTokens) -> tuple[float, float]:
     divergence of the model from the baseline, in nats. It is that over the baseline's cells, a lower bound of the one
     over all tokens, as joining some in one cell can only take from it (the log-sum inequality; T. Cover, J. Thomas:
     Elements of Information Theory, 2006, section 2.7). The two differ by less than 1 %:
-    tests/measure/test_next_tokens.py compares them.
+    tests/scoring/test_next_tokens.py compares them.
     """
     scores = log_softmax(logits.astype(np.float64), axis=-1)
     same, divergences = [], []

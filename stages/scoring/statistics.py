@@ -1,7 +1,7 @@
 """Confidence intervals of scores: by SciPy's bootstrap (B. Efron, R. Tibshirani: An Introduction to the Bootstrap,
 1993), of changes that are rare with two pictures more.
 
-How often they hold the truth, `python -m tests.measure.coverage` draws.
+How often they hold the truth, `python -m tests.timing.coverage` draws.
 """
 
 from collections.abc import Callable

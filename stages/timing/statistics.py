@@ -1,6 +1,6 @@
 """Confidence intervals of times, by Student's t over sessions, and lines through times.
 
-How often they hold the truth, `python -m tests.measure.coverage` draws.
+How often they hold the truth, `python -m tests.timing.coverage` draws.
 """
 
 import math
@@ -18,14 +18,16 @@ if TYPE_CHECKING:  # whoever has samples has imported it
     import pandas as pd
 
 # Sessions end once their interval is narrow, which is likeliest when it is so by chance: then fewer such intervals hold
-# the truth than their level says. With this level, 93 to 97 in 100 do; tests/measure/test_statistics.py draws them.
+# the truth than their level says. With this level, 93 to 97 in 100 do; tests/timing/test_statistics.py draws them.
 SESSION_LEVEL = 0.965
 # Sessions of one run share the neighbours that a machine has in that half minute, and these slow one program down more
 # than another. So the logarithm of a speed-up is off, in a whole run, by this share of itself (standard deviation): it
 # is what the runs kept in Git (33 of the engines' checkpoints on three machines, six at full size) are apart by, less
 # what sessions are. A program against itself has no such share, and shows none.
 BETWEEN_RUNS = 0.05
-BETWEEN_FINALS = 0.0
+# The same of two optimized checkpoints in a final, in the logarithm itself, as leads are small: what kept runs on a Zen
+# 5, minutes to hours apart, are apart by, less what sessions are (tests/timing/between_finals.py).
+BETWEEN_FINALS = 0.037
 # What intervals of speed-ups are made by, for figures that are kept: change it with `estimate_speedup`.
 SPEEDUP_RULE = f"t over sessions at {SESSION_LEVEL:g}, and {BETWEEN_RUNS:g} of the logarithm for what a run's share"
 

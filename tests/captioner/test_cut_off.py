@@ -63,6 +63,8 @@ def whole(name: str) -> bytes:
         options["interlace"] = "interlaced" in traits
     if format == "webp":
         options["lossless"] = "lossless" in traits
+    if format == "avif":
+        options["max_threads"] = 1  # with more, where its first row ends hangs on how many CPUs there are
     if format in ("tga", "tiff") and "packed" in traits:
         options["compression"] = {"tga": "tga_rle", "tiff": "tiff_lzw"}[format]
     return encoded(image, format, **options)

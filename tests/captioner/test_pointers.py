@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from stages.captioner.checkpoint import MANIFEST, WEIGHTS, read_manifest, verify_files
@@ -93,7 +93,6 @@ def test_a_checkpoint_s_file_that_is_a_pointer_is_not_called_damaged(
         verify_files(copy, read_manifest(copy))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=1100), st.booleans())
 def test_what_is_no_pointer_is_not_called_one(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, lfs: bool

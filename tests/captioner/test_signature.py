@@ -125,7 +125,7 @@ def test_what_is_no_key_is_one_sentence(copy: Path, key: Path, tmp_path: Path) -
         sign(copy, Path(f"{key}.pub"), None)
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=400), st.integers(0, 400), st.booleans())
 def test_whatever_a_signature_or_a_key_holds_is_one_sentence(
     baseline: Path, tmp_path: Path, more: bytes, at: int, in_key: bool

@@ -17,7 +17,7 @@ from stages.choice.one_run import OneRun, recipe_of
 from stages.page.sweeps import read_sweeps
 from stages.page.web_page import write_page
 from stages.records.examples import EVALUATION, read_examples
-from stages.records.metrics import REPORTS, read_metrics, write_metrics
+from stages.records.metrics import REPORTS, read_metrics, write_captions, write_metrics
 from stages.records.provenance import KEY, Provenance, of_final, of_peaks, of_quality, of_times, of_what
 from stages.report import gather_captions
 from stages.setup.params import read_params
@@ -75,7 +75,7 @@ def make_reports(
             table["cider"] = random.uniform(0, 5, len(own)).round(4)
         if name != "baseline":
             table["kl"] = random.uniform(0, 1, len(own)).round(6)
-        table.to_csv(folder / f"reports/quality/{name}.csv", index=False)
+        write_captions(table, folder / f"reports/quality/{name}.csv")
         baseline = name == "baseline"
         write_metrics(
             some_quality(random, captioned=captioned, baseline=baseline), folder / f"reports/quality/{name}.json"

@@ -14,6 +14,9 @@ from pydantic import ValidationError
 from stages.captioner.checkpoint import Manifest, seal
 from stages.captioner.command_line import InputError
 from stages.page.machines import (
+    ALL_MACHINES,
+    FIRST_SCREEN,
+    FIRST_TABLE,
     MACHINES,
     Figures,
     Machine,
@@ -24,13 +27,14 @@ from stages.page.machines import (
     main,
     read_machines,
     table,
-    with_tables,
+    with_first_table,
+    with_table,
 )
 from stages.records.machine import describe_machine
 from stages.records.metrics import read_metrics, write_metrics
 from stages.timing.statistics import SPEEDUP_RULE, estimate_speedup
 from tests.conftest import PROJECT
-from tests.test_pipeline import change, commit, copy_project, shell
+from tests.projects import change, commit, copy_project, shell
 
 TIMES = {"speedup": 2.5, "speedup_ci_low": 2.25, "speedup_ci_high": 2.75, "latency_ms": 400.0, "encode_ms": 250.0}
 HARDWARE = {
@@ -74,14 +78,15 @@ def test_an_arm_has_a_row() -> None:
 # What lies in this project
 
 
-def test_every_machines_file_is_valid_and_the_readmes_table_is_made_of_them() -> None:
-    page = (PROJECT / "README.md").read_text(encoding="utf-8")
+def test_every_machines_file_is_valid_and_the_pages_tables_are_made_of_them() -> None:
+    pages = [(PROJECT / path).read_text(encoding="utf-8") for path in (ALL_MACHINES, FIRST_SCREEN)]
     machines = read_machines(PROJECT / MACHINES)
     assert machines
     made = table(machines)
-    assert with_tables(page, machines) == page, "make it anew with `python -m stages.page.machines`"
+    made_anew = [with_table(pages[0], machines), with_first_table(pages[1], machines)]
+    assert made_anew == pages, "make them anew with `python -m stages.page.machines`"
     for name, machine in machines.items():
-        assert made.count(f"]({(MACHINES / name).as_posix()})") == 1
+        assert made.count(f"](machines/{name})") == 1
         assert any(own.speedup > 1 for own in machine.checkpoints.values())
         assert Machine.model_validate_json((PROJECT / MACHINES / name).read_text()) == machine, "by an older rule"
         assert (machine.intervals == SPEEDUP_RULE) == all(
@@ -178,7 +183,7 @@ def test_the_table_has_a_column_per_checkpoint_and_a_dash_for_what_was_not_timed
     ]
     assert headings.endswith("| threads | baseline | fast | a | code |")
     assert rows[0] == (
-        "| [Intel(R) Xeon(R) CPU E5-2673 v4 @ 2.30GHz 6/79/1](reports/machines/x.json) | avx2, avx512_vnni | 2 "
+        "| [Intel(R) Xeon(R) CPU E5-2673 v4 @ 2.30GHz 6/79/1](machines/x.json) | avx2, avx512_vnni | 2 "
         "| – | – | **3.00** (2.90–3.10) | 0123456, 2026-11-25 (1) |"
     )
     assert "| **1.00** (0.90–1.10), 0.40 s | **2.50** (2.25–2.75), 0.40 s | – |" in rows[1]
@@ -219,10 +224,10 @@ def test_an_older_file_is_brought_up_to_date_with_the_tables(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     name = file_name(of_sessions())
     write_metrics(of_sessions().model_dump(mode="json", exclude_none=True), MACHINES / name)
-    Path("README.md").write_text(Path("README.md").read_text().replace("mine.json", name))
+    FIRST_SCREEN.write_text(FIRST_SCREEN.read_text().replace("mine.json", name))
     main(None)
     assert Machine.model_validate_json((MACHINES / name).read_text()) == by_rule_in_force(of_sessions())
-    assert "older rule" not in Path("README.md").read_text()
+    assert "older rule" not in ALL_MACHINES.read_text() + FIRST_SCREEN.read_text()
 
 
 def test_the_first_table_is_of_the_file_that_it_names() -> None:
@@ -288,10 +293,13 @@ def write_project(folder: Path) -> None:
     (folder / "stages/code.py").touch()
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": BENCHMARKS}))
     (folder / ".gitignore").write_text("/models\n")
-    (folder / "README.md").write_text(
+    (folder / FIRST_SCREEN).write_text(
         "# Mine\n\n<!-- made by `make machine` of reports/machines/mine.json -->\n\nold\n\n"
-        "<!-- end of the first table -->\n\n"
-        "<!-- machines: made by `make machine` -->\n\nold\n\n<!-- end of machines -->\nrest\n"
+        "<!-- end of the first table -->\nrest\n"
+    )
+    (folder / ALL_MACHINES).parent.mkdir()
+    (folder / ALL_MACHINES).write_text(
+        "# All\n\n<!-- machines: made by `make machine` -->\n\nold\n\n<!-- end of machines -->\nrest\n"
     )
     write_figures(folder)
     write_metrics(describe_machine(), folder / "reports/host.json")
@@ -315,7 +323,7 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_machine_is_recorded_and_the_table_made(timed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_project(tmp_path)
     monkeypatch.chdir(tmp_path)
-    Path("README.md").write_text(Path("README.md").read_text().replace("mine.json", file_name(gather(timed))))
+    FIRST_SCREEN.write_text(FIRST_SCREEN.read_text().replace("mine.json", file_name(gather(timed))))
     main(timed)
     ((name, machine),) = read_machines(MACHINES).items()
     assert machine.commit == shell(timed, "git", "rev-parse", "HEAD").strip()
@@ -323,18 +331,16 @@ def test_a_machine_is_recorded_and_the_table_made(timed: Path, tmp_path: Path, m
     expected = TIMES | {"speedup_sessions": SESSIONS} | estimate_speedup(SESSIONS).entries("speedup", 3)
     assert machine.checkpoints["quantized"] == Figures.model_validate(expected)
     assert (machine.model, machine.intervals) == ("blip-base-untrained", SPEEDUP_RULE)
-    page = Path("README.md").read_text()
-    assert (
-        page.startswith("# Mine\n\n<!--")
-        and page.endswith("|\n\n<!-- end of machines -->\nrest\n")
-        and "old" not in page
-    )
+    every, first = pages = [path.read_text() for path in (ALL_MACHINES, FIRST_SCREEN)]
+    assert every.startswith("# All\n\n<!--") and every.endswith("|\n\n<!-- end of machines -->\nrest\n")
+    assert first.startswith("# Mine\n\n<!--") and first.endswith("|\n\n<!-- end of the first table -->\nrest\n")
+    assert "old" not in every + first
     figures = machine.checkpoints["quantized"]
     low, high = figures.speedup_ci_low, figures.speedup_ci_high
-    assert page.count(f"(reports/machines/{name})") == 1 and f"**2.50** ({low:.2f}–{high:.2f}), 0.40 s" in page
-    assert f"| `quantized`: 8-bit numbers, PyTorch | 2.5 ({low:.1f}–{high:.1f}) | 0.40 s |" in page.replace("**", "")
+    assert every.count(f"(machines/{name})") == 1 and f"**2.50** ({low:.2f}–{high:.2f}), 0.40 s" in every
+    assert f"| `quantized`: 8-bit numbers, PyTorch | 2.5 ({low:.1f}–{high:.1f}) | 0.40 s |" in first.replace("**", "")
     main(None)
-    assert Path("README.md").read_text() == page
+    assert [path.read_text() for path in (ALL_MACHINES, FIRST_SCREEN)] == pages
     assert not [path for path in tmp_path.rglob("*.unfinished")]
 
 
@@ -402,20 +408,25 @@ def test_another_machines_or_models_figures_are_never_recorded(
         gather(project)
 
 
-def test_without_the_marks_nothing_is_written(timed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("path", "page", "message"),
+    [
+        (ALL_MACHINES, "# Mine\n", "reports/README.md lacks the marks between which its table of machines stands"),
+        (FIRST_SCREEN, "# Mine\n", "^README.md lacks the marks between which its table of machines stands: restore"),
+        (FIRST_SCREEN, None, r"its first table of reports/machines/mine\.json, which is not there: name"),
+    ],
+)
+def test_without_the_marks_nothing_is_written(
+    timed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Path, page: str | None, message: str
+) -> None:
     write_project(tmp_path)
     monkeypatch.chdir(tmp_path)
-    own = (tmp_path / "README.md").read_text()
-    first, _, second = own.partition("<!-- machines")
-    for page in ("# Mine\n", first, f"<!-- machines{second}"):
-        (tmp_path / "README.md").write_text(page)
-        with pytest.raises(InputError, match="lacks the marks"):
-            main(timed)
-        assert (tmp_path / "README.md").read_text() == page
-    (tmp_path / "README.md").write_text(own)
-    with pytest.raises(InputError, match=r"its first table of reports/machines/mine\.json, which is not there: name"):
+    if page:
+        path.write_text(page)
+    before = [path.read_text() for path in (ALL_MACHINES, FIRST_SCREEN)]
+    with pytest.raises(InputError, match=message):
         main(timed)
-    assert not MACHINES.exists() and (tmp_path / "README.md").read_text() == own
+    assert not MACHINES.exists() and [path.read_text() for path in (ALL_MACHINES, FIRST_SCREEN)] == before
 
 
 @pytest.mark.parametrize("place", ["project", "all our work/team/captions"])
@@ -432,6 +443,7 @@ def test_one_command_adds_this_machine_and_leaves_all_else_as_it_was(tmp_path: P
     (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     write_baseline(project / "models/baseline")  # the user's own, which stays
     shutil.copytree(PROJECT / MACHINES, project / MACHINES)
+    shutil.copy(PROJECT / ALL_MACHINES, project / ALL_MACHINES)
     known = read_machines(project / MACHINES)
     commit(project)
     head = shell(project, "git", "rev-parse", "HEAD").strip()
@@ -439,10 +451,13 @@ def test_one_command_adds_this_machine_and_leaves_all_else_as_it_was(tmp_path: P
     shell(project, "make", "--old-file=.venv/ready", "ACTIVATE=", "machine")
     inside = shell(project, "git", "rev-parse", "--show-prefix").strip()
     (name,) = [name for name, own in read_machines(project / MACHINES).items() if own.commit == head]
+    first = (project / FIRST_SCREEN).read_text(encoding="utf-8")
+    is_first = FIRST_TABLE.search(first)["file"] == (MACHINES / name).as_posix()
     assert shell(project, "git", "status", "--porcelain", "--untracked-files=all").splitlines() == [
-        f" M {inside}README.md",
+        *[f" M {inside}{FIRST_SCREEN}"] * is_first,
+        f" M {inside}{ALL_MACHINES}",
         f"{' M' if name in known else '??'} {inside}reports/machines/{name}",
     ]
-    assert f"(reports/machines/{name})" in (project / "README.md").read_text(encoding="utf-8")
+    assert f"(machines/{name})" in (project / ALL_MACHINES).read_text(encoding="utf-8")
     assert (project / "params.yaml").read_bytes() == params
     assert not list((project / ".dvc/tmp").glob("machine*"))

@@ -21,8 +21,8 @@ from stages.records.metrics import read_metrics, write_metrics
 from stages.setup.params import Coco, Folder, Noise, Photographs, Scenes
 from tests.conftest import PROJECT, Build, RunStage, assert_one_sentence
 from tests.hub import Hub, serve
-from tests.test_pipeline import commit, shell
-from tests.test_readme import code_blocks
+from tests.projects import commit, shell
+from tests.readmes import code_blocks
 
 REPOSITORY, COMMIT = "me/blip-fast", "0123456789abcdef0123456789abcdef01234567"
 SALESFORCE = {"hub": "Salesforce/blip-image-captioning-base", "revision": COMMIT}
@@ -396,7 +396,7 @@ def test_the_readmes_commands_publish_and_upload(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    (commands,) = code_blocks("Publish", "sh")
+    (commands,) = code_blocks("models/README.md", "Publish", "sh")
     commands = commands.replace("openvino_int8", "onnx_int8").replace("OWNER/NAME", REPOSITORY)
     make, upload = commands.splitlines()
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))

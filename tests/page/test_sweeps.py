@@ -121,7 +121,7 @@ rows = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=10, phases=[Phase.generate])
+@settings(max_examples=10, phases=[Phase.generate])
 @given(st.lists(rows, max_size=4))
 def test_whatever_is_read_can_be_drawn(values: list[dict[str, Any]]) -> None:
     with TemporaryDirectory() as folder:

@@ -227,7 +227,7 @@ HOSTILE = [
 ]
 
 
-@settings(deadline=None, max_examples=5, phases=[Phase.generate])
+@settings(max_examples=5, phases=[Phase.generate])
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cn"])), max_size=30), st.sampled_from(HOSTILE))
 def test_captions_and_names_come_out_as_text(drawn: list[str], model: str) -> None:
     own = {"baseline": [*HOSTILE, *drawn], "fast": [*drawn, *HOSTILE]}

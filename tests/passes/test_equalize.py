@@ -38,7 +38,7 @@ def equalized(model: BlipForConditionalGeneration, pixels: list[np.ndarray]) -> 
     return equalize.apply(model, capture_inputs(model, pixels))
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(kinds, st.floats(1, 400), st.integers(0, 2**31))
 def test_in_float_a_model_computes_what_it_did(
     pixels: list[np.ndarray], own: tuple[Kind, ...], strength: float, seed: int
@@ -52,7 +52,7 @@ def test_in_float_a_model_computes_what_it_did(
     assert (logits(model, exact_pixels) - before).abs().max() < 1e-10 * before.std()
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.sampled_from(KINDS), st.floats(50, 400), st.integers(0, 2**31))
 def test_outliers_cost_nothing_any_more(pixels: list[np.ndarray], kind: Kind, strength: float, seed: int) -> None:
     easy = tiny_model(1)

@@ -1,13 +1,13 @@
-"""The README's commands for sharing checkpoints, and projects that follow them."""
+"""The commands of models/README.md for sharing checkpoints, and projects that follow them."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.test_pipeline import shell
-from tests.test_readme import code_blocks
+from tests.projects import shell
+from tests.readmes import code_blocks
 
-BLOCKS = code_blocks("Share checkpoints", "sh")
+BLOCKS = code_blocks("models/README.md", "Share checkpoints", "sh")
 KINDS = {block[2:].splitlines()[0].partition(",")[0].partition(";")[0]: block for block in BLOCKS if block[0] == "#"}
 PUBLISH = next(block for block in BLOCKS if "git push\n" in block)
 

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tests.test_pipeline import commit, copy_project, shell
+from tests.projects import commit, copy_project, shell
 from tests.torture.case import Case
 from tests.torture.disks import SHARES, can_mount, fill_disks
 from tests.torture.pushes import kill_a_pull, kill_the_client, kill_the_server, push_at_once

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.test_pipeline import environment, shell
+from tests.projects import environment, shell
 
 # What the pipeline makes that must be the same to the last bit, however often it was interrupted.
 MADE = ("models", "data/demo", "data/eval", "data/calibration", "data/baseline_next_tokens.npz")

@@ -16,8 +16,8 @@ from typing import Annotated
 import typer
 import yaml
 
+from tests.projects import shell
 from tests.sharing.commands import fails
-from tests.test_pipeline import shell
 from tests.torture.case import LONGEST, Case, contents, lost_by
 from tests.torture.stages import compare
 

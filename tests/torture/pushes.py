@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.projects import change, commit, shell
 from tests.sharing.servers import KEY, SECRET, serve_until_killed
-from tests.test_pipeline import change, commit, shell
 from tests.torture.case import LONGEST, Case, begin, contents, damaged, kill_group, lost_by, moments, seconds_of
 
 PUSH = ("dvc", "push")

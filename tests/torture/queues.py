@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from tests.test_pipeline import shell
+from tests.projects import shell
 from tests.torture.case import LONGEST, Case, contents, lost_by, moments
 
 STAGE = "optimize@quantized"

@@ -12,7 +12,7 @@ from typing import Literal
 import psutil
 import yaml
 
-from tests.test_pipeline import shell
+from tests.projects import shell
 from tests.torture.case import (
     LONGEST,
     Case,

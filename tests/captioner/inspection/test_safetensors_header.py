@@ -74,7 +74,7 @@ shapes = st.lists(st.integers(0, 4), max_size=4)
 dtypes = st.sampled_from([np.float32, np.int8, np.uint8, np.int64, np.float16, np.bool_])
 
 
-@settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
 @given(st.dictionaries(st.text(max_size=5), st.tuples(shapes, dtypes), max_size=4), st.integers(0, 400))
 def test_what_the_library_writes_is_accepted_and_what_it_refuses_is_refused(
     tmp_path: Path, tensors: dict[str, tuple[list[int], Any]], cut: int
