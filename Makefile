@@ -77,6 +77,10 @@ control: .venv/ready
 coverage: .venv/ready
 	$(ACTIVATE) python -m tests.timing.coverage
 
+# What graded damages to the demo's captioner cost, for reports/README.md: what its pictures can tell; ten minutes.
+demo-sensitivity: .venv/ready
+	$(ACTIVATE) python -m tests.demo.sensitivity
+
 # In a clone of the last commit, so that this checkout keeps its own checkpoints and reports.
 machine: .venv/ready
 	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && \
@@ -93,4 +97,4 @@ machine: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage machine
+.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity machine

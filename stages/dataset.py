@@ -1,6 +1,7 @@
 """DVC stage `dataset`: makes the pictures to evaluate on and to calibrate with, in one form whatever their source.
 
-`data/eval` and `data/calibration` each hold `images/` and `captions.json` in COCO's annotation format.
+`data/eval` and `data/calibration` each hold `images/` and `captions.json` in COCO's annotation format, and if the
+pictures are drawn scenes `scenes.json`, what they show.
 """
 
 import stages.setup.shared_machine  # noqa: F401  (first, as its docstring says)
@@ -21,10 +22,11 @@ from stages.captioner.command_line import InputError, run
 from stages.captioner.images import allow_large_pictures
 from stages.pictures import photographs
 from stages.pictures.coco import choose_examples
-from stages.pictures.drawing import draw
 from stages.pictures.folder import choose_pictures
-from stages.pictures.scenes import Split, compose, describe
 from stages.records.examples import CALIBRATION, CAPTIONS, EVALUATION, CocoAnnotation, CocoCaptions, CocoImage, Example
+from stages.scenes.composition import Split, compose, write_scenes
+from stages.scenes.drawing import draw
+from stages.scenes.wording import refer
 from stages.setup.params import Coco, Dataset, Folder, Noise, Scenes, read_params
 
 NOISE_SIDE = 384
@@ -33,9 +35,14 @@ NOISE_SIDE = 384
 def make_dataset(dataset: Dataset, evaluation: Path, calibration: Path) -> None:
     """Writes both folders. Raises InputError if the pictures or their captions can't be used."""
     for_evaluation, for_calibration = _examples(dataset)
-    for output, examples in ((evaluation, for_evaluation), (calibration, for_calibration)):
+    splits: tuple[Split, Split] = ("held_out", "training")
+    for output, examples, split in zip(
+        (evaluation, calibration), (for_evaluation, for_calibration), splits, strict=True
+    ):
         with replacing(output) as unfinished:
             _write(examples, unfinished)
+            if isinstance(dataset, Scenes):
+                write_scenes([compose(seed, split) for seed in range(len(examples))], unfinished)
 
 
 def _examples(dataset: Dataset) -> tuple[list[Example], list[Example]]:
@@ -55,7 +62,7 @@ def _examples(dataset: Dataset) -> tuple[list[Example], list[Example]]:
 def _scenes(split: Split, count: int) -> Iterator[Example]:
     for seed in track(range(count), description=f"drawing {split.replace('_', '-')} scenes", auto_refresh=False):
         scene = compose(seed, split)
-        yield Example(f"{seed:05}.png", draw(scene, seed), describe(scene))
+        yield Example(f"{seed:05}.png", draw(scene, seed), refer(scene, seed))
 
 
 def _noise(dataset: Noise) -> Iterator[Example]:

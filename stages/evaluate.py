@@ -27,6 +27,8 @@ from stages.records.examples import EVALUATION, read_examples
 from stages.records.machine import describe_machine
 from stages.records.metrics import REPORTS, read_captions, write_captions, write_metrics
 from stages.records.provenance import KEY, of_quality, of_what
+from stages.scenes.composition import read_scenes
+from stages.scenes.wording import is_right
 from stages.scoring.next_tokens import NextTokens, agreement, likeliest, read_next_tokens, write_next_tokens
 from stages.scoring.quality import estimate_bleu_4, score_per_image
 from stages.scoring.small_samples import estimate_relative_change, estimate_share
@@ -50,8 +52,9 @@ class Baseline(NamedTuple):
 
 class Evaluated(NamedTuple):
     """A checkpoint's metrics; a table with one row per picture: image, caption, tokens (ids, separated by blanks), if
-    the folder has references cider, rouge_l and exact_match, and with a baseline same_caption, same_next_token and kl;
-    and, without a baseline, what the checkpoint expects next at each position of its captions."""
+    the folder has references cider, rouge_l and exact_match, of drawn scenes right, and with a baseline same_caption,
+    same_next_token and kl; and, without a baseline, what the checkpoint expects next at each position of its
+    captions."""
 
     metrics: Metrics
     table: pd.DataFrame
@@ -102,6 +105,9 @@ def evaluate(
     metrics |= estimate_share(same_in_batch).entries("same_caption_in_batch", 4)
     if all(references):
         metrics |= _score(table, references, captioner, settings) | _outside_vocabulary(captioner, references)
+    if scenes := read_scenes(folder):
+        table["right"] = [int(is_right(said, scene)) for said, scene in zip(captions, scenes, strict=True)]
+        metrics |= estimate_share(table["right"].to_numpy()).entries("right", 4)
     if baseline:
         metrics |= _compare(table, baseline.table, agreements, settings)
     return Evaluated(metrics, table, next_tokens)

@@ -1,6 +1,7 @@
 """Tiny real models and pictures that the tests share."""
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -17,7 +18,8 @@ import torch
 from filelock import FileLock
 from hypothesis import settings
 from PIL import Image
-from transformers import BlipConfig, BlipForConditionalGeneration
+from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from stages.captioner.checkpoint import read_manifest, save_weights, seal
 from stages.captioner.runtimes.cores import usable_cores
@@ -25,8 +27,8 @@ from stages.captioner.runtimes.pytorch import load_model, weights
 from stages.dataset import make_dataset
 from stages.download import download
 from stages.optimize import optimize
-from stages.pictures.drawing import draw
-from stages.pictures.scenes import compose
+from stages.scenes.composition import compose
+from stages.scenes.drawing import draw
 from stages.setup.params import FolderSource, Prune, Quantize, Recipe, Scenes
 
 # What an example takes hangs on the machine and on who else uses it.
@@ -36,6 +38,7 @@ settings.load_profile("untimed")
 PROJECT = Path(__file__).parents[1]
 DEMO = PROJECT / "data" / "demo"
 PROCESSOR = ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json")
+TINY_SIDE = 128  # of the tiny model's pictures
 VOCABULARY = len((DEMO / "vocab.txt").read_text().split())
 # Recipes for each runtime, which `build` makes checkpoints of.
 PRUNE = Prune(method="l1_unstructured", amount=0.3)
@@ -84,7 +87,13 @@ def tiny_model(seed: int = 0, **text: int) -> BlipForConditionalGeneration:
     torch.manual_seed(seed)
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     config = BlipConfig(
-        vision_config={**sizes, "image_size": 128, "patch_size": 32, "projection_dim": 32, "initializer_range": 0.5},
+        vision_config={
+            **sizes,
+            "image_size": TINY_SIDE,
+            "patch_size": 32,
+            "projection_dim": 32,
+            "initializer_range": 0.5,
+        },
         text_config={
             **sizes,
             "encoder_hidden_size": 32,
@@ -112,9 +121,22 @@ def save_tiny_model(folder: Path, seed: int = 0) -> Path:
 def save_model(model: BlipForConditionalGeneration, folder: Path) -> Path:
     """Writes a model that has the demo's vocabulary in transformers' own format."""
     model.save_pretrained(folder)
+    save_processor(folder, model.config.vision_config.image_size)
+    return folder
+
+
+def save_processor(folder: Path, side: int = TINY_SIDE) -> None:
+    """Writes the demo's vocabulary and how pictures are prepared, for an encoder of this side."""
     for name in PROCESSOR:
         shutil.copyfile(DEMO / name, folder / name)
-    return folder
+    file = folder / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"size": {"height": side, "width": side}}))
+
+
+def tiny_processor() -> tuple[BertTokenizer, BlipImageProcessorPil]:
+    """What a tiny model's captioner takes beside the model."""
+    size = {"height": TINY_SIDE, "width": TINY_SIDE}
+    return BertTokenizer.from_pretrained(DEMO), BlipImageProcessorPil.from_pretrained(DEMO, size=size)
 
 
 @pytest.fixture(scope="session", autouse=True)

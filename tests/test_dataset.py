@@ -18,8 +18,9 @@ from stages.captioner.command_line import InputError
 from stages.dataset import make_dataset
 from stages.pictures.annotations import read_annotations
 from stages.pictures.folder import candidates
-from stages.pictures.scenes import compose, describe
 from stages.records.examples import read_examples
+from stages.scenes.composition import compose, read_scenes
+from stages.scenes.wording import refer
 from stages.setup.params import Coco, Dataset, Folder, Noise, Photographs, Scenes
 
 
@@ -36,7 +37,8 @@ def pixels(folder: Path) -> list[bytes]:
 def test_scenes_are_held_out_and_have_five_references(folders: tuple[Path, Path]) -> None:
     make_dataset(Scenes(kind="scenes", evaluation=6, calibration=3), *folders)
     evaluation, calibration = map(read_examples, folders)
-    assert [own for _, own in evaluation] == [describe(compose(seed, "held_out")) for seed in range(6)]
+    assert [own for _, own in evaluation] == [refer(compose(seed, "held_out"), seed) for seed in range(6)]
+    assert read_scenes(folders[0]) == [compose(seed, "held_out") for seed in range(6)]
     assert len(calibration) == 3
     assert not set(pixels(folders[0])) & set(pixels(folders[1]))
 

@@ -28,7 +28,16 @@ from stages.optimize import optimize
 from stages.setup.params import FolderSource, Quantize, Recipe, UntrainedSource
 from stages.sources.model import build_untrained
 from tests.captioner.test_pointers import LFS
-from tests.conftest import DEMO, PROCESSOR, PROJECT, RunStage, assert_one_sentence, save_tiny_model, tiny_model
+from tests.conftest import (
+    DEMO,
+    PROCESSOR,
+    PROJECT,
+    VOCABULARY,
+    RunStage,
+    assert_one_sentence,
+    save_tiny_model,
+    tiny_model,
+)
 from tests.hub import Hub, serve
 
 REPOSITORY, COMMIT = "somebody/blip-tiny", "0123456789abcdef0123456789abcdef01234567"
@@ -67,6 +76,7 @@ OLD_PREPROCESSOR = {
     "size": 128,
 }
 OUTPUT, WORDS = "text_decoder.cls.predictions", "text_decoder.bert.embeddings.word_embeddings.weight"
+ALL_WORDS = 32 * (VOCABULARY + 2)  # numbers in the tiny model's table of words
 
 
 @pytest.fixture
@@ -466,7 +476,7 @@ NAN, INF = float("nan"), float("inf")
     [
         (_puts(f"{QUERY}.bias", NAN), ("inf or NaN for 1 of the 32", f"{QUERY}.bias (3.12 %):", "diverged")),
         (_puts(f"{QUERY}.weight", -INF, 512), ("512 of the 1024", "(50 %)")),
-        (_puts(WORDS, NAN, 2304), ("2304 of the 2304", "(100 %)")),
+        (_puts(WORDS, NAN, ALL_WORDS), (f"{ALL_WORDS} of the {ALL_WORDS}", "(100 %)")),
         (_puts(POSITIONS, INF), (POSITIONS,)),
         (_puts("vision_model.embeddings.class_embedding", NAN), ("vision_model.embeddings.class_embedding",)),
         (_puts("vision_model.post_layernorm.weight", 1e5, dtype=torch.float16), ("post_layernorm.weight", "float16")),

@@ -15,7 +15,9 @@ from stages.dataset import make_dataset
 from stages.evaluate import Baseline, evaluate
 from stages.optimize import optimize
 from stages.records.examples import read_examples
-from stages.setup.params import Evaluation, Quantize, Recipe, Scenes
+from stages.scenes.composition import read_scenes
+from stages.scenes.wording import is_right
+from stages.setup.params import Evaluation, Noise, Quantize, Recipe, Scenes
 from tests.conftest import Build, with_weights
 
 PICTURES, BATCH = 8, 4
@@ -45,6 +47,23 @@ def test_captions_are_scored_as_pictures_are_captioned_one_by_one(
     assert alone != together, "this model does not show the difference"
     assert metrics["same_caption_in_batch"] <= sum(map(str.__eq__, alone, together)) / PICTURES < 1
     assert metrics["batch_size"] == BATCH
+
+
+def test_captions_of_scenes_are_judged_by_what_the_scenes_show(baseline: Path, folders: tuple[Path, Path]) -> None:
+    folder, _ = folders
+    scenes = read_scenes(folder)
+    parts = open_captioner(baseline).parts
+    metrics, table, _ = evaluate(parts, folder, Decoding(), Evaluation(bootstrap_samples=100), BATCH)
+    assert list(table["right"]) == [is_right(said, scene) for said, scene in zip(table["caption"], scenes, strict=True)]
+    assert metrics["right"] == table["right"].mean()
+
+
+def test_nobody_judges_captions_of_pictures_without_a_scene(baseline: Path, tmp_path: Path) -> None:
+    make_dataset(Noise(kind="noise", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
+    settings = Evaluation(bootstrap_samples=100)
+    metrics, table, _ = evaluate(open_captioner(baseline).parts, tmp_path / "eval", Decoding(), settings, BATCH)
+    assert "right" not in table
+    assert "right" not in metrics
 
 
 def test_a_variant_is_compared_with_the_baseline_under_the_baseline_s_own_words(

@@ -1,104 +1,144 @@
 """DVC stage `train_demo` (frozen): trains the embedded demo captioner on drawn scenes and writes it to `data/demo`.
 
-The model is transformers' own `BlipForConditionalGeneration`, only smaller, with the same special tokens as BLIP's.
+The model is transformers' own `BlipForConditionalGeneration`, only smaller, with the same special tokens as BLIP's. It
+is trained as BLIP was: on smaller pictures first, then on larger ones with interpolated position embeddings. Each patch
+learns to tell what it shows, too, by a layer that is thrown away: captions alone teach the encoder slowly.
 """
 
 import stages.setup.shared_machine  # noqa: F401  (first, as its docstring says)
 
 # isort: split
 
-import functools
-import itertools
+import json
 import math
+import os
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import torch
+import typer
+from PIL import Image
 from rich.progress import Progress
+from safetensors import safe_open
 from safetensors.torch import save_file
+from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 from transformers.models.blip.processing_blip import BlipProcessor
 
 from stages.captioner.checkpoint import replacing
-from stages.captioner.command_line import run
-from stages.pictures.drawing import SIDE, draw
-from stages.pictures.scenes import Split, compose, describe
-from stages.setup.params import DemoTraining, read_params
+from stages.captioner.command_line import InputError, run
+from stages.passes.side import interpolate_positions
+from stages.scenes.composition import KINDS, Scene, compose
+from stages.scenes.drawing import draw
+from stages.scenes.layout import arrange
+from stages.scenes.wording import COLORS, describe, is_right, refer, vocabulary
+from stages.setup.params import DemoTraining, TrainingPhase, read_params
 
 OUTPUT = Path("data/demo")
+PROGRESS = Path(".dvc/tmp/demo-training")  # which DVC and Git leave alone
+STATE, FINISHED = "state.safetensors", "finished.safetensors"
 
-# The preferred wording, the same behind the prompt «a picture of», or any of the five. The preference is strong so
-# that no caption hangs on a coin's toss, which would make a quantised copy look worse than it is.
+PATCH = 16
+# The preferred wording, the same behind the prompt «a picture of», or what anybody might say. The preference is strong
+# so that no caption hangs on a coin's toss, which would make a quantised copy look worse than it is.
 WORDING_SHARES = (0.80, 0.12, 0.08)
+PROMPT = "a picture of "
 # So that the decoder looks at the picture instead of guessing from the words before, as pairs that it never saw need.
 # Source: S. R. Bowman et al., Generating Sentences from a Continuous Space, CoNLL 2016 (word dropout).
 WORD_DROPOUT = 0.2
+WARM_UP = 1000  # steps, or a tenth of a short phase
 FIRST_VALIDATION_SEED = 1_000_000  # far from the scenes that the `dataset` stage evaluates on
-LONGEST_CAPTION = 32
+VALIDATION_BATCH = 32
+LONGEST_CAPTION = 32  # tokens
+KIND_LABELS = {kind: number for number, kind in enumerate(KINDS, start=1)}
+COLOR_LABELS = {color: number for number, color in enumerate(COLORS, start=1)}
 
 
-class DrawnScenes(Dataset[tuple[np.ndarray, str]]):
-    """Training pictures, each drawn when it is asked for and never twice: (pixels 128 x 128 x 3 uint8, caption)."""
+class DrawnScenes(Dataset[tuple[np.ndarray, str, np.ndarray]]):
+    """Training pictures, each drawn when it is asked for and never twice: pixels, side x side x 3 uint8; caption;
+    labels of the patches, see `label_patches`."""
 
-    def __init__(self, count: int, first_seed: int, most_things: int) -> None:
-        self.count, self.first_seed, self.most_things = count, first_seed, most_things
+    def __init__(self, seeds: range, side: int) -> None:
+        self.seeds, self.side = seeds, side
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.seeds)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, str]:
-        seed = self.first_seed + index
-        scene = compose(seed, "training", self.most_things)
-        captions = describe(scene)
+    def __getitem__(self, index: int) -> tuple[np.ndarray, str, np.ndarray]:
+        seed = self.seeds[index]
+        scene = compose(seed, "training")
         dice = random.Random(f"wording {seed}")
-        (caption,) = dice.choices((captions[0], captions[-1], dice.choice(captions)), WORDING_SHARES)
-        return np.array(draw(scene, seed)), caption
+        preferred = describe(scene)
+        wordings = (preferred, PROMPT + preferred, *refer(scene, seed, 1))
+        (caption,) = dice.choices(wordings, WORDING_SHARES)
+        pixels = np.array(_of_side(draw(scene, seed), self.side))
+        return pixels, caption, label_patches(scene, seed, self.side // PATCH)
 
 
-def build_processor(folder: Path) -> BlipProcessor:
+def label_patches(scene: Scene, seed: int, across: int) -> np.ndarray:
+    """What each of `across` x `across` patches shows: int64 (patches, 2), a kind and a color, 0 for none.
+
+    It is the thing in whose rectangle the patch's middle lies, and the one that hides the others if there are several.
+    Rectangles are at least a patch wide and high, so that small things are labeled, too.
+    Source: Z. Jiang et al., All Tokens Matter: Token Labeling for Training Better Vision Transformers, NeurIPS 2021.
+    """
+    middles = (np.arange(across) + 0.5) / across
+    labels = np.zeros((across, across, 2), dtype=np.int64)
+    for place in arrange(scene, seed):
+        width, height = max(place.width, 1 / across), max(place.y - place.top, 1 / across)
+        rows = np.abs(middles - (place.y + place.top) / 2) <= height / 2
+        columns = np.abs(middles - place.x) <= width / 2
+        labels[np.ix_(rows, columns)] = (KIND_LABELS[place.thing.kind], COLOR_LABELS.get(place.thing.color, 0))
+    return labels.reshape(-1, 2)
+
+
+def _of_side(picture: Image.Image, side: int) -> Image.Image:
+    return picture.resize((side, side), Image.Resampling.BICUBIC)
+
+
+def build_processor(folder: Path, side: int) -> BlipProcessor:
     """The demo's tokenizer (a WordPiece vocabulary of every word in the scenes) and its image processor."""
-    words: set[str] = set()
-    for split in ("training", "held_out"):
-        for seed in range(2000):
-            words.update(" ".join(describe(compose(seed, _as_split(split)))).split())
     # BLIP's own special tokens; BLIP too calls [unused1] its end of sequence and gives its first token no name.
-    vocabulary = ["[PAD]", "[unused0]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(words)]
+    words = ["[PAD]", "[unused0]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *vocabulary()]
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "vocab.txt"
-    file.write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    file.write_text("\n".join(words) + "\n", encoding="utf-8")
     tokenizer = BertTokenizer(str(file), do_lower_case=True, model_max_length=LONGEST_CAPTION)
-    return BlipProcessor(BlipImageProcessorPil(size={"height": SIDE, "width": SIDE}), tokenizer)
+    return BlipProcessor(BlipImageProcessorPil(size={"height": side, "width": side}), tokenizer)
 
 
-def _as_split(name: str) -> Split:
-    return "held_out" if name == "held_out" else "training"
+def build_model(tokenizer: BertTokenizer, side: int) -> BlipForConditionalGeneration:
+    """An untrained BLIP of 7.4 M parameters: deep and narrow as BLIP-base is, 8 encoder and 6 decoder layers, 192 wide.
 
-
-def build_model(tokenizer: BertTokenizer) -> BlipForConditionalGeneration:
-    """An untrained BLIP of 5.4 M parameters: 64 patches of 16 x 16, 4 encoder and 2 decoder layers, 256 wide."""
-    width, heads = 256, 4
+    A picture has (side / 16)² patches, 144 at 192 pixels.
+    """
+    width, heads = 192, 6
     named_tokens = len(tokenizer)
     config = BlipConfig(
         vision_config={
-            "image_size": SIDE,
-            "patch_size": 16,
+            "image_size": side,
+            "patch_size": PATCH,
             "hidden_size": width,
             "intermediate_size": 4 * width,
-            "num_hidden_layers": 4,
+            "num_hidden_layers": 8,
             "num_attention_heads": heads,
             "projection_dim": width,
+            "initializer_range": 0.02,
         },
         text_config={
             "vocab_size": named_tokens + 2,
             "hidden_size": width,
             "encoder_hidden_size": width,
             "intermediate_size": 4 * width,
-            "num_hidden_layers": 2,
+            "num_hidden_layers": 6,
             "num_attention_heads": heads,
             "projection_dim": width,
             "max_position_embeddings": LONGEST_CAPTION,
@@ -116,95 +156,161 @@ def build_model(tokenizer: BertTokenizer) -> BlipForConditionalGeneration:
     return BlipForConditionalGeneration(config)
 
 
-def train(settings: DemoTraining, output: Path, log_every: int = 500, validation_scenes: int = 256) -> None:
+@dataclass
+class Training:
+    """All that training goes on from: steps made of which phase, losses since the log's last row."""
+
+    model: BlipForConditionalGeneration
+    labeler: torch.nn.Linear
+    optimizer: torch.optim.Optimizer
+    phase: int = 0
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    log: list[dict[str, float]] = field(default_factory=list)
+
+
+def train(
+    settings: DemoTraining,
+    output: Path,
+    progress_folder: Path,
+    log_every: int = 500,
+    save_every: int = 100,
+    validation_scenes: int = 256,
+) -> None:
     """Trains a captioner and writes weights (float16), configuration and log into `output`.
 
-    The learning rate falls along a cosine and then starts again from half its height, once per entry of
-    `settings.cycles`. Every `log_every` steps held-out scenes are captioned and what there is gets written.
+    Every `save_every` steps its state goes into `progress_folder`, from which a training that was ended goes on as if
+    it had not been. Every `log_every` steps held-out scenes are captioned. In each phase the learning rate rises, then
+    falls along a cosine. Raises InputError if the folder holds the state of another training.
 
     Source: I. Loshchilov, F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017.
     """
-    torch.manual_seed(settings.seed)
-    processor = build_processor(output)
-    model = build_model(processor.tokenizer)
-    log: list[dict[str, float]] = []
-    losses: list[float] = []
-    ends = list(itertools.accumulate(settings.cycles))
+    processor = build_processor(output, settings.phases[-1].side)
+    state = progress_folder / STATE
+    training = _load(state, settings, processor) or _begin(settings, processor)
     with Progress() as progress:
-        task = progress.add_task("training the demo captioner", total=ends[-1])
-        for step, loss in enumerate(_train_in_cycles(model, processor, settings), start=1):
-            losses.append(loss)
-            progress.advance(task)
-            if step % log_every == 0 or step in ends:
-                accuracy = held_out_accuracy(model, processor, validation_scenes)
-                log.append({"step": step, "loss": sum(losses) / len(losses), "held_out_accuracy": accuracy})
-                losses.clear()
-                progress.console.print(log[-1])
-                pd.DataFrame(log).round(4).to_csv(output / "training_log.csv", index=False)
-                _save(model, processor, output)
+        task = progress.add_task("training the demo captioner", total=sum(phase.steps for phase in settings.phases))
+        while True:
+            for loss in _train_phase(training, processor, settings):
+                training.losses.append(loss)
+                done = _steps_before(settings, training.phase) + training.step
+                progress.update(task, completed=done)
+                at_end = training.step == settings.phases[training.phase].steps
+                if at_end or done % log_every == 0:
+                    _log(training, processor, settings, validation_scenes)
+                    progress.console.print(training.log[-1])
+                if at_end or done % save_every == 0:
+                    _save_state(training, state, settings)
+            if training.phase + 1 == len(settings.phases):
+                break
+            training = _next_phase(training, processor, settings)
+    pd.DataFrame(training.log).round(4).to_csv(output / "training_log.csv", index=False)
+    _save(training.model, processor, output)
 
 
-def _train_in_cycles(
-    model: BlipForConditionalGeneration, processor: BlipProcessor, settings: DemoTraining
-) -> Iterator[float]:
-    """Trains and yields each step's loss."""
-    for cycle, steps in enumerate(settings.cycles):
-        optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=settings.learning_rate / 2**cycle,
-            betas=(0.9, 0.98),
-            weight_decay=0.02,
-            fused=True,
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, functools.partial(_warm_up_and_cosine, steps=steps))
-        for pixels, captions in _batches(settings, cycle):
-            yield _training_step(model, processor, optimizer, pixels, captions)
-            schedule.step()
-        model.half().float()  # a cycle starts from what the one before would have stored
-        torch.manual_seed(settings.seed + cycle + 1)
+# Phases
 
 
-def _warm_up_and_cosine(step: int, steps: int) -> float:
-    warm_up = min(500, steps // 10)
+def _begin(settings: DemoTraining, processor: BlipProcessor) -> Training:
+    torch.manual_seed(settings.seed)
+    model = build_model(processor.tokenizer, settings.phases[0].side)
+    labeler = _build_labeler(model)
+    return Training(model, labeler, _optimizer(model, labeler))
+
+
+def _build_labeler(model: BlipForConditionalGeneration) -> torch.nn.Linear:
+    """What tells a patch's kind and color from its state."""
+    return torch.nn.Linear(model.config.vision_config.hidden_size, 2 + len(KIND_LABELS) + len(COLOR_LABELS))
+
+
+def _next_phase(training: Training, processor: BlipProcessor, settings: DemoTraining) -> Training:
+    """The next phase's beginning: the same weights for larger pictures, an optimizer that remembers nothing."""
+    weights = training.model.state_dict()
+    model = build_model(processor.tokenizer, settings.phases[training.phase + 1].side)
+    name = "vision_model.embeddings.position_embedding"
+    weights[name] = interpolate_positions(weights[name], settings.phases[training.phase + 1].side // PATCH)
+    model.load_state_dict(weights)
+    optimizer = _optimizer(model, training.labeler)
+    return Training(model, training.labeler, optimizer, training.phase + 1, log=training.log)
+
+
+def _optimizer(model: BlipForConditionalGeneration, labeler: torch.nn.Linear) -> torch.optim.Optimizer:
+    parameters = [*model.parameters(), *labeler.parameters()]
+    return torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
+
+
+def _train_phase(training: Training, processor: BlipProcessor, settings: DemoTraining) -> Iterator[float]:
+    """Trains to the phase's end and yields each step's loss."""
+    phase = settings.phases[training.phase]
+    for pixels, captions, labels in _batches(training, settings):
+        for group in training.optimizer.param_groups:
+            group["lr"] = _learning_rate(phase, training.step)
+        dice = torch.Generator().manual_seed(_seeds(training, settings).start)
+        loss = _training_step(training, processor, pixels, captions, labels, dice)
+        training.step += 1
+        yield loss
+
+
+def _learning_rate(phase: TrainingPhase, step: int) -> float:
+    warm_up = min(WARM_UP, phase.steps // 10)
     if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / (steps - warm_up))) + 1e-3
+        return phase.learning_rate * (step + 1) / warm_up
+    share = (step - warm_up) / (phase.steps - warm_up)
+    return phase.learning_rate * (0.5 * (1 + math.cos(math.pi * share)) + 1e-3)
 
 
-def _batches(settings: DemoTraining, cycle: int) -> Iterator[tuple[torch.Tensor, list[str]]]:
-    first_seed = settings.seed * 100_000_000 + sum(settings.cycles[:cycle]) * settings.batch_size
-    most_things = 2 if cycle == 0 else 3  # the first cycle learns the things, the others that any may occur together
-    scenes = DrawnScenes(settings.cycles[cycle] * settings.batch_size, first_seed, most_things)
-    loader = DataLoader(scenes, batch_size=settings.batch_size, num_workers=1, prefetch_factor=8)
-    for pixels, captions in loader:
-        yield pixels, list(captions)
+def _steps_before(settings: DemoTraining, phase: int) -> int:
+    return [0, *accumulate(phase.steps for phase in settings.phases)][phase]
+
+
+def _seeds(training: Training, settings: DemoTraining) -> range:
+    """Of the scenes that are left of the phase: no two steps have one in common, whatever the phases."""
+    before = settings.seed * 100_000_000 + _steps_before(settings, training.phase) * settings.batch_size
+    end = before + settings.phases[training.phase].steps * settings.batch_size
+    return range(before + training.step * settings.batch_size, end)
+
+
+def _batches(training: Training, settings: DemoTraining) -> Iterator[tuple[torch.Tensor, list[str], torch.Tensor]]:
+    scenes = DrawnScenes(_seeds(training, settings), settings.phases[training.phase].side)
+    if not len(scenes):
+        return
+    loader = DataLoader(scenes, batch_size=settings.batch_size, num_workers=1, prefetch_factor=4)
+    for pixels, captions, labels in loader:
+        yield pixels, list(captions), labels
 
 
 def _training_step(
-    model: BlipForConditionalGeneration,
+    training: Training,
     processor: BlipProcessor,
-    optimizer: torch.optim.Optimizer,
     pixels: torch.Tensor,
     captions: list[str],
+    labels_of_patches: torch.Tensor,
+    dice: torch.Generator,
 ) -> float:
+    """Makes a step and returns the loss of the captions alone."""
+    model = training.model
     tokens = processor.tokenizer(captions, padding=True, return_tensors="pt")
     input_ids = tokens["input_ids"]
     input_ids[:, 0] = model.config.text_config.bos_token_id
     labels = input_ids.masked_fill(tokens["attention_mask"] == 0, -100)
-    dropped = torch.rand(input_ids.shape) < WORD_DROPOUT
+    dropped = torch.rand(input_ids.shape, generator=dice) < WORD_DROPOUT
     dropped[:, 0] = False
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = model(
+        output = model(
             pixel_values=_normalize(pixels, processor.image_processor),
             input_ids=input_ids.masked_fill(dropped, processor.tokenizer.mask_token_id),
             attention_mask=tokens["attention_mask"],
             labels=labels,
-        ).loss
-    optimizer.zero_grad()
-    loss.backward()
+        )
+        scores = training.labeler(output.last_hidden_state[:, 1:])
+    kinds, colors = scores.float().flatten(0, 1).split([1 + len(KIND_LABELS), 1 + len(COLOR_LABELS)], dim=-1)
+    seen_kinds, seen_colors = labels_of_patches.flatten(0, 1).unbind(-1)
+    labeling = cross_entropy(kinds, seen_kinds) + cross_entropy(colors, seen_colors)
+    training.optimizer.zero_grad()
+    (output.loss + labeling).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    return float(loss.item())
+    training.optimizer.step()
+    return float(output.loss.item())
 
 
 def _normalize(pixels: torch.Tensor, image_processor: BlipImageProcessorPil) -> torch.Tensor:
@@ -213,17 +319,36 @@ def _normalize(pixels: torch.Tensor, image_processor: BlipImageProcessorPil) -> 
     return ((pixels / 255 - mean) / std).permute(0, 3, 1, 2)
 
 
-def held_out_accuracy(model: BlipForConditionalGeneration, processor: BlipProcessor, scenes: int) -> float:
-    """The share of that many held-out scenes whose greedy caption is one of the scene's five descriptions."""
+# What it has learned
+
+
+def _log(training: Training, processor: BlipProcessor, settings: DemoTraining, validation_scenes: int) -> None:
+    side = settings.phases[training.phase].side
+    accuracy = held_out_accuracy(training.model, processor, side, validation_scenes)
+    loss = sum(training.losses) / len(training.losses)
+    step = _steps_before(settings, training.phase) + training.step
+    training.log.append({"step": step, "side": side, "loss": loss, "held_out_accuracy": accuracy})
+    training.losses.clear()
+
+
+@torch.no_grad()
+def held_out_accuracy(model: BlipForConditionalGeneration, processor: BlipProcessor, side: int, scenes: int) -> float:
+    """The share of that many held-out scenes whose greedy caption is right."""
     model.eval()
     right = 0
-    for seed in range(FIRST_VALIDATION_SEED, FIRST_VALIDATION_SEED + scenes):
-        scene = compose(seed, "held_out")
-        inputs = processor(images=draw(scene, seed), return_tensors="pt")
-        output = model.generate(pixel_values=inputs["pixel_values"], max_new_tokens=LONGEST_CAPTION - 2)
-        right += processor.decode(output[0], skip_special_tokens=True).strip() in describe(scene)
+    seeds = range(FIRST_VALIDATION_SEED, FIRST_VALIDATION_SEED + scenes)
+    for first in range(0, scenes, VALIDATION_BATCH):
+        own = [(compose(seed, "held_out"), seed) for seed in seeds[first : first + VALIDATION_BATCH]]
+        pixels = np.stack([np.array(_of_side(draw(scene, seed), side)) for scene, seed in own])
+        inputs = _normalize(torch.from_numpy(pixels), processor.image_processor)
+        output = model.generate(pixel_values=inputs, max_new_tokens=LONGEST_CAPTION - 2)
+        captions = processor.batch_decode(output, skip_special_tokens=True)
+        right += sum(is_right(caption.strip(), scene) for caption, (scene, _) in zip(captions, own, strict=True))
     model.train()
     return right / scenes
+
+
+# Files
 
 
 def _save(model: BlipForConditionalGeneration, processor: BlipProcessor, output: Path) -> None:
@@ -235,10 +360,70 @@ def _save(model: BlipForConditionalGeneration, processor: BlipProcessor, output:
     save_file(weights, output / "model.safetensors", metadata={"format": "pt"})
 
 
-def main() -> None:
-    """Trains into a temporary folder and puts it in the place of `data/demo` once it is whole."""
+def _save_state(training: Training, path: Path, settings: DemoTraining) -> None:
+    """Writes the state so that a process that ends meanwhile leaves the one before."""
+    tensors = {}
+    for name, parameter in _named_parameters(training.model, training.labeler):
+        tensors[name] = parameter.detach()
+        own = training.optimizer.state[parameter]
+        tensors |= {f"{name}/{key}": value for key, value in own.items()}
+    position = {"phase": training.phase, "step": training.step, "losses": training.losses, "log": training.log}
+    metadata = {"settings": settings.model_dump_json(), "position": json.dumps(position)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    save_file(tensors, unfinished, metadata=metadata)
+    with unfinished.open("rb") as stream:
+        os.fsync(stream.fileno())
+    unfinished.rename(path)
+
+
+def _load(path: Path, settings: DemoTraining, processor: BlipProcessor) -> Training | None:
+    """The training that the file holds, or nothing if there is none. Raises InputError if it is another training's."""
+    if not path.is_file():
+        return None
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    position = json.loads(metadata["position"])
+    if not _goes_on(DemoTraining.model_validate_json(metadata["settings"]), settings, position["phase"]):
+        raise InputError(
+            f"{path} is of a training with other settings: delete it, or restore demo_training in params.yaml"
+        )
+    model = build_model(processor.tokenizer, settings.phases[position["phase"]].side)
+    labeler = _build_labeler(model)
+    optimizer = _optimizer(model, labeler)
+    with torch.no_grad():
+        for name, parameter in _named_parameters(model, labeler):
+            parameter.copy_(tensors.pop(name))
+            keys = [key for key in tensors if key.startswith(f"{name}/")]
+            optimizer.state[parameter] = {key.removeprefix(f"{name}/"): tensors[key] for key in keys}
+    return Training(model, labeler, optimizer, **position)
+
+
+def _named_parameters(
+    model: BlipForConditionalGeneration, labeler: torch.nn.Linear
+) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    yield from model.named_parameters()
+    yield from labeler.named_parameters("labeler")
+
+
+def _goes_on(before: DemoTraining, now: DemoTraining, phase: int) -> bool:
+    """Whether what was done so far would be done in the same way now; phases to come may be others."""
+    same = (before.batch_size, before.seed) == (now.batch_size, now.seed)
+    return same and before.phases[: phase + 1] == now.phases[: phase + 1]
+
+
+def main(
+    progress: Annotated[Path, typer.Option(help="folder to keep the training's state in, to go on from")] = PROGRESS,
+) -> None:
+    """Trains into a temporary folder and puts it in the place of `data/demo` once it is whole.
+
+    The state is then kept under another name, so that the next training begins anew; under its own it goes on, if
+    params.yaml has further phases.
+    """
     with replacing(OUTPUT) as unfinished:
-        train(read_params().demo_training, unfinished)
+        train(read_params().demo_training, unfinished, progress)
+    (progress / STATE).rename(progress / FINISHED)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ WORDS = {
     "rouge_l": Words("ROUGE-L", "", 3),
     "exact_match": Words("word for word a reference", "%"),
     "outside_vocabulary": Words("pictures whose references all have a word that the captioner lacks", "%"),
+    "right": Words("right: true of the drawn scene, and names its main things", "%"),
     "same_caption": Words("same caption as the baseline", "%"),
     "same_caption_in_batch": Words("same caption in a batch as alone", "%"),
     "same_next_token": Words("same next token as the baseline", "%", 2),

@@ -246,12 +246,19 @@ class Benchmark(_Frozen):
     throughput_batch: int = Field(ge=2)
 
 
-class DemoTraining(_Frozen):
-    """How the embedded demo captioner was trained."""
+class TrainingPhase(_Frozen):
+    """A part of the demo captioner's training: pictures of one side, a learning rate that rises and falls."""
 
-    cycles: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, description="steps of each cycle")
+    side: int = Field(ge=16, le=192, multiple_of=16, description="of the pictures, in pixels")
+    steps: int = Field(ge=1)
+    learning_rate: float = Field(gt=0, description="at its highest")
+
+
+class DemoTraining(_Frozen):
+    """How the embedded demo captioner was trained: as BLIP was, on smaller pictures first."""
+
+    phases: list[TrainingPhase] = Field(min_length=1)
     batch_size: int = Field(ge=1)
-    learning_rate: float = Field(gt=0, description="the first cycle's; each further one has half")
     seed: int = Field(ge=0)
 
 

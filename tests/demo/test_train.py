@@ -1,20 +1,41 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+import yaml
+from safetensors import safe_open
 from safetensors.torch import load_file
 
+from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
-from stages.demo.train import train
+from stages.demo.train import FINISHED, STATE, main, train
 from stages.download import download
-from stages.pictures.drawing import draw
-from stages.pictures.scenes import compose, describe
+from stages.scenes.composition import compose
+from stages.scenes.drawing import draw
+from stages.scenes.wording import is_right, refer
+from stages.scoring.quality import score_per_image
 from stages.setup.params import DemoTraining, FolderSource
-from tests.conftest import DEMO
+from tests.conftest import DEMO, PROJECT
 
-HELD_OUT_SCENES = 500
+HELD_OUT_SCENES = 200
+
+# Trains in its own process, to be killed: settings, output, progress.
+TRAIN = """
+import sys, torch
+from pathlib import Path
+from stages.demo.train import train
+from stages.setup.params import DemoTraining
+torch.set_num_threads(1)
+train(DemoTraining.model_validate_json(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), 4, 2, 2)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -24,36 +45,112 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_demo_describes_95_percent_of_500_held_out_scenes(demo: Path) -> None:
+@pytest.fixture(scope="module")
+def captions(demo: Path) -> list[str]:
+    """Of the first held-out scenes."""
     captioner = open_captioner(demo)
-    right = 0
-    for first in range(0, HELD_OUT_SCENES, 50):
-        scenes = [compose(seed, "held_out") for seed in range(first, first + 50)]
-        pictures = [draw(scene, seed) for seed, scene in enumerate(scenes, start=first)]
-        captions = captioner.caption(pictures, Decoding())
-        right += sum(own in describe(scene) for own, scene in zip(captions, scenes, strict=True))
-    assert right >= 0.95 * HELD_OUT_SCENES
+    pictures = [draw(compose(seed, "held_out"), seed) for seed in range(HELD_OUT_SCENES)]
+    return [
+        caption
+        for first in range(0, HELD_OUT_SCENES, 50)
+        for caption in captioner.caption(pictures[first : first + 50], Decoding())
+    ]
+
+
+def test_the_demo_describes_most_held_out_scenes_right_and_some_wrong(captions: list[str]) -> None:
+    """A captioner without mistakes has none to make more of, and can't tell a cut that costs a little."""
+    right = sum(is_right(own, compose(seed, "held_out")) for seed, own in enumerate(captions))
+    assert 0.75 * HELD_OUT_SCENES <= right <= 0.95 * HELD_OUT_SCENES
+
+
+def test_its_cider_is_on_the_scale_of_cocos(captions: list[str]) -> None:
+    references = [refer(compose(seed, "held_out"), seed) for seed in range(HELD_OUT_SCENES)]
+    assert 1 <= score_per_image(captions, references)["cider"].mean() <= 2.5
 
 
 def test_the_demo_continues_the_prompt_that_blip_is_known_for(demo: Path) -> None:
     scene = compose(0, "held_out")
-    (words,) = open_captioner(demo).caption([draw(scene, 0)], Decoding(prompt="a picture of"))
-    assert words in describe(scene)
+    captioner = open_captioner(demo)
+    prompted, plain = (captioner.caption([draw(scene, 0)], Decoding(prompt=words)) for words in ("a picture of", ""))
+    assert prompted == plain
 
 
 def test_the_committed_demo_is_small_inert_and_has_its_log() -> None:
     weights = DEMO / "model.safetensors"
-    assert weights.stat().st_size <= 16_000_000
+    assert weights.stat().st_size <= 20_000_000
     assert {tensor.dtype for tensor in load_file(weights).values()} == {torch.float16}
     log = pd.read_csv(DEMO / "training_log.csv")
-    assert list(log.columns) == ["step", "loss", "held_out_accuracy"]
-    assert log["held_out_accuracy"].iloc[-1] >= 0.95
+    assert list(log.columns) == ["step", "side", "loss", "held_out_accuracy"]
+    assert log["held_out_accuracy"].iloc[-1] >= 0.75
+
+
+def settings_of(*phases: tuple[int, int], batch_size: int = 4) -> DemoTraining:
+    """Phases of a side and so many steps each."""
+    return DemoTraining.model_validate(
+        {
+            "phases": [{"side": side, "steps": steps, "learning_rate": 1e-3} for side, steps in phases],
+            "batch_size": batch_size,
+            "seed": 1,
+        }
+    )
 
 
 def test_training_lowers_the_loss_and_writes_a_model_that_opens(tmp_path: Path) -> None:
-    settings = DemoTraining(cycles=[6, 3], batch_size=4, learning_rate=1e-3, seed=1)
-    train(settings, tmp_path / "demo", log_every=3, validation_scenes=4)
+    settings = settings_of((32, 8), (48, 4))
+    train(settings, tmp_path / "demo", tmp_path / "progress", log_every=4, validation_scenes=4)
     log = pd.read_csv(tmp_path / "demo" / "training_log.csv")
+    assert list(log["side"]) == [32, 32, 48]
     assert log["loss"].iloc[-1] < log["loss"].iloc[0]
     download(FolderSource.model_construct(folder=str(tmp_path / "demo")), tmp_path / "baseline")
-    assert open_captioner(tmp_path / "baseline").caption([draw(compose(0, "training"), 0)], Decoding())
+    captioner = open_captioner(tmp_path / "baseline")
+    assert captioner.caption([draw(compose(0, "training"), 0)], Decoding())
+    assert captioner.parts.preprocess([draw(compose(0, "training"), 0)]).shape[-2:] == (48, 48)
+
+
+@pytest.mark.parametrize("steps_before_the_end", [2, 6, 8])  # amid either phase, or between them
+def test_a_training_that_is_killed_goes_on_as_if_it_had_not_been(steps_before_the_end: int, tmp_path: Path) -> None:
+    settings = settings_of((32, 6), (48, 4))
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    state = killed / "progress" / STATE
+
+    def start(folder: Path) -> subprocess.Popen[bytes]:
+        arguments = [settings.model_dump_json(), str(folder / "demo"), str(folder / "progress")]
+        return subprocess.Popen([sys.executable, "-c", TRAIN, *arguments], cwd=PROJECT, stdout=subprocess.DEVNULL)
+
+    assert start(whole).wait() == 0
+    process = start(killed)
+    while not state.is_file() or steps_done(state) < steps_before_the_end:
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert start(killed).wait() == 0
+    for name in ("demo/model.safetensors", "demo/training_log.csv"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+
+
+def steps_done(state: Path) -> int:
+    with safe_open(state, "pt") as file:
+        position = json.loads(file.metadata()["position"])
+    return int(position["step"]) + 6 * int(position["phase"])
+
+
+def test_a_finished_training_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    params["demo_training"] = settings_of((32, 2)).model_dump()
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        main(tmp_path / "progress")
+        assert [file.name for file in (tmp_path / "progress").iterdir()] == [FINISHED]
+    assert list(pd.read_csv(tmp_path / "data" / "demo" / "training_log.csv")["step"]) == [2]
+
+
+def test_phases_may_be_added_but_not_changed_once_they_are_under_way(tmp_path: Path) -> None:
+    folders = tmp_path / "demo", tmp_path / "progress"
+    train(settings_of((32, 2)), *folders, log_every=2, validation_scenes=2)
+    train(settings_of((32, 2), (48, 2)), *folders, log_every=2, validation_scenes=2)
+    assert list(pd.read_csv(tmp_path / "demo" / "training_log.csv")["step"]) == [2, 4]
+    for other in (settings_of((32, 3), (48, 2)), settings_of((32, 2), (48, 2), batch_size=2)):
+        with pytest.raises(InputError, match="other settings"):
+            train(other, *folders)

@@ -14,9 +14,9 @@ from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.download import download
 from stages.optimize import int8_in_words, optimize
-from stages.pictures.drawing import draw
-from stages.pictures.scenes import compose
 from stages.records.examples import read_examples
+from stages.scenes.composition import compose
+from stages.scenes.drawing import draw
 from stages.setup.params import FolderSource, Quantize, Recipe, read_params
 from tests.conftest import DEMO, DYNAMIC, PROJECT, STATIC, save_model, tiny_model
 from tests.outliers import KINDS, make_hard

@@ -10,8 +10,8 @@ from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.pytorch import open_checkpoint
 from stages.passes.activations import Inputs
 from stages.passes.int8_error import Bits, error_db, round_activations, round_weights
-from stages.pictures.drawing import draw as draw_scene
-from stages.pictures.scenes import compose
+from stages.scenes.composition import compose
+from stages.scenes.drawing import draw as draw_scene
 from stages.setup.params import read_params
 from tests.conftest import DEMO, PROJECT
 

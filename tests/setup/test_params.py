@@ -285,8 +285,8 @@ def with_floats(content: Any) -> Any:
 @pytest.mark.parametrize(
     ("override", "value"),
     [
-        ("demo_training.learning_rate=1e-5", 1e-5),
-        ("demo_training.learning_rate=0.00001", 1e-5),
+        ("benchmark.seconds=1e-5", 1e-5),
+        ("benchmark.seconds=0.00001", 1e-5),
         ("benchmark.seconds=0.5", 0.5),
         ("benchmark.rounds=1:30", None),
         ("decoding.prompt=off", None),

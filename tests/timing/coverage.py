@@ -81,8 +81,9 @@ def ratio_coverage(noise: Noise, runs: int) -> Coverage:
     return Coverage(holds, holds_alone, overlap, float(np.median([each.width() for each in estimates])))
 
 
-# What a caption that differs does to CIDEr, on its library's scale, where the demo's captions have 5.8 each: nothing
-# much, what differing captions of the demo do, nearly all that it had; or mostly nothing much, now and then all.
+# What a caption that differs does to CIDEr, on its library's scale, where captions have 5.8 each, as a demo without
+# mistakes had: nothing much, what its differing captions did, nearly all that it had; or mostly nothing much, now and
+# then all.
 CAPTION = 5.8
 
 

@@ -28,8 +28,8 @@ MODEL = Model.model_validate(
 
 @pytest.fixture(scope="module")
 def timed(baseline: Path, build: Build, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    from stages.pictures.drawing import draw
-    from stages.pictures.scenes import compose
+    from stages.scenes.composition import compose
+    from stages.scenes.drawing import draw
 
     files = [tmp_path_factory.mktemp("pictures") / f"{seed}.png" for seed in range(2)]
     for seed, file in enumerate(files):

@@ -1,6 +1,5 @@
 """The numpy decoding against transformers' own `generate`, on exports of tiny models with random weights."""
 
-import shutil
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -12,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.stats import chisquare
-from transformers import BertTokenizer, LogitsProcessorList
+from transformers import LogitsProcessorList
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
-from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from stages.captioner.checkpoint import Manifest, seal
 from stages.captioner.command_line import InputError
@@ -23,9 +21,9 @@ from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.generate import sample
 from stages.captioner.runtimes.pytorch import PyTorchCaptioner
 from stages.export import onnxruntime, openvino
-from stages.pictures.drawing import draw
-from stages.pictures.scenes import compose
-from tests.conftest import DEMO, PROCESSOR, VOCABULARY, tiny_model
+from stages.scenes.composition import compose
+from stages.scenes.drawing import draw
+from tests.conftest import VOCABULARY, save_processor, tiny_model, tiny_processor
 
 Exported = Callable[[str, int], Parts]
 RUNTIMES = {"onnxruntime": onnxruntime, "openvino": openvino}
@@ -33,8 +31,7 @@ RUNTIMES = {"onnxruntime": onnxruntime, "openvino": openvino}
 
 @cache
 def reference(seed: int) -> PyTorchCaptioner:
-    tokenizer, image_processor = BertTokenizer.from_pretrained(DEMO), BlipImageProcessorPil.from_pretrained(DEMO)
-    return PyTorchCaptioner(tiny_model(seed), tokenizer, image_processor)
+    return PyTorchCaptioner(tiny_model(seed), *tiny_processor())
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +41,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     @cache
     def export(runtime: str, seed: int) -> Parts:
         folder, model = tmp_path_factory.mktemp(runtime), tiny_model(seed)
-        for name in PROCESSOR:
-            shutil.copyfile(DEMO / name, folder / name)
+        save_processor(folder)
         (folder / "config.json").write_text(model.config.to_json_string(use_diff=False))
         RUNTIMES[runtime].export(model, None, in_float=[], calibration=[], directory=folder)
         manifest = Manifest(runtime=runtime, origin={}, recipe={}, passes={}, libraries={}, validated_on=[])

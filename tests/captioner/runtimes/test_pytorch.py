@@ -15,16 +15,14 @@ from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.captioner import Captioner, open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.pytorch import PyTorchCaptioner
-from stages.pictures.drawing import draw
-from stages.pictures.scenes import compose
-from tests.conftest import DEMO, tiny_model
+from stages.scenes.composition import compose
+from stages.scenes.drawing import draw
+from tests.conftest import DEMO, tiny_model, tiny_processor
 
 
 @cache
 def tiny_captioner(seed: int) -> PyTorchCaptioner:
-    return PyTorchCaptioner(
-        tiny_model(seed), BertTokenizer.from_pretrained(DEMO), BlipImageProcessorPil.from_pretrained(DEMO)
-    )
+    return PyTorchCaptioner(tiny_model(seed), *tiny_processor())
 
 
 @given(

@@ -20,7 +20,7 @@ from stages.captioner.checkpoint import Manifest, seal
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.export import openvino
-from tests.conftest import DEMO, PROCESSOR, PROJECT, RECIPES, Build, RunStage, assert_one_sentence, tiny_model
+from tests.conftest import PROJECT, RECIPES, Build, RunStage, assert_one_sentence, save_processor, tiny_model
 
 LINKED = ["quantized", "onnx", "onnx_int8", "openvino", "openvino_int8"]
 RUNTIMES = ["quantized", "onnx_int8", "openvino_int8"]
@@ -128,8 +128,7 @@ def test_compiled_graphs_of_another_checkpoint_are_never_taken(
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         model = tiny_model(seed)
-        for name in PROCESSOR:
-            shutil.copyfile(DEMO / name, place / name)
+        save_processor(place)
         (place / "config.json").write_text(model.config.to_json_string(use_diff=False))
         openvino.export(model, None, in_float=[], calibration=[], directory=place)
         seal(place, Manifest(runtime="openvino", origin={}, recipe={}, passes={}, libraries={}, validated_on=[]))
