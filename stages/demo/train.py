@@ -15,7 +15,7 @@ import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, product
 from pathlib import Path
 from typing import Annotated
 
@@ -36,10 +36,10 @@ from transformers.models.blip.processing_blip import BlipProcessor
 from stages.captioner.checkpoint import replacing
 from stages.captioner.command_line import InputError, run
 from stages.passes.side import interpolate_positions
-from stages.scenes.composition import KINDS, Scene, compose
+from stages.scenes.composition import KINDS, PATTERNS, Scene, Thing, compose
 from stages.scenes.drawing import draw
 from stages.scenes.layout import arrange
-from stages.scenes.wording import COLORS, describe, is_right, refer, vocabulary
+from stages.scenes.wording import COLORS, RELATIONS, describe, is_right, refer, vocabulary
 from stages.setup.params import DemoTraining, TrainingPhase, read_params
 
 OUTPUT = Path("data/demo")
@@ -54,12 +54,20 @@ PROMPT = "a picture of "
 # So that the decoder looks at the picture instead of guessing from the words before, as pairs that it never saw need.
 # Source: S. R. Bowman et al., Generating Sentences from a Continuous Space, CoNLL 2016 (word dropout).
 WORD_DROPOUT = 0.2
-WARM_UP = 1000  # steps, or a tenth of a short phase
+ADAMW_SHARE = 0.4  # of the learning rate that Muon has
+WARM_UP = 300  # steps, or a tenth of a short phase
 FIRST_VALIDATION_SEED = 1_000_000  # far from the scenes that the `dataset` stage evaluates on
 VALIDATION_BATCH = 32
 LONGEST_CAPTION = 32  # tokens
-KIND_LABELS = {kind: number for number, kind in enumerate(KINDS, start=1)}
-COLOR_LABELS = {color: number for number, color in enumerate(COLORS, start=1)}
+# What each patch learns to tell, and the values that it may take.
+LABELS: dict[str, tuple[object, ...]] = {
+    "kind": ("", *KINDS),
+    "color": ("", *COLORS),
+    "pattern": ("", *PATTERNS),
+    "count": (1, 2, 3, 4),
+    "role": (*product(("main", "second"), ("", *RELATIONS)), ("background", "")),
+}
+IGNORED = -100  # by cross entropy
 
 
 class DrawnScenes(Dataset[tuple[np.ndarray, str, np.ndarray]]):
@@ -84,20 +92,28 @@ class DrawnScenes(Dataset[tuple[np.ndarray, str, np.ndarray]]):
 
 
 def label_patches(scene: Scene, seed: int, across: int) -> np.ndarray:
-    """What each of `across` x `across` patches shows: int64 (patches, 2), a kind and a color, 0 for none.
+    """What each of `across` x `across` patches shows, as `LABELS` has it: int64 (patches, 5), IGNORED where nothing is.
 
     It is the thing in whose rectangle the patch's middle lies, and the one that hides the others if there are several.
     Rectangles are at least a patch wide and high, so that small things are labeled, too.
     Source: Z. Jiang et al., All Tokens Matter: Token Labeling for Training Better Vision Transformers, NeurIPS 2021.
     """
     middles = (np.arange(across) + 0.5) / across
-    labels = np.zeros((across, across, 2), dtype=np.int64)
+    labels = np.full((across, across, len(LABELS)), IGNORED, dtype=np.int64)
+    labels[..., 0] = 0
     for place in arrange(scene, seed):
         width, height = max(place.width, 1 / across), max(place.y - place.top, 1 / across)
         rows = np.abs(middles - (place.y + place.top) / 2) <= height / 2
         columns = np.abs(middles - place.x) <= width / 2
-        labels[np.ix_(rows, columns)] = (KIND_LABELS[place.thing.kind], COLOR_LABELS.get(place.thing.color, 0))
-    return labels.reshape(-1, 2)
+        labels[np.ix_(rows, columns)] = _label_thing(place.thing, scene)
+    return labels.reshape(-1, len(LABELS))
+
+
+def _label_thing(thing: Thing, scene: Scene) -> tuple[int, ...]:
+    """Of its patches: kind, color, pattern, count, and what the caption says of it, its role in which relation."""
+    role = ("main", "second", "background")[scene.things.index(thing)]
+    said = (thing.kind, thing.color, thing.pattern, thing.count, (role, scene.relation if role != "background" else ""))
+    return tuple(LABELS[name].index(value) for name, value in zip(LABELS, said, strict=True))
 
 
 def _of_side(picture: Image.Image, side: int) -> Image.Image:
@@ -153,7 +169,22 @@ def build_model(tokenizer: BertTokenizer, side: int) -> BlipForConditionalGenera
         projection_dim=width,
         image_text_hidden_size=width,
     )
-    return BlipForConditionalGeneration(config)
+    model = BlipForConditionalGeneration(config)
+    with torch.no_grad():
+        model.vision_model.embeddings.position_embedding[0, 1:] = _sines(side // PATCH, width)
+    return model
+
+
+def _sines(across: int, width: int) -> torch.Tensor:
+    """Positions to begin with, of `across` x `across` patches: float32 (patches, width), half for rows and columns.
+
+    Source: A. Vaswani et al., Attention Is All You Need, NeurIPS 2017; of two axes as X. Chen et al., ICCV 2021, do it.
+    """
+    frequencies = 10_000 ** (-torch.arange(width // 4) / (width // 4))
+    angles = torch.arange(across)[:, None] * (12 / across) * frequencies
+    sines = torch.cat([angles.sin(), angles.cos()], dim=1)
+    rows, columns = sines[:, None].expand(-1, across, -1), sines.expand(across, -1, -1)
+    return 0.3 * torch.cat([rows, columns], dim=-1).reshape(across * across, width)
 
 
 @dataclass
@@ -162,7 +193,7 @@ class Training:
 
     model: BlipForConditionalGeneration
     labeler: torch.nn.Linear
-    optimizer: torch.optim.Optimizer
+    optimizers: tuple[torch.optim.Optimizer, ...]
     phase: int = 0
     step: int = 0
     losses: list[float] = field(default_factory=list)
@@ -215,12 +246,12 @@ def _begin(settings: DemoTraining, processor: BlipProcessor) -> Training:
     torch.manual_seed(settings.seed)
     model = build_model(processor.tokenizer, settings.phases[0].side)
     labeler = _build_labeler(model)
-    return Training(model, labeler, _optimizer(model, labeler))
+    return Training(model, labeler, _optimizers(model, labeler))
 
 
 def _build_labeler(model: BlipForConditionalGeneration) -> torch.nn.Linear:
-    """What tells a patch's kind and color from its state."""
-    return torch.nn.Linear(model.config.vision_config.hidden_size, 2 + len(KIND_LABELS) + len(COLOR_LABELS))
+    """What tells a patch's labels from its state."""
+    return torch.nn.Linear(model.config.vision_config.hidden_size, sum(map(len, LABELS.values())))
 
 
 def _next_phase(training: Training, processor: BlipProcessor, settings: DemoTraining) -> Training:
@@ -230,21 +261,31 @@ def _next_phase(training: Training, processor: BlipProcessor, settings: DemoTrai
     name = "vision_model.embeddings.position_embedding"
     weights[name] = interpolate_positions(weights[name], settings.phases[training.phase + 1].side // PATCH)
     model.load_state_dict(weights)
-    optimizer = _optimizer(model, training.labeler)
-    return Training(model, training.labeler, optimizer, training.phase + 1, log=training.log)
+    optimizers = _optimizers(model, training.labeler)
+    return Training(model, training.labeler, optimizers, training.phase + 1, log=training.log)
 
 
-def _optimizer(model: BlipForConditionalGeneration, labeler: torch.nn.Linear) -> torch.optim.Optimizer:
-    parameters = [*model.parameters(), *labeler.parameters()]
-    return torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
+def _optimizers(
+    model: BlipForConditionalGeneration, labeler: torch.nn.Linear
+) -> tuple[torch.optim.Muon, torch.optim.AdamW]:
+    """Muon for the matrices of the layers, AdamW for all else: a kind is learned from half as many pictures.
+
+    Source: J. Liu et al., Muon is Scalable for LLM Training, arXiv 2502.16982 (whose updates are as large as AdamW's).
+    """
+    matrices, others = [], []
+    for name, parameter in _named_parameters(model, labeler):
+        in_layer = ".layers." in name or ".layer." in name
+        (matrices if in_layer and parameter.ndim == 2 else others).append(parameter)
+    muon = torch.optim.Muon(matrices, weight_decay=0.02, adjust_lr_fn="match_rms_adamw")
+    return muon, torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
 
 
 def _train_phase(training: Training, processor: BlipProcessor, settings: DemoTraining) -> Iterator[float]:
     """Trains to the phase's end and yields each step's loss."""
     phase = settings.phases[training.phase]
     for pixels, captions, labels in _batches(training, settings):
-        for group in training.optimizer.param_groups:
-            group["lr"] = _learning_rate(phase, training.step)
+        for optimizer, share in zip(training.optimizers, (1.0, ADAMW_SHARE), strict=True):
+            optimizer.param_groups[0]["lr"] = share * _learning_rate(phase, training.step)
         dice = torch.Generator().manual_seed(_seeds(training, settings).start)
         loss = _training_step(training, processor, pixels, captions, labels, dice)
         training.step += 1
@@ -303,14 +344,26 @@ def _training_step(
             labels=labels,
         )
         scores = training.labeler(output.last_hidden_state[:, 1:])
-    kinds, colors = scores.float().flatten(0, 1).split([1 + len(KIND_LABELS), 1 + len(COLOR_LABELS)], dim=-1)
-    seen_kinds, seen_colors = labels_of_patches.flatten(0, 1).unbind(-1)
-    labeling = cross_entropy(kinds, seen_kinds) + cross_entropy(colors, seen_colors)
-    training.optimizer.zero_grad()
+    split = scores.float().flatten(0, 1).split([len(values) for values in LABELS.values()], dim=-1)
+    seen = labels_of_patches.flatten(0, 1).unbind(-1)
+    labeling = sum(
+        cross_entropy(own, values, weight=_weights(name)) for name, own, values in zip(LABELS, split, seen, strict=True)
+    )
+    for optimizer in training.optimizers:
+        optimizer.zero_grad()
     (output.loss + labeling).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    training.optimizer.step()
+    for optimizer in training.optimizers:
+        optimizer.step()
     return float(output.loss.item())
+
+
+def _weights(label: str) -> torch.Tensor:
+    """Of a label's values: most patches show no thing, which is soon learned."""
+    weights = torch.ones(len(LABELS[label]))
+    if label == "kind":
+        weights[0] = 0.2
+    return weights
 
 
 def _normalize(pixels: torch.Tensor, image_processor: BlipImageProcessorPil) -> torch.Tensor:
@@ -363,10 +416,10 @@ def _save(model: BlipForConditionalGeneration, processor: BlipProcessor, output:
 def _save_state(training: Training, path: Path, settings: DemoTraining) -> None:
     """Writes the state so that a process that ends meanwhile leaves the one before."""
     tensors = {}
+    states = {parameter: own for optimizer in training.optimizers for parameter, own in optimizer.state.items()}
     for name, parameter in _named_parameters(training.model, training.labeler):
         tensors[name] = parameter.detach()
-        own = training.optimizer.state[parameter]
-        tensors |= {f"{name}/{key}": value for key, value in own.items()}
+        tensors |= {f"{name}/{key}": value for key, value in states[parameter].items()}
     position = {"phase": training.phase, "step": training.step, "losses": training.losses, "log": training.log}
     metadata = {"settings": settings.model_dump_json(), "position": json.dumps(position)}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -391,13 +444,14 @@ def _load(path: Path, settings: DemoTraining, processor: BlipProcessor) -> Train
         )
     model = build_model(processor.tokenizer, settings.phases[position["phase"]].side)
     labeler = _build_labeler(model)
-    optimizer = _optimizer(model, labeler)
+    optimizers = _optimizers(model, labeler)
+    owners = {parameter: optimizer for optimizer in optimizers for parameter in optimizer.param_groups[0]["params"]}
     with torch.no_grad():
         for name, parameter in _named_parameters(model, labeler):
             parameter.copy_(tensors.pop(name))
             keys = [key for key in tensors if key.startswith(f"{name}/")]
-            optimizer.state[parameter] = {key.removeprefix(f"{name}/"): tensors[key] for key in keys}
-    return Training(model, labeler, optimizer, **position)
+            owners[parameter].state[parameter] = {key.removeprefix(f"{name}/"): tensors[key] for key in keys}
+    return Training(model, labeler, optimizers, **position)
 
 
 def _named_parameters(

@@ -39,56 +39,56 @@ class Kind:
 
 # In the order in which people name them: of two things side by side, the first is the one that a caption starts with.
 KINDS: dict[str, Kind] = {
-    "man": Kind(0.42, CLOTH, patterned=True),
-    "woman": Kind(0.40, CLOTH, patterned=True),
-    "boy": Kind(0.30, CLOTH, patterned=True),
-    "girl": Kind(0.29, CLOTH, patterned=True),
-    "elephant": Kind(0.36, (), "outdoors", most=2),
-    "horse": Kind(0.31, ("brown", "black", "white"), "outdoors", most=2),
-    "cow": Kind(0.25, ("brown", "black", "white"), "outdoors", patterned=True),
-    "sheep": Kind(0.18, ("white", "gray", "brown"), "outdoors", most=4),
-    "pig": Kind(0.16, (), "outdoors", most=4),
-    "dog": Kind(0.18, FUR, patterned=True, most=4),
-    "cat": Kind(0.16, ("black", "white", "gray", "orange"), patterned=True, most=4),
-    "rabbit": Kind(0.13, ("white", "gray", "brown"), most=4),
-    "duck": Kind(0.11, ("white", "yellow", "brown"), "outdoors", most=4),
-    "bird": Kind(0.10, ("red", "blue", "yellow", "black"), most=4),
-    "car": Kind(0.17, PAINT, "outdoors"),
-    "bus": Kind(0.27, PAINT, "outdoors", most=2),
-    "truck": Kind(0.24, PAINT, "outdoors", most=2),
-    "train": Kind(0.20, ("red", "green", "blue", "black"), "outdoors", most=1),
-    "airplane": Kind(0.14, ("white", "red", "blue"), "outdoors"),
-    "boat": Kind(0.22, ("white", "red", "blue"), "outdoors"),
-    "bicycle": Kind(0.19, PAINT[:4], "outdoors"),
-    "house": Kind(0.40, ("white", "red", "yellow", "blue"), "outdoors", most=2),
-    "tent": Kind(0.25, ("red", "green", "blue", "orange"), "outdoors", patterned=True),
-    "snowman": Kind(0.28, (), "outdoors"),
-    "sofa": Kind(0.20, CLOTH, "indoors", patterned=True, most=2),
-    "bed": Kind(0.20, CLOTH, "indoors", patterned=True, most=1),
-    "table": Kind(0.21, TIMBER),
-    "bench": Kind(0.16, TIMBER, "outdoors"),
-    "chair": Kind(0.23, (*TIMBER, "red", "blue"), patterned=False),
-    "lamp": Kind(0.22, ("yellow", "red", "blue", "white"), "indoors", patterned=True),
-    "umbrella": Kind(0.24, CLOTH, patterned=True),
-    "balloon": Kind(0.20, CLOTH, patterned=True, most=4),
-    "kite": Kind(0.20, CLOTH, "outdoors", patterned=True),
-    "guitar": Kind(0.22, ("brown", "red", "black", "white")),
-    "suitcase": Kind(0.15, ("brown", "red", "blue", "black"), patterned=True),
-    "cake": Kind(0.12, ("white", "pink", "brown")),
-    "vase": Kind(0.14, PAINT, patterned=True),
-    "bottle": Kind(0.13, ("green", "brown", "blue"), most=4),
-    "cup": Kind(0.08, PAINT, patterned=True, most=4),
-    "clock": Kind(0.12, ("red", "blue", "black", "brown")),
-    "ball": Kind(0.09, CLOTH, patterned=True, most=4),
-    "book": Kind(0.09, ("red", "blue", "green", "brown"), most=4),
-    "hat": Kind(0.08, ("black", "brown", "red", "white"), patterned=True),
-    "banana": Kind(0.06, (), most=4),
-    "apple": Kind(0.07, ("red", "green", "yellow"), most=4),
-    "flower": Kind(0.15, ("red", "yellow", "white", "purple"), most=4),
-    "mushroom": Kind(0.10, ("red", "brown", "orange"), "outdoors", most=4),
-    "cactus": Kind(0.22, ()),
-    "tree": Kind(0.48, (), "outdoors"),
-    "streetlight": Kind(0.46, (), "outdoors"),
+    "man": Kind(0.46, CLOTH, patterned=True),
+    "woman": Kind(0.44, CLOTH, patterned=True),
+    "boy": Kind(0.34, CLOTH, patterned=True),
+    "girl": Kind(0.33, CLOTH, patterned=True),
+    "elephant": Kind(0.40, (), "outdoors", most=2),
+    "horse": Kind(0.35, ("brown", "black", "white"), "outdoors", most=2),
+    "cow": Kind(0.29, ("brown", "black", "white"), "outdoors", patterned=True),
+    "sheep": Kind(0.22, ("white", "gray", "brown"), "outdoors", most=4),
+    "pig": Kind(0.20, (), "outdoors", most=4),
+    "dog": Kind(0.22, FUR, patterned=True, most=4),
+    "cat": Kind(0.20, ("black", "white", "gray", "orange"), patterned=True, most=4),
+    "rabbit": Kind(0.17, ("white", "gray", "brown"), most=4),
+    "duck": Kind(0.15, ("white", "yellow", "brown"), "outdoors", most=4),
+    "bird": Kind(0.14, ("red", "blue", "yellow", "black"), most=4),
+    "car": Kind(0.21, PAINT, "outdoors"),
+    "bus": Kind(0.31, PAINT, "outdoors", most=2),
+    "truck": Kind(0.28, PAINT, "outdoors", most=2),
+    "train": Kind(0.24, ("red", "green", "blue", "black"), "outdoors", most=1),
+    "airplane": Kind(0.18, ("white", "red", "blue"), "outdoors"),
+    "boat": Kind(0.26, ("white", "red", "blue"), "outdoors"),
+    "bicycle": Kind(0.23, PAINT[:4], "outdoors"),
+    "house": Kind(0.44, ("white", "red", "yellow", "blue"), "outdoors", most=2),
+    "tent": Kind(0.29, ("red", "green", "blue", "orange"), "outdoors", patterned=True),
+    "snowman": Kind(0.32, (), "outdoors"),
+    "sofa": Kind(0.24, CLOTH, "indoors", patterned=True, most=2),
+    "bed": Kind(0.24, CLOTH, "indoors", patterned=True, most=1),
+    "table": Kind(0.25, TIMBER),
+    "bench": Kind(0.20, TIMBER, "outdoors"),
+    "chair": Kind(0.27, (*TIMBER, "red", "blue"), patterned=False),
+    "lamp": Kind(0.26, ("yellow", "red", "blue", "white"), "indoors", patterned=True),
+    "umbrella": Kind(0.28, CLOTH, patterned=True),
+    "balloon": Kind(0.24, CLOTH, patterned=True, most=4),
+    "kite": Kind(0.24, CLOTH, "outdoors", patterned=True),
+    "guitar": Kind(0.26, ("brown", "red", "black", "white")),
+    "suitcase": Kind(0.19, ("brown", "red", "blue", "black"), patterned=True),
+    "cake": Kind(0.16, ("white", "pink", "brown")),
+    "vase": Kind(0.18, PAINT, patterned=True),
+    "bottle": Kind(0.17, ("green", "brown", "blue"), most=4),
+    "cup": Kind(0.12, PAINT, patterned=True, most=4),
+    "clock": Kind(0.16, ("red", "blue", "black", "brown")),
+    "ball": Kind(0.13, CLOTH, patterned=True, most=4),
+    "book": Kind(0.13, ("red", "blue", "green", "brown"), most=4),
+    "hat": Kind(0.12, ("black", "brown", "red", "white"), patterned=True),
+    "banana": Kind(0.10, (), most=4),
+    "apple": Kind(0.11, ("red", "green", "yellow"), most=4),
+    "flower": Kind(0.19, ("red", "yellow", "white", "purple"), most=4),
+    "mushroom": Kind(0.14, ("red", "brown", "orange"), "outdoors", most=4),
+    "cactus": Kind(0.26, ()),
+    "tree": Kind(0.52, (), "outdoors"),
+    "streetlight": Kind(0.50, (), "outdoors"),
 }
 PEOPLE = ("man", "woman", "boy", "girl")
 
@@ -128,9 +128,9 @@ OUTDOORS = ("park", "beach", "street", "snow", "desert")
 INDOORS = ("kitchen", "bedroom", "library", "cellar")
 LIGHTS: dict[str, int] = {"day": 40, "night": 24, "rain": 20, "fog": 16}
 LIGHTS_INDOORS: dict[str, int] = {"day": 60, "dim": 40}
-COUNT_WEIGHTS = (66, 16, 12, 6)
+COUNT_WEIGHTS = (74, 13, 9, 4)
 ALONE_IN_TRAINING = 0.15  # of the training scenes, which teach what the kinds look like
-BACKGROUND_HEIGHT = 0.19  # so high must a kind be to be seen in the background
+BACKGROUND_HEIGHT = 0.23  # so high must a kind be to be seen in the background
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def _choose_things(dice: random.Random, split: Split, outdoors: bool) -> tuple[R
         _thing(dice, first, 1 if single else 4),
         _thing(dice, second, _most_of_second(relation)),
     )
-    if dice.random() < 0.45:
+    if dice.random() < 0.3:
         behind = [kind for kind in here if KINDS[kind].height >= BACKGROUND_HEIGHT and kind not in (first, second)]
         things += (Thing(kind := dice.choice(behind), dice.choice(KINDS[kind].colors or ("",))),)
     return relation, things
@@ -229,7 +229,7 @@ def _choose_pair(dice: random.Random, relation: Relation, here: list[str]) -> tu
     pairs: dict[Relation, tuple[tuple[str, ...], tuple[str, ...]]] = {
         "on": (ON_SURFACES, tuple(SURFACES)) if dice.random() < 0.8 else (PEOPLE, MOUNTS),
         "under": (UNDER_ROOFS, ROOFS),
-        "above": (FLYING, tuple(kind for kind in here if kind not in FLYING and KINDS[kind].height < 0.4)),
+        "above": (FLYING, tuple(kind for kind in here if kind not in FLYING and KINDS[kind].height < 0.44)),
         "holding": (PEOPLE, HELD),
     }
     while True:
@@ -243,7 +243,7 @@ def _choose_pair(dice: random.Random, relation: Relation, here: list[str]) -> tu
 def _fits(relation: Relation, first: str, second: str) -> bool:
     if relation == "on" and first not in PEOPLE:
         return KINDS[first].height <= 1.05 * KINDS[second].height or second == "table"
-    return relation != "under" or second == "tree" or KINDS[first].height <= 0.16
+    return relation != "under" or second == "tree" or KINDS[first].height <= 0.20
 
 
 def _most_of_second(relation: Relation) -> int:
