@@ -272,7 +272,8 @@ def _optimizers(
 
     Source: J. Liu et al., Muon is Scalable for LLM Training, arXiv 2502.16982 (whose updates are as large as AdamW's).
     """
-    matrices, others = [], []
+    matrices: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
     for name, parameter in _named_parameters(model, labeler):
         in_layer = ".layers." in name or ".layer." in name
         (matrices if in_layer and parameter.ndim == 2 else others).append(parameter)
