@@ -90,16 +90,21 @@ def test_openvino_itself_leaves_a_thread_for_each_model_that_keeps_what_it_atten
     assert [later - earlier for earlier, later in itertools.pairwise(counts)] == [streams] * 4
 
 
+# A thread that was joined stays in /proc for a moment, so the least of what is counted within a second is taken.
 OPENED_OFTEN = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 from stages.captioner.runtimes.captioner import open_captioner
+
+def threads_left():
+    time.sleep(0.02)
+    return len(os.listdir("/proc/self/task"))
 
 threads = int(sys.argv[2])
 for _ in range(4):
     with open_captioner(Path(sys.argv[1]), threads) as captioner:
         captioner.caption([])
-    print(len(os.listdir("/proc/self/task")))
+    print(min(threads_left() for _ in range(50)))
 """
 
 
