@@ -12,18 +12,24 @@ from .decoding import Decoding
 
 # What no real score reaches, for beams that do not exist yet. Finite, so that sums of it stay comparable.
 IMPOSSIBLE = np.float32(-1e9)
+# Of a long prompt before many rows, so many words are given to the decoder in one step: their logits take 60 MB.
+MOST_AT_ONCE = 512
 
 
 class Decoder(Protocol):
     """A decoder that has seen some pictures and remembers, row by row, the tokens it was given since."""
 
     def step(self, tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
-        """Appends one token to each row and returns the next token's logits, float32 (rows, vocabulary).
+        """Appends words to each row and returns the logits after each of them, float32 (rows, words, vocabulary).
 
-        Takes tokens, int64 (rows,), and parents, int64 (rows,): before the step, row i becomes a copy of row
+        Takes tokens, int64 (rows, words), and parents, int64 (rows,): before the step, row i becomes a copy of row
         `parents[i]`. Rows lie picture by picture, always as many. The caller may overwrite the logits, but not keep
         them past the next step.
         """
+        ...
+
+    def cut_back(self, lengths: np.ndarray) -> None:
+        """Lets row i forget all but its first `lengths[i]` words, int64 (rows,)."""
         ...
 
 
@@ -51,11 +57,13 @@ def generate(
 
 
 def feed(decoder: Decoder, words: np.ndarray) -> np.ndarray:
-    """Gives a decoder the same number of tokens for every row, int64 (rows, tokens), and returns the last logits."""
+    """Gives a decoder the same number of words for every row, int64 (rows, words), and returns the last logits, float32
+    (rows, vocabulary)."""
     same_rows = np.arange(len(words), dtype=np.int64)
-    for column in words.T[:-1]:
-        decoder.step(column, same_rows)
-    return decoder.step(words[:, -1], same_rows)
+    at_once = max(1, MOST_AT_ONCE // len(words))
+    for first in range(0, words.shape[1], at_once):
+        logits = decoder.step(words[:, first : first + at_once], same_rows)
+    return logits[:, -1]
 
 
 def _extend(
@@ -75,7 +83,7 @@ def _extend(
         open_rows &= chosen != vocabulary.end
         if length + 1 == decoding.max_new_tokens or not open_rows.any():
             return [_without_ends(row, vocabulary) for row in words]
-        logits = decoder.step(chosen, same_rows)
+        logits = decoder.step(chosen[:, None], same_rows)[:, 0]
 
 
 def sample(scores: np.ndarray, decoding: Decoding, dice: np.random.Generator) -> np.ndarray:
@@ -129,7 +137,7 @@ def _search_beams(
         if length == decoding.max_new_tokens or all(found.closed for found in finished):
             break
         words = np.column_stack([words[rows.ravel()], chosen.ravel()])
-        logits = decoder.step(chosen.ravel(), rows.ravel())
+        logits = decoder.step(chosen.reshape(-1, 1), rows.ravel())[:, 0]
     return [_without_ends(found.captions[0][1], vocabulary) for found in finished]
 
 

@@ -10,12 +10,12 @@ from tokenizers import Tokenizer
 
 from ..inspection.configuration import read_configuration
 from .decoding import Decoding, check_room
-from .generate import Decoder, Vocabulary, feed, generate
+from .generate import Decoder, Vocabulary, generate
 from .preprocessing import preprocess, read_preprocessing
 from .wording import can_say, normalize
 
 # What the decoder takes beside keys and values.
-TOKEN_INPUTS = ("tokens", "position", "parents")
+TOKEN_INPUTS = ("tokens", "positions", "parents", "mask")
 # How the names of the picture's keys and values begin.
 CROSS = "cross_"
 
@@ -103,5 +103,6 @@ class GraphCaptioner:
         longest = max(map(len, tokens))
         pad = self.vocabulary.pad
         words = np.asarray([[self.vocabulary.begin, *row, *[pad] * (longest - len(row))] for row in tokens])
-        logits = np.stack([feed(decoder, column[:, None]).copy() for column in words.T], axis=1)
-        return [row[: 1 + len(given)] for row, given in zip(logits, tokens, strict=True)]
+        # The decoder is causal, so what pads the end of a row can't reach the logits before it.
+        logits = decoder.step(words, np.arange(pictures))
+        return [row[: 1 + len(given)].copy() for row, given in zip(logits, tokens, strict=True)]
