@@ -5,9 +5,17 @@ Source: J. Ou et al., Lossless Acceleration of Large Language Model via Adaptive
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
-FILE = "drafts.json"
-LARGEST_FILE = 1024**2  # bytes
+from pydantic import NonNegativeInt, TypeAdapter, ValidationError
+
+from ..checkpoint import read_small
+from ..command_line import InputError, explain
+from ..inspection.configuration import TextConfiguration
+
+DRAFTS = "drafts.json"
+LARGEST_FILE = 1024**2  # bytes; 64 captions have 5 KB, and 5,000 have 400
+CAPTIONS = TypeAdapter(list[list[NonNegativeInt]])
 LONGEST_CONTEXT = 4  # words before the one that is guessed
 # As many as some 20,000 captions have: what is learned while a process runs ends there.
 MOST_CONTEXTS = 200_000
@@ -45,3 +53,21 @@ class Drafts:
             said.append(word)
             guesses.append(word)
         return guesses
+
+
+def read_drafts(checkpoint: Path, configuration: TextConfiguration) -> Drafts | None:
+    """The table of a checkpoint's captions, if it has some: a list of each one's token ids, without those that begin
+    and end it. Raises InputError if the file is of another form or has tokens that the vocabulary lacks."""
+    path = checkpoint / DRAFTS
+    if not path.exists():
+        return None
+    try:
+        captions = CAPTIONS.validate_json(read_small(path, LARGEST_FILE))
+    except ValidationError as error:
+        raise InputError(f"{path} holds no captions ({explain(error)}): rebuild it") from None
+    if any(token >= configuration.vocab_size for caption in captions for token in caption):
+        raise InputError(f"{path} has a token outside of the vocabulary: rebuild it")
+    drafts = Drafts()
+    for caption in captions:
+        drafts.learn([configuration.bos_token_id, *caption, configuration.sep_token_id])
+    return drafts

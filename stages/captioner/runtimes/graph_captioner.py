@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from ..inspection.configuration import read_configuration
 from .decoding import Decoding, check_room
+from .drafts import read_drafts
 from .generate import Decoder, Vocabulary, generate
 from .preprocessing import preprocess, read_preprocessing
 from .wording import can_say, normalize
@@ -66,6 +67,7 @@ class GraphCaptioner:
         config = read_configuration(checkpoint).text_config
         self.vocabulary = Vocabulary(config.bos_token_id, config.sep_token_id, config.pad_token_id)
         self.positions = config.max_position_embeddings
+        self.drafts = read_drafts(checkpoint, config)
 
     def preprocess(self, images: Sequence[Image.Image]) -> np.ndarray:
         """RGB pictures to normalized pixels."""
@@ -81,7 +83,7 @@ class GraphCaptioner:
         prompt = self.tokenizer.encode(decoding.prompt, add_special_tokens=False).ids
         check_room(decoding, len(prompt), self.positions)
         decoder = self.engine.start_decoder(engine_states, pictures, decoding.beams)
-        return generate(decoder, pictures, prompt, decoding, self.vocabulary)
+        return generate(decoder, pictures, prompt, decoding, self.vocabulary, self.drafts)
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """Token ids to text."""
