@@ -21,6 +21,7 @@ from stages.records.metrics import REPORTS, read_metrics, write_metrics
 from stages.setup.params import Coco, Dataset, Folder, FolderSource, Source, read_params
 
 MODEL_FILES = Path("data/inputs/model.json")
+DRAFT_FILES = Path("data/inputs/drafts.json")
 # What transformers reads of a model's folder; what training leaves there beside it changes nothing.
 READ_OF_MODELS = ("*.json", "*.txt", "*.safetensors", "*.bin")
 
@@ -82,13 +83,16 @@ def _considered(dataset: Coco | Folder) -> int:
 
 
 def main() -> None:
-    """Writes reports/host.json, data/inputs/model.json and data/inputs/pictures.json."""
+    """Writes reports/host.json, and model.json, pictures.json and drafts.json in data/inputs."""
     for folder_of_outputs in (MODELS, EVALUATION.parent):
         remove_unfinished(folder_of_outputs)
     write_metrics(describe_machine(), REPORTS / "host.json")
-    model = read_params().chosen_model()
+    params = read_params()
+    model = params.chosen_model()
     record_model(model.source, MODEL_FILES)
     record_pictures(model.dataset, PICTURES)
+    captions = [params.drafting.captions] if params.drafting.captions else []
+    record_files(captions, map(Path, captions), DRAFT_FILES)
 
 
 if __name__ == "__main__":

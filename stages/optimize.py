@@ -36,6 +36,7 @@ from stages.captioner.instruction_sets import instruction_sets, overflows
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.cores import usable_cores
 from stages.captioner.runtimes.decoding import Decoding
+from stages.captioner.runtimes.drafts import DRAFTS
 from stages.captioner.runtimes.finite import check_captioner
 from stages.captioner.runtimes.helpers import check_threads
 from stages.captioner.runtimes.preprocessing import PREPROCESSOR, Size, preprocess, read_preprocessing
@@ -43,7 +44,7 @@ from stages.captioner.runtimes.pytorch import load_model
 from stages.passes import apply_recipe, side
 from stages.passes.activations import Inputs, capture_inputs
 from stages.passes.int8_error import layer_errors_db
-from stages.records.examples import CALIBRATION, read_examples
+from stages.records.examples import CALIBRATION, DRAFTED, read_examples
 from stages.records.machine import library_versions
 from stages.setup.params import Quantize, Recipe, read_params
 
@@ -63,13 +64,18 @@ WEIGHTS = {
 
 
 def optimize(
-    baseline: Path, recipe: Recipe, calibration: Path, output: Path, decoding: Decoding = DEFAULT_DECODING
+    baseline: Path,
+    recipe: Recipe,
+    calibration: Path,
+    output: Path,
+    decoding: Decoding = DEFAULT_DECODING,
+    drafted: Path | None = None,
 ) -> Manifest:
     """Writes the checkpoint that a recipe makes of a baseline checkpoint, and proves that it can be opened.
 
     `calibration` is a folder of pictures that give activations their ranges where a recipe asks for that; `decoding` is
-    how the checkpoint captions where nobody asks for something else. The same arguments give the same bytes on the same
-    kind of CPU.
+    how the checkpoint captions where nobody asks for something else; `drafted` holds captions to guess words from,
+    which graphs do. The same arguments give the same bytes on the same kind of CPU.
 
     Raises InputError if the baseline is not a whole checkpoint, if a picture is cut off, if this CPU could not run the
     variant, or if what it computes is not finite.
@@ -94,6 +100,8 @@ def optimize(
     inputs = capture_inputs(model, pixels)
     with replacing(output) as unfinished:
         _copy_configuration(baseline, recipe.side, unfinished)
+        if drafted and recipe.runtime != "pytorch":
+            shutil.copyfile(drafted, unfinished / DRAFTS)
         exporter = importlib.import_module(f"stages.export.{recipe.runtime}")
         errors = _int8_errors(model, recipe.quantize, exporter, inputs)
         records |= exporter.export(model, recipe.quantize, list(errors["layers_in_float"]), pixels, unfinished)
@@ -197,7 +205,7 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     check_threads("stages.optimize", "openvino", usable_cores())  # which takes most of all that it may run
     allow_large_pictures()
     params = read_params()
-    manifest = optimize(BASELINE, params.recipe(variant), CALIBRATION, MODELS / variant, params.decoding)
+    manifest = optimize(BASELINE, params.recipe(variant), CALIBRATION, MODELS / variant, params.decoding, DRAFTED)
     for name, record in manifest.passes.items():
         figures = {key: value for key, value in record.items() if not isinstance(value, dict)}
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()))

@@ -31,7 +31,7 @@ MANIFEST = "checkpoint.json"
 CARD = "README.md"
 # Who made the manifest, in minisign's format.
 SIGNATURE = f"{MANIFEST}.minisig"
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 WEIGHTS = "model.safetensors"
 # What transformers needs beside the weights to preprocess pictures and to turn tokens into words.
 PROCESSOR_FILES = ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
@@ -114,7 +114,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     runtime: Literal["pytorch", "onnxruntime", "openvino"] = "pytorch"
     origin: dict[str, Any]
     recipe: dict[str, Any]

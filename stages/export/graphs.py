@@ -1,4 +1,4 @@
-"""BLIP taken apart for export: an encoder graph that runs once per picture, a decoder graph that runs once per token.
+"""BLIP taken apart for export: an encoder graph that runs once per picture, a decoder graph that runs once per step.
 
 What transformers computes in one module and caches in Python objects, these two compute from plain tensors to plain
 tensors, so that any engine can run them.
@@ -102,7 +102,8 @@ Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Cross-attention of queries, (pictures, heads, beams, head width), to the encoder graph's keys and values."""
+    """Cross-attention of queries, (pictures, heads, words of all beams, head width), to the encoder graph's keys and
+    values."""
     return scaled_dot_product_attention(query, key.transpose(2, 3), value)
 
 
@@ -121,12 +122,14 @@ def scale_queries(model: BlipForConditionalGeneration) -> None:
 
 
 class DecoderGraph(torch.nn.Module):
-    """One decoding step: one token for each beam of each picture.
+    """One decoding step: some words for each beam of each picture, as many for all.
 
-    Takes tokens, int64 (pictures, beams); their position, int64 (1,); parents, int64 (pictures, beams), the rows of the
-    past that each beam continues; the encoder's keys and values; and the past, each layer's own keys and values, (rows,
-    heads, length, head width) with the beams of a picture in adjacent rows.
-    Returns logits, float32 (pictures, beams, vocabulary), and the past with this step appended.
+    Takes tokens, int64 (pictures, beams, words); their positions, int64 likewise; parents, int64 (pictures, beams), the
+    rows of the past that each beam continues; what is added to the scores of each word's attention to the past and to
+    the new words, float32 (rows, 1, words, length + words), see `captioner.runtimes.past`; the encoder's keys and
+    values; and the past, each layer's own keys and values, (rows, heads, length, head width) with the beams of a
+    picture in adjacent rows.
+    Returns logits, float32 (pictures, beams * words, vocabulary), and the past with these words appended.
 
     `attend` computes the cross-attention: `attend`, or the same as whatever operators an engine is quickest at.
     """
@@ -138,27 +141,32 @@ class DecoderGraph(torch.nn.Module):
         self.heads = model.config.text_config.num_attention_heads
 
     def forward(
-        self, tokens: torch.Tensor, position: torch.Tensor, parents: torch.Tensor, *keys_and_values: torch.Tensor
+        self,
+        tokens: torch.Tensor,
+        positions: torch.Tensor,
+        parents: torch.Tensor,
+        mask: torch.Tensor,
+        *keys_and_values: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
         """See the class."""
         embeddings, layers = self.decoder.bert.embeddings, self.decoder.bert.encoder.layer
         cross, past = keys_and_values[: 2 * len(layers)], keys_and_values[2 * len(layers) :]
-        hidden = embeddings.word_embeddings(tokens) + embeddings.position_embeddings(position)
+        hidden = embeddings.word_embeddings(tokens.flatten(1)) + embeddings.position_embeddings(positions.flatten(1))
         hidden = embeddings.LayerNorm(hidden)
-        rows = parents.flatten()
+        rows, words = parents.flatten(), tokens.shape[2]
         present: list[torch.Tensor] = []
         for index, layer in enumerate(layers):
             own, pair = layer.attention, slice(2 * index, 2 * index + 2)
             query, *added = (
-                self._one_word_each(part) for part in self._query_key_value(own.self, hidden).chunk(3, dim=-1)
+                self._by_row(part, words) for part in self._query_key_value(own.self, hidden).chunk(3, dim=-1)
             )
             key, value = (
                 torch.cat([old.index_select(0, rows), new], dim=2) for old, new in zip(past[pair], added, strict=True)
             )
             present += [key, value]
-            context = scaled_dot_product_attention(query, key, value)
-            hidden = own.output(context.reshape(hidden.shape), hidden)
-            # The beams of one picture look at it like one text's words, so its keys and values are read only once.
+            context = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+            hidden = own.output(context.transpose(1, 2).reshape(hidden.shape), hidden)
+            # All beams of one picture look at it like one text's words, so its keys and values are read only once.
             query = split_heads(layer.crossattention.self.query(hidden), self.heads)
             context = self.attend(query, *cross[pair])
             hidden = layer.crossattention.output(merge_heads(context), hidden)
@@ -172,9 +180,9 @@ class DecoderGraph(torch.nn.Module):
         in_float = [part for part in parts if isinstance(part, FloatLinear)]
         return (in_float[0].product if in_float else linear)(hidden, weight, bias)
 
-    def _one_word_each(self, states: torch.Tensor) -> torch.Tensor:
-        """(pictures, beams, width) to (pictures * beams, heads, 1, head width)."""
-        return states.reshape(-1, self.heads, 1, states.shape[-1] // self.heads)
+    def _by_row(self, states: torch.Tensor, words: int) -> torch.Tensor:
+        """(pictures, beams * words, width) to (pictures * beams, heads, words, head width)."""
+        return states.reshape(-1, words, self.heads, states.shape[-1] // self.heads).transpose(1, 2)
 
 
 def split_heads(states: torch.Tensor, heads: int) -> torch.Tensor:
@@ -198,12 +206,16 @@ def decoder_example(model: BlipForConditionalGeneration) -> tuple[tuple[Any, ...
     text, vision = model.config.text_config, model.config.vision_config
     heads, width = heads_and_width(model)
     patches = 1 + (vision.image_size // vision.patch_size) ** 2
-    pictures, beams, length, tensors = 2, 3, 5, 2 * text.num_hidden_layers
+    pictures, beams, words, length, tensors = 2, 3, 4, 5, 2 * text.num_hidden_layers
     rows = torch.arange(pictures * beams).reshape(pictures, beams)
     cross_shapes = ((pictures, heads, width, patches), (pictures, heads, patches, width))
     cross = [torch.zeros(shape) for _ in range(text.num_hidden_layers) for shape in cross_shapes]
     past = [torch.zeros(pictures * beams, heads, length, width) for _ in range(tensors)]
+    mask = torch.zeros(pictures * beams, 1, words, length + words)
+    # Two tensors, as tracing takes one for one input.
+    tokens, positions = (torch.zeros(pictures, beams, words, dtype=torch.int64) for _ in range(2))
     batch = {0: Dim("pictures"), 1: Dim("beams")}
+    text_of_each, to_the_past = batch | {2: Dim("words")}, {0: Dim.AUTO, 2: Dim("words"), 3: Dim.AUTO}
     keys_and_values = ({0: batch[0]},) * tensors + ({0: Dim("rows"), 2: Dim("length")},) * tensors
-    tokens = torch.zeros_like(rows)
-    return (tokens, torch.tensor([length]), rows, *cross, *past), (batch, None, batch, keys_and_values)
+    dimensions = (text_of_each, text_of_each, batch, to_the_past, keys_and_values)
+    return (tokens, positions, rows, mask, *cross, *past), dimensions

@@ -12,6 +12,8 @@ from stages.captioner.command_line import InputError, explain
 EVALUATION, CALIBRATION = Path("data/eval"), Path("data/calibration")
 # What the stage `host` records of the files that they are made of.
 PICTURES = Path("data/inputs/pictures.json")
+# Captions for checkpoints to guess words from.
+DRAFTED = Path("data/drafts.json")
 CAPTIONS = "captions.json"
 
 

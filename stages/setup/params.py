@@ -211,6 +211,12 @@ class Recipe(_Frozen):
         return self
 
 
+class Drafting(_Frozen):
+    """What checkpoints guess words from beside the baseline's captions of the calibration pictures."""
+
+    captions: LocalPath | None = Field(None, description="a captions file, or a .txt with a caption in each line")
+
+
 class Evaluation(_Frozen):
     """How captions are scored."""
 
@@ -269,6 +275,7 @@ class Params(_Frozen):
     models: dict[Name, Model]
     variants: dict[Name, Recipe]
     decoding: Decoding
+    drafting: Drafting
     evaluation: Evaluation
     accept: Accept
     benchmark: Benchmark

@@ -83,8 +83,8 @@ def test_a_manifest_that_names_files_elsewhere_is_refused(copy: Path, name: str)
 
 
 def test_a_manifest_of_another_version_says_which(copy: Path) -> None:
-    (copy / MANIFEST).write_text('{"schema_version": 3, "more": []}')
-    with pytest.raises(InputError, match="its schema_version is 3, not 2"):
+    (copy / MANIFEST).write_text('{"schema_version": 2, "more": []}')
+    with pytest.raises(InputError, match="its schema_version is 2, not 3"):
         read_manifest(copy)
 
 

@@ -5,7 +5,7 @@ only what has to be looked at is described here, and the rest is passed over.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +30,15 @@ FORMAT = {
         "values": (13, "*Value"),
         "sparse": (15, "*Anything"),
     },
-    "Node": {"operator": (4, "bytes"), "attributes": (5, "*Attribute"), "domain": (7, "bytes")},
+    "Node": {
+        "inputs": (1, "*bytes"),
+        "operator": (4, "bytes"),
+        "attributes": (5, "*Attribute"),
+        "domain": (7, "bytes"),
+    },
     "Attribute": {
+        "name": (1, "bytes"),
+        "integer": (3, "int64"),
         "tensor": (5, "Tensor"),
         "graph": (6, "Anything"),
         "tensors": (10, "*Tensor"),
@@ -42,6 +49,7 @@ FORMAT = {
     "Tensor": {
         "sides": (1, "*int64"),
         "type": (2, "int32"),
+        "name": (8, "bytes"),
         "external": (13, "*Entry"),
         "location": (14, "int32"),
     },
@@ -62,6 +70,7 @@ FORMAT = {
 # How many bytes an element of a tensor has, by the number of its type.
 BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 EXTERNAL = 1
+FLOAT32, UINT8 = 1, 2
 LONGEST_NUMBER = 18  # digits
 # What the project's own graphs consist of, and what exporters may put in place of it. None has a graph within, loops,
 # reads a file or makes much out of nothing.
@@ -75,6 +84,8 @@ OPERATORS = frozenset({
     "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
 })
 # fmt: on
+# ONNX Runtime's own operator for products with weights in blocks, which trusts its attributes: see `_check_blocks`.
+BLOCKS, BLOCKS_DOMAIN = "MatMulNBits", b"com.microsoft"
 
 
 def _describe() -> Any:
@@ -127,23 +138,47 @@ def _check_model(model: Any, room: _Room) -> None:
         raise ValueError("it has functions, training or sparse tensors")
     if len(graph.nodes) > MOST_OPERATORS:
         raise ValueError(f"it has more than {MOST_OPERATORS} operators")
+    weights = {tensor.name: tensor for tensor in graph.initializers}
+    if len(weights) < len(graph.initializers):
+        raise ValueError("two tensors have one name")
     for node in graph.nodes:
-        _check_node(node, room)
+        _check_node(node, room, weights)
     for tensor in graph.initializers:
         _check_tensor(tensor, room)
     for value in (*graph.inputs, *graph.outputs, *graph.values):
         _check_value(value)
 
 
-def _check_node(node: Any, room: _Room) -> None:
+def _check_node(node: Any, room: _Room, weights: Mapping[bytes, Any]) -> None:
     operator = node.operator.decode("ascii", "replace")
-    if operator not in OPERATORS or node.domain not in (b"", b"ai.onnx"):
+    if operator == BLOCKS and node.domain == BLOCKS_DOMAIN:
+        _check_blocks(node, weights)
+    elif operator not in OPERATORS or node.domain not in (b"", b"ai.onnx"):
         raise ValueError(f"its operator {SHORT.repr(operator)} is none of those of this project")
     for attribute in node.attributes:
         if attribute.graphs or attribute.sparses or attribute.HasField("graph") or attribute.HasField("sparse"):
             raise ValueError(f"its operator {operator} has a graph or sparse tensors within")
         for tensor in (attribute.tensor, *attribute.tensors):
             _check_tensor(tensor, room)
+
+
+def _check_blocks(node: Any, weights: Mapping[bytes, Any]) -> None:
+    """Weights, uint8 (N, blocks, bytes of a block), and scales, float32 (N, blocks) or flat, must be of the shapes that
+    the attributes speak of: packing the weights, ONNX Runtime reads as far as these say."""
+    own = {attribute.name: attribute.integer for attribute in node.attributes}
+    rows, width, bits, block = (own.get(name, 0) for name in (b"N", b"K", b"bits", b"block_size"))
+    if len(own) < len(node.attributes):
+        raise ValueError(f"its {BLOCKS} has an attribute twice")
+    if bits not in (4, 8) or block not in (16, 32, 64, 128, 256) or min(rows, width) < 1:
+        raise ValueError(f"its {BLOCKS} has {bits} bits in blocks of {block}")
+    blocks = -(-width // block)
+    expected = ((UINT8, ([rows, blocks, block * bits // 8],)), (FLOAT32, ([rows, blocks], [rows * blocks])))
+    constants = [weights.get(name) for name in node.inputs[1:]]
+    if len(constants) != len(expected) or not all(
+        tensor and tensor.type == kind and list(tensor.sides) in shapes
+        for tensor, (kind, shapes) in zip(constants, expected, strict=True)
+    ):
+        raise ValueError(f"its {BLOCKS} has other weights than {rows} x {width} in blocks of {block}")
 
 
 def _check_tensor(tensor: Any, room: _Room) -> None:

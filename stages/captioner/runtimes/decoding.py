@@ -39,6 +39,9 @@ class Decoding(BaseModel):
     )
     top_k: int = Field(default=0, ge=0, le=1_000_000, description="sample among the k likeliest tokens; 0 is all")
     top_p: float = Field(default=1.0, gt=0, le=1, description="sample among the likeliest tokens that hold this share")
+    drafts: int = Field(
+        default=3, ge=0, le=15, description="guessed words that greedy decoding checks in one step; 0 guesses none"
+    )
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the sampling")
 
     @field_validator("prompt")

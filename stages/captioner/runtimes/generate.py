@@ -9,21 +9,28 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from .decoding import Decoding
+from .drafts import Drafts
 
 # What no real score reaches, for beams that do not exist yet. Finite, so that sums of it stay comparable.
 IMPOSSIBLE = np.float32(-1e9)
+# Of a long prompt before many rows, so many words are given to the decoder in one step: their logits take 60 MB.
+MOST_AT_ONCE = 512
 
 
 class Decoder(Protocol):
     """A decoder that has seen some pictures and remembers, row by row, the tokens it was given since."""
 
     def step(self, tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
-        """Appends one token to each row and returns the next token's logits, float32 (rows, vocabulary).
+        """Appends words to each row and returns the logits after each of them, float32 (rows, words, vocabulary).
 
-        Takes tokens, int64 (rows,), and parents, int64 (rows,): before the step, row i becomes a copy of row
+        Takes tokens, int64 (rows, words), and parents, int64 (rows,): before the step, row i becomes a copy of row
         `parents[i]`. Rows lie picture by picture, always as many. The caller may overwrite the logits, but not keep
         them past the next step.
         """
+        ...
+
+    def cut_back(self, lengths: np.ndarray) -> None:
+        """Lets row i forget all but its first `lengths[i]` words, int64 (rows,)."""
         ...
 
 
@@ -36,26 +43,36 @@ class Vocabulary(NamedTuple):
 
 
 def generate(
-    decoder: Decoder, pictures: int, prompt: Sequence[int], decoding: Decoding, vocabulary: Vocabulary
+    decoder: Decoder,
+    pictures: int,
+    prompt: Sequence[int],
+    decoding: Decoding,
+    vocabulary: Vocabulary,
+    drafts: Drafts | None = None,
 ) -> list[list[int]]:
     """One caption's token ids per picture: the prompt's and the new ones, without those that begin and end it.
 
-    `decoder` must be new and have `decoding.beams` rows per picture.
+    `decoder` must be new and have `decoding.beams` rows per picture. Greedy decoding checks the guesses of `drafts`,
+    which then learns each caption.
     """
     beginning = np.asarray([vocabulary.begin, *prompt], dtype=np.int64)
     words = np.tile(beginning, (pictures * decoding.beams, 1))
     logits = feed(decoder, words)
     if decoding.beams > 1:
         return _search_beams(decoder, words, logits, decoding, vocabulary)
+    if drafts and decoding.drafts and decoding.temperature == 0:
+        return _check_drafts(decoder, words, logits, decoding, vocabulary, drafts)
     return _extend(decoder, words, logits, decoding, vocabulary)
 
 
 def feed(decoder: Decoder, words: np.ndarray) -> np.ndarray:
-    """Gives a decoder the same number of tokens for every row, int64 (rows, tokens), and returns the last logits."""
+    """Gives a decoder the same number of words for every row, int64 (rows, words), and returns the last logits, float32
+    (rows, vocabulary)."""
     same_rows = np.arange(len(words), dtype=np.int64)
-    for column in words.T[:-1]:
-        decoder.step(column, same_rows)
-    return decoder.step(words[:, -1], same_rows)
+    at_once = max(1, MOST_AT_ONCE // len(words))
+    for first in range(0, words.shape[1], at_once):
+        logits = decoder.step(words[:, first : first + at_once], same_rows)
+    return logits[:, -1]
 
 
 def _extend(
@@ -75,7 +92,71 @@ def _extend(
         open_rows &= chosen != vocabulary.end
         if length + 1 == decoding.max_new_tokens or not open_rows.any():
             return [_without_ends(row, vocabulary) for row in words]
-        logits = decoder.step(chosen, same_rows)
+        logits = decoder.step(chosen[:, None], same_rows)[:, 0]
+
+
+def _check_drafts(
+    decoder: Decoder,
+    words: np.ndarray,
+    logits: np.ndarray,
+    decoding: Decoding,
+    vocabulary: Vocabulary,
+    drafts: Drafts,
+) -> list[list[int]]:
+    """Greedy decoding, some guessed words a step: each row goes on from the first guess that it would not have said."""
+    captions = [_DraftedCaption(row, decoding, vocabulary, drafts) for row in words.tolist()]
+    same_rows = np.arange(len(words), dtype=np.int64)
+    logits = logits[:, None]
+    while True:
+        for caption, scores in zip(captions, logits, strict=True):
+            caption.go_on(scores)
+        still_open = [caption for caption in captions if not caption.ended]
+        if not still_open:
+            break
+        # What pads a row has positions, too, which must not pass the decoder's last.
+        most = min(caption.room for caption in still_open) - 1
+        guessed = min(most, max(len(caption.guesses) for caption in still_open))
+        decoder.cut_back(np.array([0 if caption.ended else len(caption.words) - 1 for caption in captions]))
+        step = [caption.next_words(guessed) for caption in captions]
+        logits = decoder.step(np.array(step, dtype=np.int64), same_rows)
+    for caption in captions:
+        drafts.learn(caption.words)
+    return [_without_ends(np.array(caption.words), vocabulary) for caption in captions]
+
+
+class _DraftedCaption:
+    """One row of greedy decoding: its words, the last of which the decoder has yet to see, and guesses behind them."""
+
+    def __init__(self, words: list[int], decoding: Decoding, vocabulary: Vocabulary, drafts: Drafts) -> None:
+        self.words, self.guesses, self.ended = words, list[int](), False
+        self.decoding, self.vocabulary, self.drafts = decoding, vocabulary, drafts
+        self.prompt_length = len(words)
+
+    @property
+    def room(self) -> int:
+        """How many words may still come."""
+        return self.prompt_length + self.decoding.max_new_tokens - len(self.words)
+
+    def next_words(self, guesses: int) -> list[int]:
+        """What the decoder is to see next: the last word and so many guesses, padded if there are fewer."""
+        self.guesses = self.guesses[:guesses]
+        return [self.words[-1], *self.guesses, *[self.vocabulary.pad] * (guesses - len(self.guesses))]
+
+    def go_on(self, logits: np.ndarray) -> None:
+        """Takes the likeliest words, from the logits (words, vocabulary) after the last word and after each guess, up
+        to the first that was not guessed, and guesses anew."""
+        if self.ended:
+            return
+        for scores, guess in zip(logits, [*self.guesses, None], strict=False):
+            length = len(self.words) - self.prompt_length
+            scores = _adjust(scores[None], np.array([self.words]), length, self.decoding, self.vocabulary)
+            chosen = int(scores.argmax())
+            self.words.append(chosen)
+            self.ended = chosen == self.vocabulary.end or not self.room
+            if self.ended or chosen != guess:
+                break
+        most = min(self.decoding.drafts, self.room - 1)
+        self.guesses = [] if self.ended else self.drafts.guess(self.words, most)
 
 
 def sample(scores: np.ndarray, decoding: Decoding, dice: np.random.Generator) -> np.ndarray:
@@ -129,7 +210,7 @@ def _search_beams(
         if length == decoding.max_new_tokens or all(found.closed for found in finished):
             break
         words = np.column_stack([words[rows.ravel()], chosen.ravel()])
-        logits = decoder.step(chosen.ravel(), rows.ravel())
+        logits = decoder.step(chosen.reshape(-1, 1), rows.ravel())[:, 0]
     return [_without_ends(found.captions[0][1], vocabulary) for found in finished]
 
 

@@ -10,12 +10,13 @@ from tokenizers import Tokenizer
 
 from ..inspection.configuration import read_configuration
 from .decoding import Decoding, check_room
-from .generate import Decoder, Vocabulary, feed, generate
+from .drafts import read_drafts
+from .generate import Decoder, Vocabulary, generate
 from .preprocessing import preprocess, read_preprocessing
 from .wording import can_say, normalize
 
 # What the decoder takes beside keys and values.
-TOKEN_INPUTS = ("tokens", "position", "parents")
+TOKEN_INPUTS = ("tokens", "positions", "parents", "mask")
 # How the names of the picture's keys and values begin.
 CROSS = "cross_"
 
@@ -66,6 +67,7 @@ class GraphCaptioner:
         config = read_configuration(checkpoint).text_config
         self.vocabulary = Vocabulary(config.bos_token_id, config.sep_token_id, config.pad_token_id)
         self.positions = config.max_position_embeddings
+        self.drafts = read_drafts(checkpoint, config)
 
     def preprocess(self, images: Sequence[Image.Image]) -> np.ndarray:
         """RGB pictures to normalized pixels."""
@@ -81,7 +83,7 @@ class GraphCaptioner:
         prompt = self.tokenizer.encode(decoding.prompt, add_special_tokens=False).ids
         check_room(decoding, len(prompt), self.positions)
         decoder = self.engine.start_decoder(engine_states, pictures, decoding.beams)
-        return generate(decoder, pictures, prompt, decoding, self.vocabulary)
+        return generate(decoder, pictures, prompt, decoding, self.vocabulary, self.drafts)
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """Token ids to text."""
@@ -103,5 +105,6 @@ class GraphCaptioner:
         longest = max(map(len, tokens))
         pad = self.vocabulary.pad
         words = np.asarray([[self.vocabulary.begin, *row, *[pad] * (longest - len(row))] for row in tokens])
-        logits = np.stack([feed(decoder, column[:, None]).copy() for column in words.T], axis=1)
-        return [row[: 1 + len(given)] for row, given in zip(logits, tokens, strict=True)]
+        # The decoder is causal, so what pads the end of a row can't reach the logits before it.
+        logits = decoder.step(words, np.arange(pictures))
+        return [row[: 1 + len(given)].copy() for row, given in zip(logits, tokens, strict=True)]

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .graph_captioner import GraphCaptioner, past_inputs
+from .graph_captioner import TOKEN_INPUTS, GraphCaptioner, past_inputs
 from .helpers import Helpers
 from .memory import released_while_read
 from .onnxruntime_api import InferenceSession, OrtValue, SessionOptions
+from .past import Past
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 
@@ -40,7 +41,7 @@ class OnnxRuntimeDecoder:
 
     def __init__(self, engine: OnnxRuntimeEngine, states: dict[str, OrtValue], shape: tuple[int, int]) -> None:
         self.engine, self.session, self.shape = engine, engine.decoder, shape  # the engine, as it holds the weights
-        self.position = 0
+        self.past = Past(shape[0] * shape[1])
         self.outputs = [output.name for output in self.session.get_outputs()]
         self.pasts = past_inputs(len(states) // 2)
         shapes = {value.name: value.shape for value in self.session.get_inputs()}
@@ -51,18 +52,20 @@ class OnnxRuntimeDecoder:
         self.values = states | {name: OrtValue.ortvalue_from_numpy(past) for name, past in empty.items()}
 
     def step(self, tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
-        """Appends a token to each row and returns the logits after it."""
-        arrays = {
-            "tokens": tokens.reshape(self.shape),
-            "parents": parents.reshape(self.shape),
-            "position": np.asarray([self.position]),
-        }
-        self.values |= {name: OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
+        """Appends words to each row and returns the logits after each."""
+        positions, mask = self.past.append(parents, tokens.shape[1])
+        shape = (*self.shape, tokens.shape[1])
+        arrays = (tokens.reshape(shape), positions.reshape(shape), parents.reshape(self.shape), mask)
+        values = map(OrtValue.ortvalue_from_numpy, arrays)
+        self.values |= dict(zip(TOKEN_INPUTS, values, strict=True))
         logits, *presents = self.session.run_with_ort_values(self.outputs, self.values)
         self.values |= dict(zip(self.pasts, presents, strict=True))
-        self.position += 1
-        rows: np.ndarray = logits.numpy().reshape(len(tokens), -1)
+        rows: np.ndarray = logits.numpy().reshape(*tokens.shape, -1)
         return rows
+
+    def cut_back(self, lengths: np.ndarray) -> None:
+        """Forgets each row's words behind a length."""
+        self.past.cut_back(lengths)
 
 
 def open_checkpoint(checkpoint: Path, threads: int) -> GraphCaptioner:

@@ -18,6 +18,7 @@ from .memory import released_while_read
 from .openvino_api import InferRequest, Tensor
 from .openvino_core import start_core
 from .openvino_precision import choose_group, choose_precision, describe_arithmetic, usable_instruction_sets
+from .past import Past
 
 LOGGER = logging.getLogger(__name__)
 ENCODER, DECODER = "encoder.xml", "decoder.xml"
@@ -57,8 +58,8 @@ class OpenVinoEngine:
         states = self._memory_for_states(pictures=1)
         for tensor in states.values():
             tensor.data.fill(0)  # else the system gives out each page twice: for reading, then for the encoder to write
-        nothing = np.zeros(1, dtype=np.int64)
-        self.start_decoder(states, pictures=1, beams=1).step(nothing, nothing)
+        nothing = np.zeros((1, 1), dtype=np.int64)
+        self.start_decoder(states, pictures=1, beams=1).step(nothing, nothing[0])
 
     def encode(self, pixels: np.ndarray) -> "States":
         """Pixels to keys and values. The graph takes one picture at a time."""
@@ -98,19 +99,23 @@ class OpenVinoDecoder:
     """A decoder, see `runtimes.generate.Decoder`. Its past is a state of OpenVINO's request."""
 
     def __init__(self, request: InferRequest, shape: tuple[int, int]) -> None:
-        self.request = request
-        self.tokens, self.position = np.zeros(shape, dtype=np.int64), np.full(1, -1, dtype=np.int64)
-        self.parents = np.zeros(self.tokens.size, dtype=np.int32)
-        for name, array in zip(TOKEN_INPUTS, (self.tokens, self.position, self.parents), strict=True):
-            self.request.set_tensor(name, Tensor(array, shared_memory=True))
+        self.request, self.shape = request, shape
+        self.past = Past(shape[0] * shape[1])
 
     def step(self, tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
-        """Appends a token to each row and returns the logits after it."""
-        self.tokens.flat[:], self.parents[:] = tokens, parents
-        self.position += 1
+        """Appends words to each row and returns the logits after each."""
+        positions, mask = self.past.append(parents, tokens.shape[1])
+        shape = (*self.shape, tokens.shape[1])
+        arrays = (tokens.reshape(shape), positions.reshape(shape), parents.astype(np.int32), mask)
+        for name, array in zip(TOKEN_INPUTS, arrays, strict=True):
+            self.request.set_tensor(name, Tensor(np.ascontiguousarray(array), shared_memory=True))
         self.request.infer()
-        logits: np.ndarray = self.request.get_tensor("logits").data.reshape(len(tokens), -1)
+        logits: np.ndarray = self.request.get_tensor("logits").data.reshape(*tokens.shape, -1)
         return logits
+
+    def cut_back(self, lengths: np.ndarray) -> None:
+        """Forgets each row's words behind a length."""
+        self.past.cut_back(lengths)
 
 
 def open_checkpoint(checkpoint: Path, threads: int) -> GraphCaptioner:

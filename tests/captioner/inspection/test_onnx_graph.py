@@ -61,6 +61,18 @@ def add_node(*arguments: Any, **attributes: Any) -> Callable[[onnx.ModelProto], 
     return lambda model: model.graph.node.append(helper.make_node(*arguments, **attributes))
 
 
+def blocks(model: onnx.ModelProto) -> onnx.NodeProto:
+    return next(node for node in model.graph.node if node.op_type == "MatMulNBits")
+
+
+def block_attribute(name: str, value: int) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        (attribute,) = [attribute for attribute in blocks(model).attribute if attribute.name == name]
+        attribute.i = value
+
+    return change
+
+
 DANGERS: list[tuple[Callable[[onnx.ModelProto], Any], str]] = [
     (place("location", "../decoder.onnx.data"), "in another file"),
     (place("location", "/etc/passwd"), "in another file"),
@@ -83,6 +95,19 @@ DANGERS: list[tuple[Callable[[onnx.ModelProto], Any], str]] = [
     (add_node("Identity", ["a"], ["b"], body=EMPTY), "a graph or sparse tensors within"),
     (add_node("EPContext", ["a"], ["b"], domain="com.microsoft"), "operator 'EPContext'"),
     (add_node("MatMul", ["a"], ["b"], domain="mine"), "operator 'MatMul'"),
+    (add_node("MatMulNBits", ["a"], ["b"]), "operator 'MatMulNBits'"),
+    (block_attribute("N", 2**20), "other weights than 1048576 x"),
+    (block_attribute("N", -1), "bits in blocks"),
+    (block_attribute("K", 2**20), "other weights"),
+    (block_attribute("bits", 4), "other weights"),
+    (block_attribute("bits", 3), "3 bits"),
+    (block_attribute("block_size", 32), "other weights"),
+    (block_attribute("block_size", 0), "blocks of 0"),
+    (lambda model: blocks(model).attribute.add(name="N", i=1, type=onnx.AttributeProto.INT), "attribute twice"),
+    (lambda model: blocks(model).input.pop(), "other weights"),
+    (lambda model: blocks(model).input.append("zero_points"), "other weights"),
+    (lambda model: blocks(model).input.__setitem__(1, "computed"), "other weights"),
+    (lambda model: model.graph.initializer.append(model.graph.initializer[0]), "one name"),
     (lambda model: model.functions.add(name="mine"), "functions"),
     (lambda model: model.graph.sparse_initializer.add(), "sparse"),
     (lambda model: setattr(model.graph.input[0].type.tensor_type.shape.dim[0], "dim_value", 2**40), "more than"),

@@ -1,0 +1,74 @@
+"""DVC stage `draft`: writes captions for checkpoints to guess words from, see `stages.captioner.runtimes.drafts`.
+
+They are the baseline's own of the calibration pictures, so that nothing is learned from those to evaluate on, and those
+of a file that params.yaml may name.
+"""
+
+import stages.setup.shared_machine  # noqa: F401  (first, as its docstring says)
+
+# isort: split
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import print
+from rich.progress import track
+from tokenizers import Tokenizer
+
+from stages.captioner.checkpoint import BASELINE
+from stages.captioner.command_line import read_text, run
+from stages.captioner.images import open_whole
+from stages.captioner.inspection.tokenizer import TOKENIZER
+from stages.captioner.own_process import open_in_own_process
+from stages.captioner.runtimes.captioner import Parts
+from stages.captioner.runtimes.decoding import Decoding
+from stages.captioner.runtimes.drafts import CAPTIONS, LARGEST_FILE
+from stages.pictures.annotations import read_annotations
+from stages.records.examples import CALIBRATION, DRAFTED, read_examples
+from stages.setup.params import read_params
+
+
+def draft(captioner: Parts, folder: Path, decoding: Decoding) -> list[list[int]]:
+    """The captions of a dataset folder's pictures, greedily decoded: token ids, without those that begin and end."""
+    greedy = Decoding(prompt=decoding.prompt, max_new_tokens=decoding.max_new_tokens)
+    paths = [path for path, _ in read_examples(folder)]
+    captions = []
+    for path in track(paths, description="captioning", auto_refresh=False):
+        states = captioner.encode(captioner.preprocess([open_whole(path)]))
+        captions += captioner.decode(states, greedy)
+    return captions
+
+
+def captions_of(path: Path) -> list[str]:
+    """The captions of a file, one a line or in any form that a dataset's may have. Raises InputError if in none."""
+    if path.is_file() and path.suffix == ".txt" and "\t" not in (text := read_text(path)):
+        return [line for line in text.splitlines() if line.strip()]
+    return [caption for picture in read_annotations(path) for caption in picture.captions]
+
+
+def to_tokens(captions: Sequence[str], tokenizer: Path) -> list[list[int]]:
+    """Each caption's token ids, without those that begin and end it."""
+    encodings = Tokenizer.from_file(str(tokenizer)).encode_batch(list(captions), add_special_tokens=False)
+    return [encoding.ids for encoding in encodings]
+
+
+def bounded(captions: Sequence[list[int]]) -> bytes:
+    """As JSON, as many of the captions as a checkpoint may have, spread evenly over all."""
+    content = CAPTIONS.dump_json(list(captions))
+    return content if len(content) <= LARGEST_FILE else bounded(captions[::2])
+
+
+def main() -> None:
+    """Writes data/drafts.json."""
+    params = read_params()
+    drafted = draft(open_in_own_process(BASELINE).parts, CALIBRATION, params.decoding)
+    given = captions_of(Path(params.drafting.captions)) if params.drafting.captions else []
+    own = bounded(to_tokens(given, BASELINE / TOKENIZER))
+    unfinished = DRAFTED.with_suffix(".unfinished")
+    unfinished.write_bytes(bounded([*drafted, *CAPTIONS.validate_json(own)]))
+    unfinished.rename(DRAFTED)
+    print(f"{len(drafted)} captions of the baseline and {len(given)} of a file to guess words from")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,118 @@
+"""Drafted decoding says word for word what plain greedy decoding says."""
+
+import random
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.captioner.runtimes.decoding import Decoding
+from stages.captioner.runtimes.drafts import Drafts
+from stages.captioner.runtimes.generate import Vocabulary, generate
+from stages.captioner.runtimes.past import UNSEEN, Past
+
+WORDS, BEGIN, END, PAD = 9, 0, 1, 2
+VOCABULARY = Vocabulary(BEGIN, END, PAD)
+
+
+class RandomDecoder:
+    """A decoder whose logits are a random function of the last words that a row attends to, and of their positions."""
+
+    def __init__(self, rows: int, seed: int, memory: int) -> None:
+        self.past, self.seed, self.memory = Past(rows), seed, memory
+        self.tokens = np.zeros((rows, 0), dtype=np.int64)
+        self.positions = np.zeros((rows, 0), dtype=np.int64)
+        self.steps = 0
+
+    def step(self, tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
+        self.steps += 1
+        positions, mask = self.past.append(parents, tokens.shape[1])
+        self.tokens = np.concatenate([self.tokens[parents], tokens], axis=1)
+        self.positions = np.concatenate([self.positions[parents], positions], axis=1)
+        return np.array(
+            [[self._logits(row, mask[row, 0, word]) for word in range(tokens.shape[1])] for row in range(len(tokens))]
+        )
+
+    def cut_back(self, lengths: np.ndarray) -> None:
+        self.past.cut_back(lengths)
+
+    def _logits(self, row: int, mask: np.ndarray) -> np.ndarray:
+        seen = mask > UNSEEN
+        words = list(zip(self.positions[row][seen].tolist(), self.tokens[row][seen].tolist(), strict=True))
+        assert [position for position, _ in words] == list(range(len(words)))
+        dice = random.Random(repr((self.seed, row, words[-self.memory :])))
+        return np.array([dice.random() * (3 if word == END else 4) for word in range(WORDS)], dtype=np.float32)
+
+
+@given(
+    seed=st.integers(0, 1000),
+    pictures=st.integers(1, 4),
+    memory=st.integers(1, 6),
+    prompt=st.lists(st.integers(3, WORDS - 1), max_size=4),
+    longest=st.integers(1, 24),
+    shortest=st.integers(0, 8),
+    repetition_penalty=st.sampled_from([1.0, 0.7, 1.5]),
+    guesses=st.integers(1, 15),
+    learned=st.lists(st.lists(st.integers(1, WORDS - 1), min_size=1, max_size=12), max_size=12),
+)
+def test_captions_are_word_for_word_those_without_drafts(
+    seed: int,
+    pictures: int,
+    memory: int,
+    prompt: list[int],
+    longest: int,
+    shortest: int,
+    repetition_penalty: float,
+    guesses: int,
+    learned: list[list[int]],
+) -> None:
+    decoding = Decoding(
+        max_new_tokens=longest,
+        min_new_tokens=min(shortest, longest),
+        repetition_penalty=repetition_penalty,
+        drafts=guesses,
+    )
+    drafts = Drafts()
+    for caption in learned:
+        drafts.learn([BEGIN, *caption, END])
+    plain, drafted, again = (RandomDecoder(pictures, seed, memory) for _ in range(3))
+    expected = generate(plain, pictures, prompt, decoding, VOCABULARY)
+    assert generate(drafted, pictures, prompt, decoding, VOCABULARY, drafts) == expected
+    assert drafted.steps <= plain.steps
+    # What was just said is guessed, word for word where one caption can't be taken for another's beginning.
+    assert generate(again, pictures, prompt, decoding, VOCABULARY, drafts) == expected
+    positions = again.positions
+    assert positions.size == 0 or positions.max() < 1 + len(prompt) + longest
+
+
+def test_a_caption_that_was_learned_takes_a_step_for_as_many_words_as_are_guessed() -> None:
+    decoding, drafts = Decoding(max_new_tokens=20, min_new_tokens=20, drafts=3), Drafts()
+    plain = RandomDecoder(1, 0, 6)
+    (caption,) = generate(plain, 1, [], decoding, VOCABULARY)
+    drafts.learn([BEGIN, *caption])
+    drafted = RandomDecoder(1, 0, 6)
+    assert generate(drafted, 1, [], decoding, VOCABULARY, drafts) == [caption]
+    assert plain.steps == 20
+    assert drafted.steps == 1 + 5
+
+
+@given(st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=9), max_size=9), st.lists(st.integers(0, 6)))
+def test_the_guess_is_what_came_most_often_behind_the_longest_known_context(
+    captions: list[list[int]], words: list[int]
+) -> None:
+    drafts = Drafts()
+    for caption in captions:
+        drafts.learn(caption)
+    guesses = drafts.guess(words, 1)
+    for length in range(min(4, len(words)), 0, -1):
+        context = words[-length:]
+        followers = [
+            caption[end]
+            for caption in captions
+            for end in range(length, len(caption))
+            if caption[end - length : end] == context
+        ]
+        if followers:
+            assert followers.count(guesses[0]) == max(map(followers.count, followers))
+            return
+    assert guesses == []

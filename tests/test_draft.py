@@ -1,0 +1,117 @@
+"""What checkpoints guess words from, and that guesses change no caption."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from stages.captioner.checkpoint import read_manifest, seal
+from stages.captioner.command_line import InputError
+from stages.captioner.runtimes.captioner import Captioner, open_captioner
+from stages.captioner.runtimes.decoding import Decoding
+from stages.captioner.runtimes.drafts import CAPTIONS, DRAFTS, LARGEST_FILE
+from stages.captioner.runtimes.graph_captioner import GraphCaptioner
+from stages.download import download
+from stages.draft import bounded, captions_of, draft, to_tokens
+from stages.optimize import optimize
+from stages.setup.params import FolderSource
+from tests.conftest import DEMO, RECIPES, Build
+
+TOKENIZER = DEMO / "tokenizer.json"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded demo. Only a trained model will do: int8 turns a random one's next word as it likes."""
+    checkpoint = tmp_path_factory.mktemp("demo") / "baseline"
+    download(FolderSource.model_construct(folder=str(DEMO)), checkpoint)
+    return checkpoint
+
+
+@pytest.fixture(params=["onnx", "onnx_int8", "openvino", "openvino_int8"])
+def with_drafts(request: pytest.FixtureRequest, demo: Path, calibration: Path, tmp_path: Path) -> Path:
+    captions = draft(open_captioner(demo).parts, calibration, Decoding())
+    assert captions
+    assert all(captions)
+    drafted, checkpoint = tmp_path / "drafts.json", tmp_path / "with_drafts"
+    drafted.write_bytes(bounded(captions))
+    optimize(demo, RECIPES[request.param], calibration, checkpoint, drafted=drafted)
+    return checkpoint
+
+
+def steps(captioner: Captioner, image: Image.Image, decoding: Decoding) -> tuple[str, int]:
+    """A caption, and how many steps the decoder took for it."""
+    parts = captioner.parts
+    assert isinstance(parts, GraphCaptioner)
+    start, taken = parts.engine.start_decoder, []
+
+    def counted(*arguments: object) -> object:
+        decoder = start(*arguments)
+        step = decoder.step
+        decoder.step = lambda tokens, parents: taken.append(tokens.shape) or step(tokens, parents)
+        return decoder
+
+    parts.engine.start_decoder = counted
+    try:
+        (caption,) = captioner.caption([image], decoding)
+    finally:
+        parts.engine.start_decoder = start
+    return caption, len(taken)
+
+
+def test_captions_are_the_same_and_known_ones_take_fewer_steps(with_drafts: Path, pictures: list[Image.Image]) -> None:
+    guessing, plain = Decoding(drafts=3), Decoding(drafts=0)
+    with open_captioner(with_drafts, threads=1) as captioner:
+        for picture in pictures:
+            caption, all_steps = steps(captioner, picture, plain)
+            first, _ = steps(captioner, picture, guessing)
+            again, fewer_steps = steps(captioner, picture, guessing)
+            assert [first, again] == [caption, caption]
+            assert fewer_steps <= 1 + all_steps // 2  # as it has just been said
+        together = captioner.caption(pictures, guessing)
+        assert together == captioner.caption(pictures, plain)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "holds no captions"),
+        ('{"a": 1}', "holds no captions"),
+        ('[["a"]]', "holds no captions"),
+        ("[[-1]]", "holds no captions"),
+        ("[[1.5]]", "holds no captions"),
+        ("[[99999999999999999999999]]", "no captions|outside of the vocabulary"),
+        ("[[1], [2000000]]", "outside of the vocabulary"),
+        ("[" * 100_000, "holds no captions"),
+        (" " * (LARGEST_FILE + 1), "more than the"),
+    ],
+)
+def test_a_table_of_another_form_is_refused(content: str, reason: str, build: Build, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "copy"
+    shutil.copytree(build("onnx"), checkpoint)
+    (checkpoint / DRAFTS).write_text(content)
+    seal(checkpoint, read_manifest(checkpoint))
+    with pytest.raises(InputError, match=reason):
+        open_captioner(checkpoint, threads=1)
+
+
+def test_captions_come_from_lines_and_from_captions_files(tmp_path: Path) -> None:
+    lines, table = tmp_path / "lines.txt", tmp_path / "flickr.txt"
+    lines.write_text("a dog on a beach\n\n  \ntwo men\n")
+    table.write_text("1.jpg#0\ta dog on a beach\n1.jpg#1\ta red ball\n")
+    assert captions_of(lines) == ["a dog on a beach", "two men"]
+    assert captions_of(table) == ["a dog on a beach", "a red ball"]
+    with pytest.raises(InputError, match="there is no"):
+        captions_of(tmp_path / "none.json")
+    ids = to_tokens(["a dog", "a dog"], TOKENIZER)
+    assert ids[0] == ids[1]
+    assert len(ids[0]) == 2
+
+
+def test_as_many_captions_are_kept_as_a_checkpoint_may_have() -> None:
+    captions = [[number] * 10 for number in range(50_000)]
+    content = bounded(captions)
+    assert LARGEST_FILE / 2 - 1000 < len(content) <= LARGEST_FILE
+    kept = [row[0] for row in CAPTIONS.validate_json(content)]
+    assert kept == list(range(0, 50_000, kept[1]))
