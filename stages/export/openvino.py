@@ -14,6 +14,7 @@ from typing import Any
 import nncf
 import numpy as np
 import torch
+from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 from openvino import Model
 from openvino.tools.ovc import convert_model
 from torch.nn.functional import linear
@@ -127,7 +128,11 @@ def _quantize_activations(
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(calibration),
         ignored_scope=ignored,
-        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=overflow_fix),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            overflow_fix=overflow_fix,
+            # The default, the mean of the pictures' own extremes, cuts off what half of them hold.
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+        ),
     )
     fold_zero_points(quantized)
     return quantized

@@ -72,7 +72,7 @@ def test_the_demo_continues_the_prompt_that_blip_is_known_for(demo: Path) -> Non
     scene = compose(0, "held_out")
     captioner = open_captioner(demo)
     prompted, plain = (captioner.caption([draw(scene, 0)], Decoding(prompt=words)) for words in ("a picture of", ""))
-    assert prompted == plain
+    assert prompted == [f"a picture of {plain[0]}"]
 
 
 def test_the_committed_demo_is_small_inert_and_has_its_log() -> None:

@@ -12,6 +12,7 @@ from stages.passes.activations import Inputs
 from stages.passes.int8_error import Bits, error_db, round_activations, round_weights
 from stages.scenes.composition import compose
 from stages.scenes.drawing import draw as draw_scene
+from stages.scenes.wording import is_right
 from stages.setup.params import read_params
 from tests.conftest import DEMO, PROJECT
 
@@ -77,17 +78,20 @@ def outputs_strength(layers: list[Linear], run: Callable[[], object]) -> list[fl
 
 
 @torch.inference_mode()
-def test_as_much_noise_in_every_layer_as_recipes_allow_in_one_leaves_nearly_all_captions() -> None:
-    """What params.yaml's `float_below_db` rests on: for 15 dB 0.994 to 1.0 of 500, for 10 dB 0.976, for 5 dB 0.55."""
+def test_as_much_noise_in_every_layer_as_recipes_allow_in_one_leaves_nearly_all_captions_right() -> None:
+    """What params.yaml's `float_below_db` rests on: see models/README.md."""
     least = read_params(PROJECT / "params.yaml").recipe("onnx_int8").quantize
     assert least and least.float_below_db
     parts = open_checkpoint(DEMO, threads=None)
     parts.model.float()  # it lies there in half precision
-    pictures = [draw_scene(compose(seed, "held_out"), seed) for seed in range(200)]
-    pixels = parts.preprocess(pictures)
+    scenes = [compose(seed, "held_out") for seed in range(200)]
+    pixels = parts.preprocess([draw_scene(scene, seed) for seed, scene in enumerate(scenes)])
 
-    def captions(pixels: torch.Tensor) -> list[list[int]]:
-        return parts.decode(parts.encode(pixels), Decoding())
+    def captions(pixels: torch.Tensor) -> list[str]:
+        return [parts.detokenize(row) for row in parts.decode(parts.encode(pixels), Decoding())]
+
+    def right(captions: list[str]) -> int:
+        return sum(map(is_right, captions, scenes))
 
     layers = [
         layer
@@ -102,5 +106,7 @@ def test_as_much_noise_in_every_layer_as_recipes_allow_in_one_leaves_nearly_all_
         layer.register_forward_hook(
             lambda _, __, output, noise=noise: output + noise * torch.randn(output.shape, generator=dice)
         )
-    same = np.mean([one == other for one, other in zip(expected, captions(pixels), strict=True)])
-    assert 0.98 <= same < 1, "hardly any caption is another, and the noise does reach them"
+    noisy = captions(pixels)
+    assert noisy != expected, "the noise does reach them"
+    # 15 dB leave 98 % of the right ones, 10 dB half.
+    assert right(noisy) >= 0.95 * right(expected)
