@@ -41,7 +41,7 @@ def copy_project(target: Path, variants: Sequence[str] = VARIANTS) -> Path:
             "models.demo.dataset.evaluation": 6,
             "models.demo.dataset.calibration": 2,
             "evaluation.bootstrap_samples": 100,
-            "accept": {"same_caption_at_least": 0.5},  # six pictures tell none that differs (0.54) from all (0.46)
+            "accept": {"same_caption_at_least": 0.3},  # six pictures, of which one may differ (0.36)
             "models.demo.benchmark_seconds": 0,
             "benchmark.sessions": 2,
             "benchmark.rounds": 4,
