@@ -19,12 +19,17 @@ CAPTIONS = TypeAdapter(list[list[NonNegativeInt]])
 LONGEST_CONTEXT = 4  # words before the one that is guessed
 # As many as some 20,000 captions have: what is learned while a process runs ends there.
 MOST_CONTEXTS = 200_000
+# Of a step's weight in the pace, at each further step of its kind: the last twenty or so count, a few captions.
+KEPT = 0.95
+TRIED_EVERY, TRIED_FIRST = 16, 3  # captions
 
 
 class Drafts:
-    """A table of the words that came most often behind up to `LONGEST_CONTEXT` others, the longest known ones first."""
+    """A table of the words that came most often behind up to `LONGEST_CONTEXT` others, the longest known ones first,
+    and whether guessing by it pays."""
 
     def __init__(self) -> None:
+        self.pace = Pace()
         self.counts: dict[tuple[int, ...], dict[int, int]] = {}
         self.likeliest: dict[tuple[int, ...], int] = {}
 
@@ -53,6 +58,28 @@ class Drafts:
             said.append(word)
             guesses.append(word)
         return guesses
+
+
+class Pace:
+    """Whether steps with guesses say more words a second than steps of one word, on this CPU, of these captions.
+
+    Measured while captioning, so that opening takes no longer. Every few captions go the other way, as times change.
+    """
+
+    def __init__(self) -> None:
+        self.captions = 0
+        self.seconds, self.words = {True: 0.0, False: 0.0}, {True: 0.0, False: 0.0}
+
+    def is_guessing_next(self) -> bool:
+        """Whether the next caption is to be guessed at; asked once for each."""
+        self.captions += 1
+        pays = self.seconds[True] * self.words[False] <= self.seconds[False] * self.words[True]
+        return pays != (self.captions % TRIED_EVERY == TRIED_FIRST)
+
+    def add(self, guessed: bool, seconds: float, words: int) -> None:
+        """Takes in a step: whether it had guesses, and how many words it said in how long. Earlier ones fade."""
+        self.seconds[guessed] = KEPT * self.seconds[guessed] + seconds
+        self.words[guessed] = KEPT * self.words[guessed] + words
 
 
 def read_drafts(checkpoint: Path, configuration: TextConfiguration) -> Drafts | None:

@@ -4,6 +4,7 @@ Greedy decoding and beam search give the tokens that transformers' `generate` gi
 """
 
 from collections.abc import Sequence
+from time import perf_counter
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -104,21 +105,25 @@ def _check_drafts(
     drafts: Drafts,
 ) -> list[list[int]]:
     """Greedy decoding, some guessed words a step: each row goes on from the first guess that it would not have said."""
-    captions = [_DraftedCaption(row, decoding, vocabulary, drafts) for row in words.tolist()]
+    most_guesses = decoding.drafts if drafts.pace.is_guessing_next() else 0
+    captions = [_DraftedCaption(row, decoding, vocabulary, drafts, most_guesses) for row in words.tolist()]
     same_rows = np.arange(len(words), dtype=np.int64)
-    logits = logits[:, None]
+    for caption, scores in zip(captions, logits, strict=True):
+        caption.go_on(scores[None])
     while True:
-        for caption, scores in zip(captions, logits, strict=True):
-            caption.go_on(scores)
         still_open = [caption for caption in captions if not caption.ended]
         if not still_open:
             break
         # What pads a row has positions, too, which must not pass the decoder's last.
         most = min(caption.room for caption in still_open) - 1
         guessed = min(most, max(len(caption.guesses) for caption in still_open))
+        started, said = perf_counter(), sum(len(caption.words) for caption in captions)
         decoder.cut_back(np.array([0 if caption.ended else len(caption.words) - 1 for caption in captions]))
         step = [caption.next_words(guessed) for caption in captions]
-        logits = decoder.step(np.array(step, dtype=np.int64), same_rows)
+        for caption, scores in zip(captions, decoder.step(np.array(step, dtype=np.int64), same_rows), strict=True):
+            caption.go_on(scores)
+        words_said = sum(len(caption.words) for caption in captions) - said
+        drafts.pace.add(guessed > 0, perf_counter() - started, words_said)
     for caption in captions:
         drafts.learn(caption.words)
     return [_without_ends(np.array(caption.words), vocabulary) for caption in captions]
@@ -127,8 +132,11 @@ def _check_drafts(
 class _DraftedCaption:
     """One row of greedy decoding: its words, the last of which the decoder has yet to see, and guesses behind them."""
 
-    def __init__(self, words: list[int], decoding: Decoding, vocabulary: Vocabulary, drafts: Drafts) -> None:
+    def __init__(
+        self, words: list[int], decoding: Decoding, vocabulary: Vocabulary, drafts: Drafts, most_guesses: int
+    ) -> None:
         self.words, self.guesses, self.ended = words, list[int](), False
+        self.most_guesses = most_guesses
         self.decoding, self.vocabulary, self.drafts = decoding, vocabulary, drafts
         self.prompt_length = len(words)
 
@@ -155,7 +163,7 @@ class _DraftedCaption:
             self.ended = chosen == self.vocabulary.end or not self.room
             if self.ended or chosen != guess:
                 break
-        most = min(self.decoding.drafts, self.room - 1)
+        most = min(self.most_guesses, self.room - 1)
         self.guesses = [] if self.ended else self.drafts.guess(self.words, most)
 
 

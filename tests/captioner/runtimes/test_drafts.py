@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.captioner.runtimes.decoding import Decoding
-from stages.captioner.runtimes.drafts import Drafts
+from stages.captioner.runtimes.drafts import TRIED_EVERY, Drafts, Pace
 from stages.captioner.runtimes.generate import Vocabulary, generate
 from stages.captioner.runtimes.past import UNSEEN, Past
 
@@ -116,3 +116,15 @@ def test_the_guess_is_what_came_most_often_behind_the_longest_known_context(
             assert followers.count(guesses[0]) == max(map(followers.count, followers))
             return
     assert guesses == []
+
+
+@given(cost=st.floats(1.01, 4), yielded=st.integers(1, 4), seconds=st.floats(1e-4, 1))
+def test_guesses_are_checked_where_that_says_more_words_a_second(cost: float, yielded: int, seconds: float) -> None:
+    """`cost` is what a step with guesses takes of one without, and says so many words."""
+    pace, guessed = Pace(), list[bool]()
+    for _ in range(4 * TRIED_EVERY):
+        guessed.append(pace.is_guessing_next())
+        for _ in range(6):
+            pace.add(guessed[-1], seconds * (cost if guessed[-1] else 1), yielded if guessed[-1] else 1)
+    often = sum(guessed[TRIED_EVERY:]) / (3 * TRIED_EVERY)
+    assert often == (1 - 1 / TRIED_EVERY if cost <= yielded else 1 / TRIED_EVERY)
