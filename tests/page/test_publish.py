@@ -115,7 +115,7 @@ def test_pictures_are_named_without_the_publishers_folders() -> None:
     header, text = card_of(manifest_of(SALESFORCE), coco)
     assert header["model-index"][0]["results"][0]["dataset"]["name"] == "cap|'tions"
     assert "data/local" not in text
-    agreement = ("images", "kl", "same")
+    agreement = ("images", "batch_size", "kl", "same")
     uncaptioned = {
         name: own | {"quality": {key: figure for key, figure in own["quality"].items() if key.startswith(agreement)}}
         for name, own in FIGURES.items()
