@@ -110,10 +110,7 @@ def _check_drafts(
     same_rows = np.arange(len(words), dtype=np.int64)
     for caption, scores in zip(captions, logits, strict=True):
         caption.go_on(scores[None])
-    while True:
-        still_open = [caption for caption in captions if not caption.ended]
-        if not still_open:
-            break
+    while still_open := [caption for caption in captions if not caption.ended]:
         # What pads a row has positions, too, which must not pass the decoder's last.
         most = min(caption.room for caption in still_open) - 1
         guessed = min(most, max(len(caption.guesses) for caption in still_open))
