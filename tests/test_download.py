@@ -711,7 +711,7 @@ def test_a_folder_that_holds_no_blip_is_one_sentence(
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(workspace: Path) -> None:
     local_model(workspace)
     process = subprocess.run(
-        ["bash", "-c", 'ulimit -f 100 && exec "$0" -m stages.download', sys.executable],  # files of 100 KB at most
+        ["bash", "-c", 'ulimit -f 100 && exec "$0" -B -m stages.download', sys.executable],  # files of 100 KB at most
         cwd=workspace,
         env={"PYTHONPATH": str(PROJECT), "HOME": str(workspace), "PATH": "/usr/bin:/bin"},
         capture_output=True,
