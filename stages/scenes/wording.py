@@ -163,7 +163,7 @@ def _name_freely(thing: Thing, dice: random.Random) -> str:
 
 
 def _phrase(thing: Thing, noun: str, color: str, pattern: str, *, exact: bool) -> str:
-    noun = noun if thing.count == 1 else PLURALS.get(noun, noun + "s")
+    noun = noun if thing.count == 1 else _plural(noun)
     look = _join(pattern, color)
     dressed = thing.kind in PEOPLE and look
     words = _join(noun, "in", look if color else f"{look} clothes") if dressed else _join(look, noun)
@@ -171,6 +171,10 @@ def _phrase(thing: Thing, noun: str, color: str, pattern: str, *, exact: bool) -
         return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
     number = next(word for word, count in COUNTS.items() if count == thing.count)
     return f"{number if exact else 'some'} {words}"
+
+
+def _plural(noun: str) -> str:
+    return PLURALS.get(noun, noun + "s")
 
 
 def _join(*parts: str) -> str:
@@ -181,7 +185,7 @@ def vocabulary() -> list[str]:
     """Every word of the language, sorted."""
     phrases = [*OPENINGS, *TOGETHER, *COUNTS, *COLORS, *PATTERNS, *MEANT, *PLURALS.values(), BACKGROUND, ON_IT]
     phrases += [phrase for table in (PLACES, LIGHTS, RELATIONS) for own in table.values() for phrase in own]
-    phrases += [PLURALS.get(noun, noun + "s") for noun in MEANT]
+    phrases += [_plural(noun) for noun in MEANT]
     return sorted({word for phrase in (*phrases, "a an some in clothes") for word in phrase.split()})
 
 
@@ -211,7 +215,7 @@ def _alternatives(phrases: Iterable[str]) -> str:
 
 
 _SINGULARS = {noun: noun for noun in MEANT}
-_PLURALS = {PLURALS.get(noun, noun + "s"): noun for noun in MEANT}
+_PLURALS = {_plural(noun): noun for noun in MEANT}
 _SAID_OF: dict[str, tuple[str, str]] = {
     phrase: (topic, meaning)
     for topic, table in (("place", PLACES), ("light", LIGHTS), ("relation", RELATIONS))
