@@ -203,8 +203,8 @@ recipe, baseline, calibration, output = sys.argv[1:]
 with ending_in_one_sentence():
     optimize(Path(baseline), RECIPES[recipe], Path(calibration), Path(output))
 """
-    # A limit on files stands for the disk, which no test may fill; in blocks of 512 or 1024 bytes. Under it, Python would
-    # cut off what it keeps of modules (-B: it keeps none), and later tests could not import them.
+    # A limit on files stands for the disk, which no test may fill; in blocks of 512 or 1024 bytes. Under it, Python
+    # would cut off what it keeps of modules (-B: it keeps none), and later tests could not import them.
     limited = ["sh", "-c", 'ulimit -f 32; exec "$0" -B -c "$@"', sys.executable, program]
     process = subprocess.run(
         [*limited, recipe, str(baseline), str(calibration), str(tmp_path / "out")],
