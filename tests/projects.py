@@ -38,10 +38,10 @@ def copy_project(target: Path, variants: Sequence[str] = VARIANTS) -> Path:
         target,
         {
             "variants": {name: recipes[name] for name in variants},
-            "models.demo.dataset.evaluation": 6,
+            "models.demo.dataset.evaluation": 10,
             "models.demo.dataset.calibration": 2,
             "evaluation.bootstrap_samples": 100,
-            "accept": {"same_caption_at_least": 0.3},  # six pictures, of which one may differ (0.36)
+            "accept": {"same_caption_at_least": 0.4},  # ten pictures: two may differ (0.44), not all (0.31 at most)
             "models.demo.benchmark_seconds": 0,
             "benchmark.sessions": 2,
             "benchmark.rounds": 4,

@@ -66,7 +66,7 @@ def test_the_first_run_runs_everything_and_reports(project: Path) -> None:
     ran, output = repro(project)
     assert ran == sorted(
         [
-            *("download", "dataset", "host", "peaks", "evaluate_baseline", "benchmark_baseline", "report"),
+            *("download", "dataset", "draft", "host", "peaks", "evaluate_baseline", "benchmark_baseline", "report"),
             *("contenders", "final"),
             *(name for stage in ("optimize", "evaluate", "benchmark") for name in each(stage)),
         ]
@@ -163,7 +163,13 @@ def test_a_decoding_setting_reaches_checkpoints_and_downloads_nothing(project: P
     change(project, {"decoding.beams": 2})
     stages = [stage for name in ("optimize", "evaluate", "benchmark") for stage in each(name)]
     *_, changed = shell(project, "dvc", "status", "--json").splitlines()
-    assert json.loads(changed).keys() - {"host"} == {*stages, "evaluate_baseline", "benchmark_baseline", "final"}
+    assert json.loads(changed).keys() - {"host"} == {
+        *stages,
+        "draft",
+        "evaluate_baseline",
+        "benchmark_baseline",
+        "final",
+    }
     with pytest.raises(AssertionError, match=r"is of another run .*, which had other settings: run `dvc repro`"):
         shell(project, "python", "-m", "stages.report", "--strict")
     shell(project, "dvc", "repro", *each("optimize"))
@@ -179,7 +185,7 @@ def test_a_new_variant_is_a_few_lines_of_params(project: Path) -> None:
     new = [f"{stage}@pruned" for stage in ("optimize", "evaluate", "benchmark")]
     assert json.loads(changed).keys() - {"host"} == {*new, "contenders", "report"}
     assert "Running stage 'evaluate@pruned'" in shell(project, "dvc", "repro", "evaluate@pruned")
-    assert json.loads((project / "reports/quality/pruned.json").read_text())["images"] == 6
+    assert json.loads((project / "reports/quality/pruned.json").read_text())["images"] == 10
     change(project, {"variants": {name: recipe for name, recipe in variants.items() if name != "pruned"}})
     for file in (project / "reports/quality").glob("pruned.*"):
         file.unlink()  # the report depends on the folder

@@ -68,7 +68,7 @@ def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder
     shell(project, "dvc", "push", "-q")
     shell(tmp_path, "git", "clone", "-q", str(project), "clone")
     clone = tmp_path / "clone"
-    shell(clone, "dvc", "pull", "-q", "optimize", "download", "dataset", "evaluate_baseline")
+    shell(clone, "dvc", "pull", "-q", "optimize", "download", "dataset", "draft", "evaluate_baseline")
     assert not (clone / "data/local/my-blip").exists()
     ran, output = repro(clone)
     assert ran == ["host"]

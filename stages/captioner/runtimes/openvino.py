@@ -107,8 +107,10 @@ class OpenVinoDecoder:
         positions, mask = self.past.append(parents, tokens.shape[1])
         shape = (*self.shape, tokens.shape[1])
         arrays = (tokens.reshape(shape), positions.reshape(shape), parents.astype(np.int32), mask)
-        for name, array in zip(TOKEN_INPUTS, arrays, strict=True):
-            self.request.set_tensor(name, Tensor(np.ascontiguousarray(array), shared_memory=True))
+        # Held until the step is over, as a tensor that shares an array's memory doesn't keep it.
+        held = [np.ascontiguousarray(array) for array in arrays]
+        for name, array in zip(TOKEN_INPUTS, held, strict=True):
+            self.request.set_tensor(name, Tensor(array, shared_memory=True))
         self.request.infer()
         logits: np.ndarray = self.request.get_tensor("logits").data.reshape(*tokens.shape, -1)
         return logits

@@ -155,6 +155,26 @@ def decoded(captioner: Parts, pictures: list[Image.Image], decoding: Decoding) -
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("at_once", [1, 3, 10])
+def test_many_beams_that_see_the_same_give_the_same_logits(runtime: str, at_once: int, exported: Exported) -> None:
+    captioner = exported(runtime, 0)
+    pictures = [draw(compose(scene, "training"), scene) for scene in range(2)]
+    words = np.array([7, 3, 3, 3, 151, 3, 3, 3, 7, 8])
+
+    def logits(beams: int, at_once: int) -> np.ndarray:
+        _, states = captioner.encode(captioner.preprocess(pictures))
+        decoder = captioner.engine.start_decoder(states, len(pictures), beams)
+        rows = np.arange(len(pictures) * beams)
+        of_each = np.tile(words, (len(rows), 1))
+        parts = (of_each[:, first : first + at_once] for first in range(0, len(words), at_once))
+        steps = [decoder.step(part, rows).copy() for part in parts]
+        return np.concatenate(steps, axis=1).reshape(len(pictures), beams, len(words), -1)
+
+    alone, together = logits(1, len(words)), logits(64, at_once)
+    np.testing.assert_allclose(together, np.broadcast_to(alone, together.shape), atol=NOISE)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
 def test_logits_are_those_of_the_exported_model(runtime: str, exported: Exported) -> None:
     pictures = [draw(compose(scene, "training"), scene) for scene in range(3)]
     words = [[7, 8, 9, 10] * 8, [11], [12, 13, 14]]

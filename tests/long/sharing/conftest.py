@@ -49,8 +49,9 @@ def made(baseline: Path, calibration: Path, build: Build, tmp_path_factory: pyte
         (calibration.parent / "eval", "data/eval"),
     ):
         shutil.copytree(source, project / target)
-    shell(project, "dvc", "commit", "--force", "download", "dataset", "optimize")
-    shell(project, "dvc", "repro", "--single-item", "evaluate_baseline")
+    shell(project, "dvc", "commit", "--force", "download", "dataset")
+    shell(project, "dvc", "repro", "--single-item", "draft", "evaluate_baseline")
+    shell(project, "dvc", "commit", "--force", "optimize")
     commit(project)
     return project
 
