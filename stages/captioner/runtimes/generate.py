@@ -114,13 +114,12 @@ def _check_drafts(
         # What pads a row has positions, too, which must not pass the decoder's last.
         most = min(caption.room for caption in still_open) - 1
         guessed = min(most, max(len(caption.guesses) for caption in still_open))
-        started, said = perf_counter(), sum(len(caption.words) for caption in captions)
+        started = perf_counter()
         decoder.cut_back(np.array([0 if caption.ended else len(caption.words) - 1 for caption in captions]))
-        step = [caption.next_words(guessed) for caption in captions]
-        for caption, scores in zip(captions, decoder.step(np.array(step, dtype=np.int64), same_rows), strict=True):
-            caption.go_on(scores)
-        words_said = sum(len(caption.words) for caption in captions) - said
-        drafts.pace.add(guessed > 0, perf_counter() - started, words_said)
+        step = np.array([caption.next_words(guessed) for caption in captions], dtype=np.int64)
+        logits = decoder.step(step, same_rows)
+        said = sum(caption.go_on(scores) for caption, scores in zip(captions, logits, strict=True))
+        drafts.pace.add(guessed > 0, perf_counter() - started, said)
     for caption in captions:
         drafts.learn(caption.words)
     return [_without_ends(np.array(caption.words), vocabulary) for caption in captions]
@@ -147,11 +146,12 @@ class _DraftedCaption:
         self.guesses = self.guesses[:guesses]
         return [self.words[-1], *self.guesses, *[self.vocabulary.pad] * (guesses - len(self.guesses))]
 
-    def go_on(self, logits: np.ndarray) -> None:
+    def go_on(self, logits: np.ndarray) -> int:
         """Takes the likeliest words, from the logits (words, vocabulary) after the last word and after each guess, up
-        to the first that was not guessed, and guesses anew."""
+        to the first that was not guessed, and guesses anew. Returns how many words it took."""
         if self.ended:
-            return
+            return 0
+        before = len(self.words)
         for scores, guess in zip(logits, [*self.guesses, None], strict=False):
             length = len(self.words) - self.prompt_length
             scores = _adjust(scores[None], np.array([self.words]), length, self.decoding, self.vocabulary)
@@ -162,6 +162,7 @@ class _DraftedCaption:
                 break
         most = min(self.most_guesses, self.room - 1)
         self.guesses = [] if self.ended else self.drafts.guess(self.words, most)
+        return len(self.words) - before
 
 
 def sample(scores: np.ndarray, decoding: Decoding, dice: np.random.Generator) -> np.ndarray:
