@@ -24,7 +24,7 @@ def test_one_command_leads_from_the_demo_to_a_recommendation(tmp_path: Path) -> 
     assert {name.partition("@")[0] for name in ran} == STAGES.keys() - frozen
     quality = json.loads((project / "reports/quality/openvino_int8.json").read_text())
     metrics = json.loads((project / "reports/metrics/openvino_int8.json").read_text())
-    assert quality["images"] == 6 and metrics["speedup"] > 0
+    assert quality["images"] == 10 and metrics["speedup"] > 0
     recommendation = json.loads((project / "reports/recommendation.json").read_text())
     assert recommendation["checkpoint"] == "openvino_int8" and "Ship openvino_int8: " in output
     assert "| openvino_int8 |" in (project / "reports/report.md").read_text(encoding="utf-8")
