@@ -8,6 +8,7 @@ import math
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
+from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from stages.captioner.checkpoint import BASELINE
@@ -120,13 +121,21 @@ def _interval(quality: dict[str, Any], key: str, form: str) -> str:
 def _pictures_needed(distance: float, deviation: float, seen: int) -> int | None:
     """How many pictures tell a figure from a budget so far away, if the deviation is that of one picture.
 
-    By the normal approximation to the power of the paired test or, as that takes no difference among few pictures for
-    none among many, by the rule of three: so many without a difference, where there is one in 1/distance, are rare.
+    By the normal approximation to the power of a test whose bound counts one picture more that nobody has seen, as
+    those of `small_samples` do: its weight is exponential, with a mean of one picture. Without a deviation that is the
+    rule of three.
     """
     if distance < 1e-9:
         return None
-    by_power = (float(ndtri(1 - TAIL) + ndtri(POWER)) * deviation / distance) ** 2
+    unseen = -math.log(TAIL) - 1  # what its weight may be above the mean
     by_rule_of_three = math.log(TAIL) / math.log1p(-min(distance, 0.999))
+
+    def reach(pictures: float) -> float:
+        spread = deviation / math.sqrt(pictures)
+        return float(ndtri(POWER)) * spread + math.hypot(ndtri(1 - TAIL) * spread, unseen / pictures) + 1 / pictures
+
+    most = ((unseen + 2 + 4 * deviation) / min(distance, 1)) ** 2  # of which no bound reaches so far
+    by_power = brentq(lambda pictures: reach(pictures) - distance, 1e-3, most) if deviation else 0
     return max(math.ceil(max(by_power, by_rule_of_three)), seen + 1)
 
 

@@ -161,6 +161,25 @@ def test_the_number_of_pictures_is_enough_four_times_in_five() -> None:
     assert 0.7 <= np.mean(enough) <= 0.9
 
 
+def test_the_number_of_pictures_for_cider_counts_the_one_that_nobody_has_seen() -> None:
+    """Seldom another caption, which costs or gains much: what one more such picture could do is a large part of it."""
+    dice, baseline = np.random.default_rng(0), 1.3
+
+    def scores(pictures: int) -> np.ndarray:
+        return baseline * (1 + dice.choice([0, -0.5, 0.4], pictures, p=[0.98, 0.012, 0.008]))
+
+    change = estimate_relative_change(scores(20_000), np.full(20_000, baseline))
+    entries = {"cider_change_share": -0.003, "cider_change_share_ci_low": -0.012, "cider_change_share_ci_high": 0.005}
+    quality = {"images": 400, "cider": baseline, **entries, "cider_change_share_deviation": change.deviation}
+    own = {"benchmark": times(), "quality": quality}
+    needed = judge(own, Accept(cider_change_at_least=-0.01), trained=True).pictures_needed
+    assert needed is not None
+    enough = [
+        estimate_relative_change(scores(needed), np.full(needed, baseline)).estimate.low >= -0.01 for _ in range(40)
+    ]
+    assert 0.6 <= np.mean(enough) <= 0.95  # four in five, of forty
+
+
 def test_on_the_budget_itself_no_number_of_pictures_tells() -> None:
     quality = {"images": 100, **estimate_share(np.arange(100) < 90).entries("same_caption", 6)}
     found = decide({"quick": (times(3), quality)})
