@@ -13,10 +13,10 @@ from torch.nn.functional import conv1d, linear, scaled_dot_product_attention, so
 from transformers import BlipForConditionalGeneration
 
 
-def heads_and_width(model: BlipForConditionalGeneration) -> tuple[int, int]:
-    """How many attention heads the decoder has and how wide each is."""
+def head_width(model: BlipForConditionalGeneration) -> int:
+    """How wide the decoder's attention heads are. Layers may have lost some of them."""
     text = model.config.text_config
-    return text.num_attention_heads, text.hidden_size // text.num_attention_heads
+    return int(text.hidden_size // text.num_attention_heads)
 
 
 Product = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -60,8 +60,8 @@ class EncoderGraph(torch.nn.Module):
         super().__init__()
         self.product = product
         self.vision = model.vision_model
-        self.heads = model.config.vision_config.num_attention_heads
-        self.decoder_heads = model.config.text_config.num_attention_heads
+        self.head_width = model.config.vision_config.hidden_size // model.config.vision_config.num_attention_heads
+        self.decoder_head_width = head_width(model)
         self.decoder_layers: Any = model.text_decoder.bert.encoder.layer
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -77,8 +77,8 @@ class EncoderGraph(torch.nn.Module):
             attention = layer.crossattention.self
             key, value = (self._project(projection, hidden) for projection in (attention.key, attention.value))
             outputs += [
-                key.transpose(1, 2).unflatten(1, (self.decoder_heads, -1)),
-                split_heads(value, self.decoder_heads),
+                key.transpose(1, 2).unflatten(1, (-1, self.decoder_head_width)),
+                split_heads(value, self.decoder_head_width),
             ]
         return tuple(outputs)
 
@@ -87,7 +87,7 @@ class EncoderGraph(torch.nn.Module):
         weights, biases = attention.qkv.weight.chunk(3), attention.qkv.bias.chunk(3)
         product = self._product_of(attention.qkv)
         query, key, value = (
-            split_heads(product(hidden, *part), self.heads) for part in zip(weights, biases, strict=True)
+            split_heads(product(hidden, *part), self.head_width) for part in zip(weights, biases, strict=True)
         )
         return self._project(attention.projection, merge_heads(scaled_dot_product_attention(query, key, value)))
 
@@ -115,7 +115,7 @@ def attend_by_products(query: torch.Tensor, key: torch.Tensor, value: torch.Tens
 @torch.no_grad()
 def scale_queries(model: BlipForConditionalGeneration) -> None:
     """Moves the scale of the cross-attention's scores into the layers that give the queries, in place."""
-    _, width = heads_and_width(model)
+    width = head_width(model)
     for layer in model.text_decoder.bert.encoder.layer:
         for parameter in layer.crossattention.self.query.parameters():
             parameter.mul_(width**-0.5)
@@ -138,7 +138,7 @@ class DecoderGraph(torch.nn.Module):
         super().__init__()
         self.attend = attend
         self.decoder = model.text_decoder
-        self.heads = model.config.text_config.num_attention_heads
+        self.head_width = head_width(model)
 
     def forward(
         self,
@@ -165,9 +165,9 @@ class DecoderGraph(torch.nn.Module):
             )
             present += [key, value]
             context = scaled_dot_product_attention(query, key, value, attn_mask=mask)
-            hidden = own.output(context.transpose(1, 2).reshape(hidden.shape), hidden)
+            hidden = own.output(context.transpose(1, 2).reshape(*hidden.shape[:2], -1), hidden)
             # All beams of one picture look at it like one text's words, so its keys and values are read only once.
-            query = split_heads(layer.crossattention.self.query(hidden), self.heads)
+            query = split_heads(layer.crossattention.self.query(hidden), self.head_width)
             context = self.attend(query, *cross[pair])
             hidden = layer.crossattention.output(merge_heads(context), hidden)
             hidden = layer.output(layer.intermediate(hidden), hidden)
@@ -182,12 +182,13 @@ class DecoderGraph(torch.nn.Module):
 
     def _by_row(self, states: torch.Tensor, words: int) -> torch.Tensor:
         """(pictures, beams * words, width) to (pictures * beams, heads, words, head width)."""
-        return states.reshape(-1, words, self.heads, states.shape[-1] // self.heads).transpose(1, 2)
+        heads = states.shape[-1] // self.head_width
+        return states.reshape(-1, words, heads, self.head_width).transpose(1, 2)
 
 
-def split_heads(states: torch.Tensor, heads: int) -> torch.Tensor:
-    """(pictures, length, width) to (pictures, heads, length, width / heads)."""
-    return states.reshape(states.shape[0], states.shape[1], heads, -1).transpose(1, 2)
+def split_heads(states: torch.Tensor, width: int) -> torch.Tensor:
+    """(pictures, length, heads * width) to (pictures, heads, length, width)."""
+    return states.reshape(states.shape[0], states.shape[1], -1, width).transpose(1, 2)
 
 
 def merge_heads(states: torch.Tensor) -> torch.Tensor:
@@ -204,13 +205,17 @@ def encoder_example(model: BlipForConditionalGeneration) -> tuple[tuple[Any, ...
 def decoder_example(model: BlipForConditionalGeneration) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Arguments to trace the decoder graph with, and which of their dimensions may vary."""
     text, vision = model.config.text_config, model.config.vision_config
-    heads, width = heads_and_width(model)
+    width = head_width(model)
     patches = 1 + (vision.image_size // vision.patch_size) ** 2
     pictures, beams, words, length, tensors = 2, 3, 4, 5, 2 * text.num_hidden_layers
     rows = torch.arange(pictures * beams).reshape(pictures, beams)
-    cross_shapes = ((pictures, heads, width, patches), (pictures, heads, patches, width))
-    cross = [torch.zeros(shape) for _ in range(text.num_hidden_layers) for shape in cross_shapes]
-    past = [torch.zeros(pictures * beams, heads, length, width) for _ in range(tensors)]
+    cross, past = list[torch.Tensor](), list[torch.Tensor]()
+    for layer in model.text_decoder.bert.encoder.layer:
+        crossed, own = (
+            attention.self.query.out_features // width for attention in (layer.crossattention, layer.attention)
+        )
+        cross += [torch.zeros(pictures, crossed, width, patches), torch.zeros(pictures, crossed, patches, width)]
+        past += [torch.zeros(pictures * beams, own, length, width) for _ in range(2)]
     mask = torch.zeros(pictures * beams, 1, words, length + words)
     # Two tensors, as tracing takes one for one input.
     tokens, positions = (torch.zeros(pictures, beams, words, dtype=torch.int64) for _ in range(2))

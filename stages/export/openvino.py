@@ -30,7 +30,6 @@ from stages.export.graphs import (
     Product,
     decoder_example,
     encoder_example,
-    heads_and_width,
     keep_in_float,
     linear_as_convolution,
 )
@@ -87,7 +86,7 @@ def export(
             encoder = _quantize_activations(encoder, calibration, ignored, quantize.weight_bits)
         else:
             encoder = nncf.compress_weights(encoder, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=ignored)
-    make_stateful(decoder, layers, *heads_and_width(model))
+    make_stateful(decoder, layers)
     for graph, name in ((encoder, ENCODER), (decoder, DECODER)):
         save(graph, directory / name)
     if quantize is None:

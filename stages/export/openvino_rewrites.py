@@ -16,7 +16,7 @@ NUMBERED = re.compile(r"[A-Z][A-Za-z]*_\d+(/|$)")
 ALIGNMENT = 64  # bytes
 
 
-def make_stateful(decoder: openvino.Model, layers: int, heads: int, width: int) -> None:
+def make_stateful(decoder: openvino.Model, layers: int) -> None:
     """Lets the engine keep the past where it computes it; it starts empty, with as many rows as there are parents."""
     old_parents = decoder.input("parents").get_node()
     parents = operations.parameter([-1], np.int32, name="parents")
@@ -30,12 +30,12 @@ def make_stateful(decoder: openvino.Model, layers: int, heads: int, width: int) 
     openvino._offline_transformations.apply_make_stateful_transformation(
         decoder, dict(zip(past_inputs(layers), decoder_outputs(layers)[1:], strict=True))
     )
-    shape = operations.concat(
-        [operations.shape_of(parents), operations.constant(np.asarray([heads, 0, width], dtype=np.int64))], 0
-    )
-    nothing = operations.broadcast(operations.constant(np.float32(0)), shape)
+    rows = operations.shape_of(parents)
     for operation in decoder.get_ops():
         if operation.get_type_name() == "ReadValue":
+            _, heads, _, width = operation.output(0).partial_shape
+            sides = operations.constant(np.asarray([heads.get_length(), 0, width.get_length()], dtype=np.int64))
+            nothing = operations.broadcast(operations.constant(np.float32(0)), operations.concat([rows, sides], 0))
             operation.set_arguments([nothing.output(0)])
     decoder.validate_nodes_and_infer_types()
 
