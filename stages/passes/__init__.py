@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from transformers import BlipForConditionalGeneration
 
-from stages.passes import equalize, prune, side
+from stages.passes import equalize, prune, prune_structured, side
 from stages.passes.activations import capture_inputs
 from stages.setup.params import Recipe
 
@@ -25,8 +25,10 @@ def apply_recipe(
     records: dict[str, Any] = {}
     if recipe.side:
         records["side"] = side.apply(model, recipe.side)
-    if recipe.prune:
-        records["prune"] = prune.apply(model, recipe.prune)
+    if recipe.prune and recipe.prune.method == "structured":
+        records["prune"] = prune_structured.apply(model, recipe.prune.amount, calibration)
+    elif recipe.prune:
+        records["prune"] = prune.apply(model, recipe.prune.amount)
     if recipe.equalize:
         records["equalize"] = equalize.apply(model, capture_inputs(model, calibration))
     return records

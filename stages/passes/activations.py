@@ -34,18 +34,24 @@ def capture_inputs(model: BlipForConditionalGeneration, calibration: Sequence[np
     `calibration` is pixels, float32 (1, 3, side, side) each. Raises InputError if a layer takes in or gives inf or NaN.
     """
     seen: dict[str, list[Inputs]] = {}
-    text = model.config.text_config
     with ExitStack() as hooks:
         for name, layer in model.named_modules():
             if isinstance(layer, torch.nn.Linear):
                 hooks.enter_context(layer.register_forward_hook(_watch(name, seen.setdefault(name, []))))
         for pixels in calibration[:PICTURES]:
-            model.text_decoder.generate(
-                input_ids=torch.tensor([[text.bos_token_id]]),
-                encoder_hidden_states=model.vision_model(pixel_values=torch.from_numpy(pixels)).last_hidden_state,
-                generation_config=generation_config(Decoding(max_new_tokens=NEW_TOKENS), text),
-            )
+            caption(model, pixels)
     return {name: _join(parts) for name, parts in seen.items()}
+
+
+@torch.inference_mode()
+def caption(model: BlipForConditionalGeneration, pixels: np.ndarray) -> None:
+    """Lets a model say a few words about a picture, float32 (1, 3, side, side), for those who watch its layers."""
+    text = model.config.text_config
+    model.text_decoder.generate(
+        input_ids=torch.tensor([[text.bos_token_id]]),
+        encoder_hidden_states=model.vision_model(pixel_values=torch.from_numpy(pixels)).last_hidden_state,
+        generation_config=generation_config(Decoding(max_new_tokens=NEW_TOKENS), text),
+    )
 
 
 def _watch(name: str, parts: list[Inputs]) -> Callable[[Any, tuple[torch.Tensor, ...], torch.Tensor], None]:

@@ -5,11 +5,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from stages.setup.params import Prune
 
-
-def apply(model: torch.nn.Module, settings: Prune) -> dict[str, Any]:
-    """Zeroes the share `settings.amount` of each `nn.Linear` weight with the smallest magnitude, in place.
+def apply(model: torch.nn.Module, amount: float) -> dict[str, Any]:
+    """Zeroes the share `amount` of each `nn.Linear` weight with the smallest magnitude, in place.
 
     Weights are changed where they are, so the output layer stays tied to the word embeddings, which are thus pruned
     with it. Zeros alone make a dense model neither smaller nor faster; the benchmark shows that.
@@ -23,7 +21,7 @@ def apply(model: torch.nn.Module, settings: Prune) -> dict[str, Any]:
             if not isinstance(layer, torch.nn.Linear):
                 continue
             values = layer.weight.detach().numpy().reshape(-1)  # a view
-            count = round(settings.amount * values.size)
+            count = round(amount * values.size)
             values[np.argpartition(np.abs(values), count - 1)[:count]] = 0
             layer_zeros = layer.weight.numel() - int(torch.count_nonzero(layer.weight))
             sparsity[name] = round(layer_zeros / layer.weight.numel(), 4)

@@ -151,10 +151,12 @@ class Model(_Frozen):
 
 
 class Prune(_Frozen):
-    """Unstructured pruning of every linear layer's weight by magnitude."""
+    """Unstructured pruning of every linear layer's weight by magnitude, or heads and neurons taken out."""
 
-    method: Literal["l1_unstructured"]
-    amount: float = Field(gt=0, lt=1)
+    method: Literal["l1_unstructured", "structured"]
+    amount: float = Field(
+        gt=0, lt=1, description="of each weight; structured: of a picture's multiplications, and of a word's"
+    )
 
 
 class Quantize(_Frozen):
