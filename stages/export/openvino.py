@@ -20,7 +20,7 @@ from openvino.tools.ovc import convert_model
 from torch.nn.functional import linear
 from transformers import BlipForConditionalGeneration
 
-from stages.captioner.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs
+from stages.captioner.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs, past_inputs
 from stages.captioner.runtimes.openvino import DECODER, ENCODER
 from stages.captioner.runtimes.openvino_core import signal_stack_kept
 from stages.captioner.runtimes.pytorch_int8 import runs_once_per_picture
@@ -77,8 +77,11 @@ def export(
     one_picture = tuple(example[:1] for example in encoder_example(model)[0])
     encoder = _convert(EncoderGraph(model, product), one_picture, None, ["pixels"], encoder_outputs(layers))
     encoder.reshape(list(one_picture[0].shape))
-    decoder = _convert(DecoderGraph(model), *decoder_example(model), decoder_inputs(layers), decoder_outputs(layers))
-    decoder.reshape({name: [-1, *encoder.output(name).partial_shape[1:]] for name in encoder_outputs(layers)})
+    example, dimensions = decoder_example(model)
+    decoder = _convert(DecoderGraph(model), example, dimensions, decoder_inputs(layers), decoder_outputs(layers))
+    cross = {name: [-1, *encoder.output(name).partial_shape[1:]] for name in encoder_outputs(layers)}
+    pasts = zip(past_inputs(layers), example[-2 * layers :], strict=True)
+    decoder.reshape(cross | {name: [-1, past.shape[1], -1, past.shape[3]] for name, past in pasts})
     if quantize:
         decoder = nncf.compress_weights(decoder, mode=nncf.CompressWeightsMode.INT8_SYM)
         ignored = nncf.IgnoredScope(types=[left_alone] if in_float else [])

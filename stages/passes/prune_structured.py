@@ -55,7 +55,7 @@ class Removal(NamedTuple):
     errors: list[float]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def apply(model: BlipForConditionalGeneration, amount: float, calibration: Sequence[np.ndarray]) -> dict[str, Any]:
     """Takes the share `amount` of a picture's multiplications, and of a word's, out of a model, in place.
 
@@ -66,7 +66,12 @@ def apply(model: BlipForConditionalGeneration, amount: float, calibration: Seque
     own_blocks = list(blocks(model))
     taken = _watch_captioning(model, own_blocks, calibration)
     before, parameters = Work.of(model), _parameters(model)
-    removals = {block: _order(model, block, taken[block.reader].covariance()[1]) for block in own_blocks}
+    removals = {
+        block: order(
+            model.get_parameter(f"{block.reader}.weight").double(), taken[block.reader].covariance()[1], block.width
+        )
+        for block in own_blocks
+    }
     gone = {block: 0 for block in own_blocks}
     for part in ("token", "encode"):  # a head of the cross-attention that goes spares work in both
         chosen = [block for block in own_blocks if block.reader.startswith("vision_model") == (part == "encode")]
@@ -120,9 +125,11 @@ def _add_variation(taken: Taken) -> Callable[[Any, tuple[torch.Tensor, ...]], No
     return add
 
 
-def _order(model: BlipForConditionalGeneration, block: Block, covariance: torch.Tensor) -> Removal:
-    """In which order a block's units can go."""
-    weight, width = model.get_parameter(f"{block.reader}.weight").double(), block.width
+def order(weight: torch.Tensor, covariance: torch.Tensor, width: int) -> Removal:
+    """In which order the units of a block can go, each as wide, if their reader's weight is fitted anew each time.
+
+    Takes its weight, float64 (outputs, channels), and the covariance of what it takes in, (channels, channels).
+    """
     inverse = torch.linalg.inv(covariance)
     left = torch.arange(weight.shape[1] // width)
     units, errors = list[int](), list[float]()
@@ -201,9 +208,15 @@ def _leave_out(
         own.weight, own.bias = _parameter(whole.weight[rows]), _parameter(whole.bias[rows])
     whole, own = layers[block.reader], model.get_submodule(block.reader)
     weight = whole.weight.double()
-    fitted = torch.linalg.solve(covariance[at][:, at], covariance[at] @ weight.T).T
+    fitted = fit(weight, covariance, at)
     own.weight = _parameter(fitted.float())
     own.bias = _parameter((whole.bias + weight @ mean - fitted @ mean[at]).float())
+
+
+def fit(weight: torch.Tensor, covariance: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
+    """The weight, float64 (outputs, as many), that gives from some channels most nearly what one gave from all."""
+    fitted: torch.Tensor = torch.linalg.solve(covariance[channels][:, channels], covariance[channels] @ weight.T).T
+    return fitted
 
 
 def _parameter(tensor: torch.Tensor) -> torch.nn.Parameter:
