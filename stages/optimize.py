@@ -41,9 +41,10 @@ from stages.captioner.runtimes.finite import check_captioner
 from stages.captioner.runtimes.helpers import check_threads
 from stages.captioner.runtimes.preprocessing import PREPROCESSOR, Size, preprocess, read_preprocessing
 from stages.captioner.runtimes.pytorch import load_model
-from stages.passes import apply_recipe, side
+from stages.passes import apply_recipe
 from stages.passes.activations import Inputs, capture_inputs
 from stages.passes.int8_error import layer_errors_db
+from stages.passes.side import check as check_side
 from stages.records.examples import CALIBRATION, DRAFTED, read_examples
 from stages.records.machine import library_versions
 from stages.setup.params import Quantize, Recipe, read_params
@@ -93,13 +94,13 @@ def optimize(
     preprocessing = read_preprocessing(baseline)
     if recipe.side:
         vision = model.config.vision_config
-        side.check(recipe.side, vision.image_size, vision.patch_size)
+        check_side(recipe.side, vision.image_size, vision.patch_size)
         preprocessing = preprocessing.model_copy(update={"size": Size(height=recipe.side, width=recipe.side)})
     pixels = [preprocess([image], preprocessing) for image in images]
     records = apply_recipe(model, recipe, pixels)
     inputs = capture_inputs(model, pixels)
     with replacing(output) as unfinished:
-        _copy_configuration(baseline, recipe.side, unfinished)
+        _copy_configuration(baseline, recipe, unfinished)
         if drafted and recipe.runtime != "pytorch":
             shutil.copyfile(drafted, unfinished / DRAFTS)
         exporter = importlib.import_module(f"stages.export.{recipe.runtime}")
@@ -141,13 +142,16 @@ def _int8_errors(
     }
 
 
-def _copy_configuration(baseline: Path, smaller: int | None, output: Path) -> None:
-    """Everything but the weights, and for pictures of another side, if there is one."""
+def _copy_configuration(baseline: Path, recipe: Recipe, output: Path) -> None:
+    """Everything but the weights, with what a recipe changes in it."""
     for name in (CONFIGURATION, *PROCESSOR_FILES):
         shutil.copyfile(baseline / name, output / name)
-    if smaller:
-        _change(output / CONFIGURATION, lambda config: config["vision_config"].update(image_size=smaller))
-        _change(output / PREPROCESSOR, lambda settings: settings.update(size={"height": smaller, "width": smaller}))
+    side, layers = recipe.side, recipe.decoder_layers
+    if side:
+        _change(output / CONFIGURATION, lambda config: config["vision_config"].update(image_size=side))
+        _change(output / PREPROCESSOR, lambda settings: settings.update(size={"height": side, "width": side}))
+    if layers:
+        _change(output / CONFIGURATION, lambda config: config["text_config"].update(num_hidden_layers=layers))
 
 
 def _change(path: Path, change: Callable[[dict[str, Any]], None]) -> None:

@@ -43,15 +43,20 @@ def capture_inputs(model: BlipForConditionalGeneration, calibration: Sequence[np
     return {name: _join(parts) for name, parts in seen.items()}
 
 
-@torch.inference_mode()
-def caption(model: BlipForConditionalGeneration, pixels: np.ndarray) -> None:
-    """Lets a model say a few words about a picture, float32 (1, 3, side, side), for those who watch its layers."""
+@torch.no_grad()
+def caption(model: BlipForConditionalGeneration, pixels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lets a model say a few words about a picture, float32 (1, 3, side, side).
+
+    Returns the encoder's states, (1, 1 + patches, width), and token ids from the first token on, (words,).
+    """
     text = model.config.text_config
-    model.text_decoder.generate(
+    states = model.vision_model(pixel_values=torch.from_numpy(pixels)).last_hidden_state
+    tokens = model.text_decoder.generate(
         input_ids=torch.tensor([[text.bos_token_id]]),
-        encoder_hidden_states=model.vision_model(pixel_values=torch.from_numpy(pixels)).last_hidden_state,
+        encoder_hidden_states=states,
         generation_config=generation_config(Decoding(max_new_tokens=NEW_TOKENS), text),
     )
+    return states, tokens[0]
 
 
 def _watch(name: str, parts: list[Inputs]) -> Callable[[Any, tuple[torch.Tensor, ...], torch.Tensor], None]:

@@ -177,10 +177,11 @@ class Quantize(_Frozen):
 
 
 class Recipe(_Frozen):
-    """What is done to the baseline to make a variant: given smaller pictures, pruned, equalized, written for a runtime,
-    quantized for it."""
+    """What is done to the baseline to make a variant: given smaller pictures and fewer layers, pruned, equalized,
+    written for a runtime, quantized for it."""
 
     side: int | None = Field(None, ge=1, description="of the pictures, in pixels; a multiple of the patches' side")
+    decoder_layers: int | None = Field(None, ge=1, description="how many stay: those without which least is lost go")
     prune: Prune | None = None
     equalize: bool = Field(False, description="rewrite the model so that it loses less in int8")
     runtime: Literal["pytorch", "onnxruntime", "openvino"] = "pytorch"
@@ -188,8 +189,10 @@ class Recipe(_Frozen):
 
     @model_validator(mode="after")
     def _check_combination(self) -> Self:
-        if self.side is None and self.prune is None and self.quantize is None and self.runtime == "pytorch":
-            raise ValueError("the recipe is empty: give it side, prune, quantize, another runtime, or several of them")
+        if not (self.side or self.decoder_layers or self.prune or self.quantize) and self.runtime == "pytorch":
+            raise ValueError(
+                "the recipe is empty: give it side, decoder_layers, prune, quantize, another runtime, or several"
+            )
         if self.equalize and self.quantize is None:
             raise ValueError("equalize changes nothing in float: give the recipe quantize too, or leave it out")
         if self.quantize and self.quantize.scheme == "static-int8" and self.runtime != "openvino":

@@ -1,20 +1,15 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
-from stages.captioner.checkpoint import read_manifest
 from stages.captioner.command_line import InputError
-from stages.captioner.runtimes.captioner import open_captioner
-from stages.captioner.runtimes.preprocessing import preprocess, read_preprocessing
-from stages.captioner.runtimes.pytorch import load_model
+from stages.captioner.runtimes.preprocessing import read_preprocessing
 from stages.optimize import optimize
 from stages.passes import side
-from stages.setup.params import Quantize, Recipe
+from stages.setup.params import Recipe
 from tests.conftest import tiny_model
 
 SMALLER = 64
@@ -68,41 +63,9 @@ def test_a_side_that_can_not_be_is_one_sentence(length: int, part: str, baseline
     assert not output.exists()
 
 
-@pytest.mark.parametrize("runtime", ["pytorch", "onnxruntime", "openvino"])
-def test_every_runtime_computes_what_the_smaller_model_does(
-    runtime: str, baseline: Path, calibration: Path, pictures: list[Image.Image], tmp_path: Path
-) -> None:
-    recipe = Recipe.model_validate({"side": SMALLER, "runtime": runtime})
-    optimize(baseline, recipe, calibration, tmp_path / "smaller")
-    manifest = read_manifest(tmp_path / "smaller")
+def test_the_checkpoint_takes_pictures_of_the_side(baseline: Path, calibration: Path, tmp_path: Path) -> None:
+    manifest = optimize(baseline, Recipe(side=SMALLER), calibration, tmp_path / "smaller")
     assert manifest.recipe["side"] == SMALLER
     assert manifest.passes["side"] == {"patches": 4, "patches_before": 16}
     settings = read_preprocessing(tmp_path / "smaller")
     assert (settings.size.height, settings.size.width) == (SMALLER, SMALLER)
-    model = load_model(baseline)
-    side.apply(model, SMALLER)
-    words = [7, 8, 9]
-    start = model.config.text_config.bos_token_id
-    with torch.inference_mode():
-        seen = torch.from_numpy(preprocess(pictures[:1], settings))
-        expected = model(pixel_values=seen, input_ids=torch.tensor([[start, *words]])).logits[0].numpy()
-    with open_captioner(tmp_path / "smaller") as captioner:
-        parts = captioner.parts
-        (logits,) = parts.next_token_logits(parts.encode(parts.preprocess(pictures[:1])), [words])
-        assert len(captioner.caption(pictures)) == len(pictures)
-    # An engine may compute in bfloat16, which has 8 bits.
-    np.testing.assert_allclose(logits, expected, atol=0.05 * float(np.abs(expected).max()))
-
-
-def test_it_combines_with_all_else(baseline: Path, calibration: Path, tmp_path: Path) -> None:
-    for runtime, scheme in (("openvino", "static-int8"), ("onnxruntime", "dynamic-int8"), ("pytorch", "dynamic-int8")):
-        recipe = Recipe.model_validate(
-            {
-                "side": SMALLER,
-                "prune": {"method": "l1_unstructured", "amount": 0.3},
-                "equalize": True,
-                "runtime": runtime,
-                "quantize": Quantize.model_validate({"scheme": scheme, "float_below_db": 15}),
-            }
-        )
-        assert optimize(baseline, recipe, calibration, tmp_path / runtime).passes.keys() >= {"side", "prune"}

@@ -1,0 +1,132 @@
+"""A shorter decoder: layers leave it whose absence changes the next words least, one after the other.
+
+Each time every layer that is left is tried. What a layer gave is given by the layer norm before it as nearly as its
+scales and offsets allow, by least squares for each channel, so that nothing more is computed in the layer's place.
+Source: J. Song et al., SLEB: Streamlining LLMs through Redundancy Verification and Elimination of Transformer Blocks,
+ICML 2024 (the order).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from transformers import BlipForConditionalGeneration
+
+from stages.captioner.command_line import InputError
+from stages.passes.activations import caption
+
+BATCH = 16
+
+
+class Batch(NamedTuple):
+    """Captions to go through at once: token ids, (pictures, words), which are said, and the encoder's states."""
+
+    tokens: torch.Tensor
+    said: torch.Tensor
+    states: torch.Tensor
+
+
+def check(layers: int, own: int) -> None:
+    """Raises InputError if a decoder that has `own` layers can't have fewer by keeping so many."""
+    if layers >= own:
+        raise InputError(f"decoder_layers: {layers} is not less than the model's own {own}: choose fewer")
+
+
+@torch.no_grad()
+def apply(model: BlipForConditionalGeneration, layers: int, calibration: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Keeps so many layers of a model's decoder, in place. Raises InputError as `check` does.
+
+    `calibration` is pixels, float32 (1, 3, side, side) each. Returns which layers went, counted from 1 and in this
+    order, and the KL divergence of the next words since, in nats, on the calibration pictures.
+    """
+    own: list[Any] = list(model.text_decoder.bert.encoder.layer)
+    kept = list(own)
+    check(layers, len(own))
+    batches = list(_say(model, calibration))
+    expected = _next_words(model, batches)
+    gave = _watch(model, [layer.output.LayerNorm for layer in own], batches)
+    gone, divergence = list[int](), 0.0
+    while len(kept) > layers:
+        now = _watch(model, [_norm_before(model, kept, layer) for layer in kept], batches)
+        tried = []
+        for number, layer in enumerate(kept):
+            norm = _norm_before(model, kept, layer)
+            old, corrected = (norm.weight, norm.bias), fit_norm(norm, now[number], gave[own.index(layer)])
+            _use(model, [other for other in kept if other is not layer])
+            norm.weight, norm.bias = corrected
+            tried.append((_divergence(expected, _next_words(model, batches)), number, norm, corrected))
+            norm.weight, norm.bias = old
+        divergence, number, norm, corrected = min(tried, key=lambda one: one[:2])
+        norm.weight, norm.bias = corrected
+        gone.append(1 + own.index(kept.pop(number)))
+        _use(model, kept)
+    return {"left_out": gone, "kl_nats": round(divergence, 6)}
+
+
+def _say(model: BlipForConditionalGeneration, calibration: Sequence[np.ndarray]) -> Iterator[Batch]:
+    """What the model says of the pictures."""
+    pad = model.config.text_config.pad_token_id
+    for first in range(0, len(calibration), BATCH):
+        states, tokens = zip(*(caption(model, pixels) for pixels in calibration[first : first + BATCH]), strict=True)
+        lengths = torch.tensor([len(own) - 1 for own in tokens])  # behind the last word nothing is said
+        padded = torch.nn.utils.rnn.pad_sequence([own[:-1] for own in tokens], batch_first=True, padding_value=pad)
+        yield Batch(padded, torch.arange(padded.shape[1]) < lengths[:, None], torch.cat(states))
+
+
+def _next_words(model: BlipForConditionalGeneration, batches: Sequence[Batch]) -> torch.Tensor:
+    """Log-probabilities of the next word behind each that is said, (words, vocabulary)."""
+    logits = []
+    for tokens, said, states in batches:
+        # The decoder is causal, so what pads the end of a row can't reach the words before it.
+        output = model.text_decoder(input_ids=tokens, encoder_hidden_states=states, use_cache=False)
+        logits.append(output.logits[said])
+    return torch.cat(logits).log_softmax(dim=-1)
+
+
+def _watch(
+    model: BlipForConditionalGeneration, norms: Sequence[torch.nn.Module], batches: Sequence[Batch]
+) -> list[torch.Tensor]:
+    """What layer norms give for each word that is said, (words, width) each."""
+    given: list[list[torch.Tensor]] = [[] for _ in norms]
+    with ExitStack() as hooks:
+        for norm, parts in zip(norms, given, strict=True):
+            hooks.enter_context(norm.register_forward_hook(lambda _, __, output, parts=parts: parts.append(output)))
+        _next_words(model, batches)
+    said = [batch.said for batch in batches]
+    return [torch.cat([part[rows] for part, rows in zip(parts, said, strict=True)]) for parts in given]
+
+
+def _norm_before(model: BlipForConditionalGeneration, layers: Sequence[Any], layer: Any) -> torch.nn.LayerNorm:
+    """The layer norm whose output a layer of the decoder takes in."""
+    number = [other is layer for other in layers].index(True)
+    norm = layers[number - 1].output.LayerNorm if number else model.text_decoder.bert.embeddings.LayerNorm
+    assert isinstance(norm, torch.nn.LayerNorm)
+    return norm
+
+
+def fit_norm(
+    norm: torch.nn.LayerNorm, gives: torch.Tensor, wanted: torch.Tensor
+) -> tuple[torch.nn.Parameter, torch.nn.Parameter]:
+    """Scales and offsets with which a layer norm gives most nearly what is wanted."""
+    mean, target = gives.mean(dim=0), wanted.mean(dim=0)
+    variance = (gives - mean).square().mean(dim=0)
+    covariance = ((gives - mean) * (wanted - target)).mean(dim=0)
+    # Where a channel never changes, its offset says all.
+    slope = torch.where(variance > 1e-6 * variance.mean(), covariance / variance, 0.0)
+    bias = slope * norm.bias + target - slope * mean
+    return torch.nn.Parameter(slope * norm.weight, requires_grad=False), torch.nn.Parameter(bias, requires_grad=False)
+
+
+def _use(model: BlipForConditionalGeneration, layers: Sequence[Any]) -> None:
+    """Lets the decoder have these layers, and each find its part of the KV cache."""
+    for number, layer in enumerate(layers):
+        layer.attention.self.layer_idx = layer.crossattention.self.layer_idx = number
+    model.text_decoder.bert.encoder.layer = torch.nn.ModuleList(layers)
+    model.config.text_config.num_hidden_layers = model.text_decoder.config.num_hidden_layers = len(layers)
+
+
+def _divergence(expected: torch.Tensor, own: torch.Tensor) -> float:
+    """Mean KL divergence of next words from those expected, in nats; both are log-probabilities."""
+    return float((expected.exp() * (expected - own)).sum(dim=-1).mean())
