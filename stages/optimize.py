@@ -8,7 +8,7 @@ import importlib
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -41,6 +41,7 @@ from stages.captioner.runtimes.finite import check_captioner
 from stages.captioner.runtimes.helpers import check_threads
 from stages.captioner.runtimes.preprocessing import PREPROCESSOR, Size, preprocess, read_preprocessing
 from stages.captioner.runtimes.pytorch import load_model
+from stages.captioner.runtimes.pytorch_merging import KEY, merged_patches
 from stages.passes import apply_recipe
 from stages.passes.activations import Inputs, capture_inputs
 from stages.passes.int8_error import layer_errors_db
@@ -100,7 +101,7 @@ def optimize(
     records = apply_recipe(model, recipe, pixels)
     inputs = capture_inputs(model, pixels)
     with replacing(output) as unfinished:
-        _copy_configuration(baseline, recipe, unfinished)
+        _copy_configuration(baseline, recipe, model, unfinished)
         if drafted and recipe.runtime != "pytorch":
             shutil.copyfile(drafted, unfinished / DRAFTS)
         exporter = importlib.import_module(f"stages.export.{recipe.runtime}")
@@ -142,22 +143,24 @@ def _int8_errors(
     }
 
 
-def _copy_configuration(baseline: Path, recipe: Recipe, output: Path) -> None:
-    """Everything but the weights, with what a recipe changes in it."""
+def _copy_configuration(baseline: Path, recipe: Recipe, model: BlipForConditionalGeneration, output: Path) -> None:
+    """Everything but the weights, with what a recipe changed in it."""
     for name in (CONFIGURATION, *PROCESSOR_FILES):
         shutil.copyfile(baseline / name, output / name)
-    side, layers = recipe.side, recipe.decoder_layers
+    side, vision, text = recipe.side, model.config.vision_config, model.config.text_config
     if side:
-        _change(output / CONFIGURATION, lambda config: config["vision_config"].update(image_size=side))
-        _change(output / PREPROCESSOR, lambda settings: settings.update(size={"height": side, "width": side}))
-    if layers:
-        _change(output / CONFIGURATION, lambda config: config["text_config"].update(num_hidden_layers=layers))
+        _change(output / PREPROCESSOR, {"size": {"height": side, "width": side}})
+        _change(output / CONFIGURATION, {"image_size": side}, "vision_config")
+    if recipe.tokens:
+        _change(output / CONFIGURATION, {KEY: merged_patches(vision)}, "vision_config")
+    if recipe.decoder_layers:
+        _change(output / CONFIGURATION, {"num_hidden_layers": text.num_hidden_layers}, "text_config")
 
 
-def _change(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Changes the content of a JSON file."""
+def _change(path: Path, values: dict[str, Any], part: str | None = None) -> None:
+    """Changes values in a JSON file, or in a part of it."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    change(content)
+    (content[part] if part else content).update(values)
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

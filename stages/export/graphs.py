@@ -12,6 +12,9 @@ from torch.export import Dim
 from torch.nn.functional import conv1d, linear, scaled_dot_product_attention, softmax
 from transformers import BlipForConditionalGeneration
 
+from stages.captioner.runtimes.pytorch_merging import attend as attend_by_size
+from stages.captioner.runtimes.pytorch_merging import lengths, merge, merged_patches
+
 
 def head_width(model: BlipForConditionalGeneration) -> int:
     """How wide the decoder's attention heads are. Layers may have lost some of them."""
@@ -60,15 +63,17 @@ class EncoderGraph(torch.nn.Module):
         super().__init__()
         self.product = product
         self.vision = model.vision_model
+        self.merged = merged_patches(model.config.vision_config)
         self.head_width = model.config.vision_config.hidden_size // model.config.vision_config.num_attention_heads
         self.decoder_head_width = head_width(model)
         self.decoder_layers: Any = model.text_decoder.bert.encoder.layer
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """See the class."""
-        hidden = self.vision.embeddings(pixels)
-        for layer in self.vision.encoder.layers:
-            hidden = hidden + self._attend(layer.self_attn, layer.layer_norm1(hidden))
+        hidden, sizes = self.vision.embeddings(pixels), None
+        for layer, merged in zip(self.vision.encoder.layers, self.merged, strict=True):
+            attended, key = self._attend(layer.self_attn, layer.layer_norm1(hidden), sizes)
+            hidden, sizes = merge(hidden + attended, sizes, key, merged)
             widened = self._project(layer.mlp.fc1, layer.layer_norm2(hidden))
             hidden = hidden + self._project(layer.mlp.fc2, layer.mlp.activation_fn(widened))
         hidden = self.vision.post_layernorm(hidden)
@@ -82,14 +87,17 @@ class EncoderGraph(torch.nn.Module):
             ]
         return tuple(outputs)
 
-    def _attend(self, attention: Any, hidden: torch.Tensor) -> torch.Tensor:
+    def _attend(
+        self, attention: Any, hidden: torch.Tensor, sizes: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What attention gives, and the keys of its heads."""
         # Three products instead of one: no engine has to cut the result apart again.
         weights, biases = attention.qkv.weight.chunk(3), attention.qkv.bias.chunk(3)
         product = self._product_of(attention.qkv)
         query, key, value = (
             split_heads(product(hidden, *part), self.head_width) for part in zip(weights, biases, strict=True)
         )
-        return self._project(attention.projection, merge_heads(scaled_dot_product_attention(query, key, value)))
+        return self._project(attention.projection, merge_heads(attend_by_size(query, key, value, sizes))), key
 
     def _project(self, layer: torch.nn.Linear, states: torch.Tensor) -> torch.Tensor:
         return self._product_of(layer)(states, layer.weight, layer.bias)
@@ -206,7 +214,7 @@ def decoder_example(model: BlipForConditionalGeneration) -> tuple[tuple[Any, ...
     """Arguments to trace the decoder graph with, and which of their dimensions may vary."""
     text, vision = model.config.text_config, model.config.vision_config
     width = head_width(model)
-    patches = 1 + (vision.image_size // vision.patch_size) ** 2
+    seen = lengths(vision)[-1]
     pictures, beams, words, length, tensors = 2, 3, 4, 5, 2 * text.num_hidden_layers
     rows = torch.arange(pictures * beams).reshape(pictures, beams)
     cross, past = list[torch.Tensor](), list[torch.Tensor]()
@@ -214,7 +222,7 @@ def decoder_example(model: BlipForConditionalGeneration) -> tuple[tuple[Any, ...
         crossed, own = (
             attention.self.query.out_features // width for attention in (layer.crossattention, layer.attention)
         )
-        cross += [torch.zeros(pictures, crossed, width, patches), torch.zeros(pictures, crossed, patches, width)]
+        cross += [torch.zeros(pictures, crossed, width, seen), torch.zeros(pictures, crossed, seen, width)]
         past += [torch.zeros(pictures * beams, own, length, width) for _ in range(2)]
     mask = torch.zeros(pictures * beams, 1, words, length + words)
     # Two tensors, as tracing takes one for one input.

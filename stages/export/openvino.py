@@ -24,6 +24,7 @@ from stages.captioner.runtimes.graph_captioner import decoder_inputs, decoder_ou
 from stages.captioner.runtimes.openvino import DECODER, ENCODER
 from stages.captioner.runtimes.openvino_core import signal_stack_kept
 from stages.captioner.runtimes.pytorch_int8 import runs_once_per_picture
+from stages.captioner.runtimes.pytorch_merging import merged_patches
 from stages.export.graphs import (
     DecoderGraph,
     EncoderGraph,
@@ -69,7 +70,7 @@ def export(
     `in_float` names linear layers of the encoder that int8 leaves alone, `calibration` is pixels, float32 (1, 3, side,
     side) each. May change the model. Returns what was quantized, for the checkpoint's manifest.
     """
-    layers = model.config.text_config.num_hidden_layers
+    layers, vision = model.config.text_config.num_hidden_layers, model.config.vision_config
     static = quantize is not None and quantize.scheme == "static-int8"
     operator = quantize.encoder_product if quantize and static else "matmul"
     product, float_product, left_alone = PRODUCTS[operator]
@@ -84,7 +85,8 @@ def export(
     decoder.reshape(cross | {name: [-1, past.shape[1], -1, past.shape[3]] for name, past in pasts})
     if quantize:
         decoder = nncf.compress_weights(decoder, mode=nncf.CompressWeightsMode.INT8_SYM)
-        ignored = nncf.IgnoredScope(types=[left_alone] if in_float else [])
+        # Merging adds up states by products with ones and zeros.
+        ignored = nncf.IgnoredScope(types=[left_alone] if in_float or any(merged_patches(vision)) else [])
         if static:
             encoder = _quantize_activations(encoder, calibration, ignored, quantize.weight_bits)
         else:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from transformers import BlipForConditionalGeneration
 
-from stages.passes import equalize, prune, prune_structured, shorten, side
+from stages.passes import equalize, prune, prune_structured, shorten, side, tokens
 from stages.passes.activations import capture_inputs
 from stages.setup.params import Recipe
 
@@ -25,6 +25,8 @@ def apply_recipe(
     records: dict[str, Any] = {}
     if recipe.side:
         records["side"] = side.apply(model, recipe.side)
+    if recipe.tokens:
+        records["tokens"] = tokens.apply(model, recipe.tokens)
     if recipe.decoder_layers:
         records["decoder_layers"] = shorten.apply(model, recipe.decoder_layers, calibration)
     if recipe.prune and recipe.prune.method == "structured":

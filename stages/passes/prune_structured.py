@@ -19,6 +19,7 @@ from transformers import BlipForConditionalGeneration
 
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.pytorch_blocks import Block, blocks, resize
+from stages.captioner.runtimes.pytorch_merging import lengths, merged_patches
 from stages.passes.activations import caption
 
 # Added to the covariance's diagonal, as a share of its mean: what the calibration pictures show too seldom to fit to.
@@ -237,8 +238,12 @@ class Work(NamedTuple):
     def of(cls, model: BlipForConditionalGeneration) -> "Work":
         """Of a whole model, as graphs compute it."""
         vision, text = model.config.vision_config, model.config.text_config
-        patches = (vision.image_size // vision.patch_size) ** 2
-        encode = patches * vision.hidden_size * 3 * vision.patch_size**2
+        states = lengths(vision)
+        encode = (states[0] - 1) * vision.hidden_size * 3 * vision.patch_size**2
+        head = vision.hidden_size // vision.num_attention_heads
+        for length, merged in zip(states[:-1], merged_patches(vision), strict=True):
+            odd, even = length // 2, (length - 1) // 2
+            encode += (odd * head + merged * (vision.hidden_size + 1)) * even if merged else 0
         token = text.hidden_size * (text.hidden_size + text.vocab_size)
         for block in blocks(model):
             own, units = cls.of_unit(model, block), _units(model, block)
@@ -248,15 +253,15 @@ class Work(NamedTuple):
     @classmethod
     def of_unit(cls, model: BlipForConditionalGeneration, block: Block) -> "Work":
         """Of a head or a neuron of a block."""
-        vision = model.config.vision_config
-        seen = 1 + (vision.image_size // vision.patch_size) ** 2
+        states = lengths(model.config.vision_config)
         inputs = [model.get_parameter(f"{name}.weight").shape[1] for name in block.makers]
         read = int(model.get_parameter(f"{block.reader}.weight").shape[0]) * block.width
         made = [block.repeats * block.width * size for size in inputs]
         if block.reader.startswith("vision_model"):
-            scores = 2 * seen * block.width if block.width > 1 else 0
-            return cls(seen * (sum(made) + read + scores), 0)
+            layer, attends = int(block.reader.split(".")[3]), block.width > 1
+            seen = states[layer if attends else layer + 1]  # as patches merge between attention and MLP
+            return cls(seen * (sum(made) + read + (2 * seen * block.width if attends else 0)), 0)
         if ".crossattention." in block.reader:
             query, *of_picture = made
-            return cls(seen * sum(of_picture), query + read + 2 * seen * block.width)
+            return cls(states[-1] * sum(of_picture), query + read + 2 * states[-1] * block.width)
         return cls(0, sum(made) + read + (2 * WORD * block.width if len(made) > 1 else 0))

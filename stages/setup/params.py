@@ -150,6 +150,13 @@ class Model(_Frozen):
     benchmark_seconds: float = Field(ge=0, description="or once it has taken so long, whichever comes first")
 
 
+class Tokens(_Frozen):
+    """Merging of patches that look alike, in the layers of the encoder."""
+
+    merged: float = Field(gt=0, lt=0.5, description="into others in each layer, as a share of a picture's patches")
+    from_layer: int = Field(1, ge=1, description="the first layer that merges, counted from 1")
+
+
 class Prune(_Frozen):
     """Unstructured pruning of every linear layer's weight by magnitude, or heads and neurons taken out."""
 
@@ -177,10 +184,11 @@ class Quantize(_Frozen):
 
 
 class Recipe(_Frozen):
-    """What is done to the baseline to make a variant: given smaller pictures and fewer layers, pruned, equalized,
-    written for a runtime, quantized for it."""
+    """What is done to the baseline to make a variant: given smaller or fewer patches and fewer layers, pruned,
+    equalized, written for a runtime, quantized for it."""
 
     side: int | None = Field(None, ge=1, description="of the pictures, in pixels; a multiple of the patches' side")
+    tokens: Tokens | None = None
     decoder_layers: int | None = Field(None, ge=1, description="how many stay: those without which least is lost go")
     prune: Prune | None = None
     equalize: bool = Field(False, description="rewrite the model so that it loses less in int8")
@@ -189,14 +197,19 @@ class Recipe(_Frozen):
 
     @model_validator(mode="after")
     def _check_combination(self) -> Self:
-        if not (self.side or self.decoder_layers or self.prune or self.quantize) and self.runtime == "pytorch":
+        changes = (self.side, self.tokens, self.decoder_layers, self.prune, self.quantize)
+        if not any(changes) and self.runtime == "pytorch":
             raise ValueError(
-                "the recipe is empty: give it side, decoder_layers, prune, quantize, another runtime, or several"
+                "the recipe is empty: give it side, tokens, decoder_layers, prune, quantize or another runtime"
             )
         if self.equalize and self.quantize is None:
             raise ValueError("equalize changes nothing in float: give the recipe quantize too, or leave it out")
         if self.quantize and self.quantize.scheme == "static-int8" and self.runtime != "openvino":
             raise ValueError(f"{self.runtime} has no static-int8 here: use dynamic-int8, or runtime openvino")
+        if self.tokens and self.quantize and self.quantize.encoder_product == "matmul":
+            raise ValueError(
+                "tokens merge by products in float, which encoder_product: matmul would make int8: leave one out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -87,7 +87,7 @@ def test_what_is_said_to_be_left_is_what_a_counter_finds(
 
 def test_work_is_what_a_graph_counts(baseline: Path, calibration: Path, tmp_path: Path) -> None:
     for name, runtime in (("reference", "pytorch"), ("graphs", "onnxruntime")):
-        own = Recipe.model_validate({"prune": PRUNE, "runtime": runtime})
+        own = Recipe.model_validate({"tokens": {"merged": 0.1}, "prune": PRUNE, "runtime": runtime})
         optimize(baseline, own, calibration, tmp_path / name)
     counted = count_products(tmp_path / "graphs", WORD)
     encode, token = (sum(own.macs for own in counted[part]) for part in ("encode", "token"))  # type: ignore[index]

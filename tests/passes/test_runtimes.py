@@ -16,6 +16,7 @@ from stages.setup.params import Recipe
 
 PASSES: dict[str, dict[str, Any]] = {
     "side": {"side": 96},
+    "tokens": {"tokens": {"merged": 0.2}},
     "decoder_layers": {"decoder_layers": 1},
     "prune": {"prune": {"method": "structured", "amount": 0.08}},
 }

@@ -58,7 +58,7 @@ class TextConfiguration(BaseModel):
 
 
 class VisionConfiguration(BaseModel):
-    """The vision encoder's sizes."""
+    """The vision encoder's sizes, and how many patches each layer merges, if any does."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -69,6 +69,7 @@ class VisionConfiguration(BaseModel):
     projection_dim: Width
     num_hidden_layers: Layers
     num_attention_heads: Width
+    merged_patches: list[Annotated[int, Field(ge=0)]] | None = Field(None, max_length=200)
 
 
 class Configuration(BaseModel):

@@ -22,13 +22,13 @@ BITS = {
 # within, loops, reads a file or makes much out of nothing.
 # fmt: off
 OPERATORS = frozenset({
-    "Abs", "Add", "Assign", "Broadcast", "Clamp", "Concat", "Const", "Convert", "ConvertLike", "Convolution", "Divide",
-    "Equal", "Erf", "Exp", "FakeConvert", "FakeQuantize", "Floor", "Gather", "GatherND", "Gelu", "Greater",
+    "Abs", "Add", "Assign", "Broadcast", "Clamp", "Concat", "Const", "Convert", "ConvertLike", "Convolution", "CumSum",
+    "Divide", "Equal", "Erf", "Exp", "FakeConvert", "FakeQuantize", "Floor", "Gather", "GatherND", "Gelu", "Greater",
     "GroupConvolution", "Less", "Log", "LogicalAnd", "LogicalNot", "LogicalOr", "MVN", "MatMul", "Maximum", "Minimum",
-    "Multiply", "Negative", "NotEqual", "Parameter", "Power", "ReadValue", "ReduceMax", "ReduceMean", "ReduceProd",
-    "ReduceSum", "Relu", "Reshape", "Result", "ScaledDotProductAttention", "Select", "ShapeOf", "Sigmoid", "Sign",
-    "Slice", "SoftMax", "Softmax", "Split", "Sqrt", "SquaredDifference", "Squeeze", "StridedSlice", "Subtract", "Tanh",
-    "Transpose", "Unsqueeze", "VariadicSplit",
+    "Multiply", "Negative", "NormalizeL2", "NotEqual", "Parameter", "Power", "ReadValue", "ReduceMax", "ReduceMean",
+    "ReduceProd", "ReduceSum", "Relu", "Reshape", "Result", "ScaledDotProductAttention", "Select", "ShapeOf", "Sigmoid",
+    "Sign", "Slice", "SoftMax", "Softmax", "Split", "Sqrt", "SquaredDifference", "Squeeze", "StridedSlice", "Subtract",
+    "Tanh", "TopK", "Transpose", "Unsqueeze", "VariadicSplit",
 })
 # fmt: on
 VERSIONS = ("10", "11")

@@ -16,7 +16,7 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 
 from ..checkpoint import WEIGHTS
 from ..command_line import InputError
-from . import pytorch_blocks, pytorch_int8
+from . import pytorch_blocks, pytorch_int8, pytorch_merging
 from .decoding import Decoding, check_room
 from .preprocessing import read_preprocessing
 from .wording import can_say, normalize
@@ -51,6 +51,7 @@ def load_model(checkpoint: Path) -> BlipForConditionalGeneration:
         model = BlipForConditionalGeneration(BlipConfig.from_pretrained(checkpoint))
     state = load_file(checkpoint / WEIGHTS)
     pytorch_blocks.fit(model, state)
+    pytorch_merging.install(model)
     model.load_state_dict(state, strict=False, assign=True)
     pytorch_int8.restore(model, state)
     for target, source in model.all_tied_weights_keys.items():
