@@ -153,7 +153,7 @@ def _copy_configuration(baseline: Path, recipe: Recipe, model: BlipForConditiona
         _change(output / CONFIGURATION, {"image_size": side}, "vision_config")
     if recipe.tokens:
         _change(output / CONFIGURATION, {KEY: merged_patches(vision)}, "vision_config")
-    if recipe.decoder_layers:
+    if recipe.shorten:
         _change(output / CONFIGURATION, {"num_hidden_layers": text.num_hidden_layers}, "text_config")
 
 

@@ -27,8 +27,8 @@ def apply_recipe(
         records["side"] = side.apply(model, recipe.side)
     if recipe.tokens:
         records["tokens"] = tokens.apply(model, recipe.tokens)
-    if recipe.decoder_layers:
-        records["decoder_layers"] = shorten.apply(model, recipe.decoder_layers, calibration)
+    if recipe.shorten:
+        records["shorten"] = shorten.apply(model, recipe.shorten, calibration)
     if recipe.prune and recipe.prune.method == "structured":
         records["prune"] = prune_structured.apply(model, recipe.prune.amount, calibration)
     elif recipe.prune:

@@ -28,22 +28,19 @@ class Batch(NamedTuple):
     states: torch.Tensor
 
 
-def check(layers: int, own: int) -> None:
-    """Raises InputError if a decoder that has `own` layers can't have fewer by keeping so many."""
-    if layers >= own:
-        raise InputError(f"decoder_layers: {layers} is not less than the model's own {own}: choose fewer")
-
-
 @torch.no_grad()
-def apply(model: BlipForConditionalGeneration, layers: int, calibration: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Keeps so many layers of a model's decoder, in place. Raises InputError as `check` does.
+def apply(model: BlipForConditionalGeneration, share: float, calibration: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Leaves out a share of the layers of a model's decoder, rounded to whole ones but at least one, in place.
 
-    `calibration` is pixels, float32 (1, 3, side, side) each. Returns which layers went, counted from 1 and in this
-    order, and the KL divergence of the next words since, in nats, on the calibration pictures.
+    `calibration` is pixels, float32 (1, 3, side, side) each. Raises InputError if all layers would go.
+
+    Returns which layers went, counted from 1 and in this order, and the KL divergence of the next words since, in nats,
+    on the calibration pictures.
     """
     own: list[Any] = list(model.text_decoder.bert.encoder.layer)
-    kept = list(own)
-    check(layers, len(own))
+    kept, layers = list(own), len(own) - max(1, round(share * len(own)))
+    if layers < 1:
+        raise InputError(f"shorten: {share} would leave out all of the decoder's layers, of which it has {len(own)}")
     batches = list(_say(model, calibration))
     expected = _next_words(model, batches)
     gave = _watch(model, [layer.output.LayerNorm for layer in own], batches)

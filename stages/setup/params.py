@@ -189,7 +189,7 @@ class Recipe(_Frozen):
 
     side: int | None = Field(None, ge=1, description="of the pictures, in pixels; a multiple of the patches' side")
     tokens: Tokens | None = None
-    decoder_layers: int | None = Field(None, ge=1, description="how many stay: those without which least is lost go")
+    shorten: float | None = Field(None, gt=0, lt=1, description="the share of the decoder's layers that is left out")
     prune: Prune | None = None
     equalize: bool = Field(False, description="rewrite the model so that it loses less in int8")
     runtime: Literal["pytorch", "onnxruntime", "openvino"] = "pytorch"
@@ -197,11 +197,9 @@ class Recipe(_Frozen):
 
     @model_validator(mode="after")
     def _check_combination(self) -> Self:
-        changes = (self.side, self.tokens, self.decoder_layers, self.prune, self.quantize)
+        changes = (self.side, self.tokens, self.shorten, self.prune, self.quantize)
         if not any(changes) and self.runtime == "pytorch":
-            raise ValueError(
-                "the recipe is empty: give it side, tokens, decoder_layers, prune, quantize or another runtime"
-            )
+            raise ValueError("the recipe is empty: give it side, tokens, shorten, prune, quantize or another runtime")
         if self.equalize and self.quantize is None:
             raise ValueError("equalize changes nothing in float: give the recipe quantize too, or leave it out")
         if self.quantize and self.quantize.scheme == "static-int8" and self.runtime != "openvino":

@@ -17,7 +17,7 @@ from stages.setup.params import Recipe
 PASSES: dict[str, dict[str, Any]] = {
     "side": {"side": 96},
     "tokens": {"tokens": {"merged": 0.2}},
-    "decoder_layers": {"decoder_layers": 1},
+    "shorten": {"shorten": 0.5},
     "prune": {"prune": {"method": "structured", "amount": 0.08}},
 }
 ALL = {key: value for own in PASSES.values() for key, value in own.items()}

@@ -29,7 +29,7 @@ def test_a_layer_that_does_nothing_goes_without_a_trace(number: int) -> None:
                 for parameter in output.dense.parameters():
                     parameter.zero_()
     shortened, whole = models
-    record = shorten.apply(shortened, 2, noise(20))
+    record = shorten.apply(shortened, 0.3, noise(20))
     assert record["left_out"] == [number] and record["kl_nats"] == pytest.approx(0, abs=1e-4)
     assert shortened.config.text_config.num_hidden_layers == 2
     tokens = torch.tensor([[whole.config.text_config.bos_token_id, 7, 8, 9]])
@@ -44,7 +44,7 @@ def test_layers_go_until_so_many_stay_and_more_is_lost_with_each() -> None:
     divergences = []
     for layers in (3, 2, 1):
         model = tiny_model(1, num_hidden_layers=4)
-        record = shorten.apply(model, layers, noise(6))
+        record = shorten.apply(model, 1 - layers / 4, noise(6))
         assert len(model.text_decoder.bert.encoder.layer) == layers == 4 - len(set(record["left_out"]))
         divergences.append(record["kl_nats"])
     assert 0 < divergences[0] < divergences[-1]
@@ -69,16 +69,15 @@ def test_no_other_scales_and_offsets_come_nearer(words: int, width: int, seed: i
     assert error(*fitted) <= min(error(weight, bias), error(*nudged)) + 1e-4
 
 
-@pytest.mark.parametrize("layers", [2, 12])
-def test_a_decoder_that_would_not_be_shorter_is_one_sentence(
-    layers: int, baseline: Path, calibration: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(InputError, match=f"decoder_layers: {layers} is not less than the model's own 2: choose fewer"):
-        optimize(baseline, Recipe(decoder_layers=layers), calibration, tmp_path / "never")
+def test_a_share_of_all_layers_is_one_sentence(baseline: Path, calibration: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"shorten: 0\.9 would leave out all of the decoder's layers, of which it has 2"
+    ):
+        optimize(baseline, Recipe(shorten=0.9), calibration, tmp_path / "never")
     assert not (tmp_path / "never").exists()
 
 
 def test_the_checkpoint_has_so_many_layers(baseline: Path, calibration: Path, tmp_path: Path) -> None:
-    manifest = optimize(baseline, Recipe(decoder_layers=1), calibration, tmp_path / "shorter")
+    manifest = optimize(baseline, Recipe(shorten=0.1), calibration, tmp_path / "shorter")
     assert load_model(tmp_path / "shorter").config.text_config.num_hidden_layers == 1
-    assert len(manifest.passes["decoder_layers"]["left_out"]) == 1
+    assert len(manifest.passes["shorten"]["left_out"]) == 1
