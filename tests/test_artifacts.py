@@ -12,8 +12,14 @@ EXTRAS = {"pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvin
 
 
 def labels(recipe: Recipe) -> list[str]:
-    passes = [*["pruned"] * (recipe.prune is not None), *["equalized"] * recipe.equalize]
-    return ["image-captioning", "cpu", recipe.runtime, *passes, *([recipe.quantize.scheme] if recipe.quantize else [])]
+    done = {
+        "merged": recipe.tokens,
+        "shortened": recipe.shorten,
+        "pruned": recipe.prune,
+        "equalized": recipe.equalize,
+        recipe.quantize.scheme if recipe.quantize else "": recipe.quantize,
+    }
+    return ["image-captioning", "cpu", recipe.runtime, *(label for label, settings in done.items() if settings)]
 
 
 def test_every_variant_is_an_artifact_that_tells_its_recipe_and_what_it_runs_with() -> None:

@@ -24,8 +24,8 @@ from stages.passes.activations import caption
 
 # Added to the covariance's diagonal, as a share of its mean: what the calibration pictures show too seldom to fit to.
 RIDGE = 0.01
-# Of a block's units that are left, the share that goes at once: for the 3072 neurons of BLIP-base, in one minute.
-AT_ONCE = 1 / 64
+# Of a block's units that are left, the share that goes at once: one by one, the many neurons would take hours.
+AT_ONCE = 1 / 32
 # Work is counted for the word of this number, as a caption has some ten.
 WORD = 10
 
@@ -131,32 +131,35 @@ def order(weight: torch.Tensor, covariance: torch.Tensor, width: int) -> Removal
 
     Takes its weight, float64 (outputs, channels), and the covariance of what it takes in, (channels, channels).
     """
-    inverse = torch.linalg.inv(covariance)
+    weight, inverse = weight.clone(), torch.linalg.inv(covariance)
     left = torch.arange(weight.shape[1] // width)
     units, errors = list[int](), list[float]()
     while len(left) > 1:
         count = max(1, int(AT_ONCE * len(left)))
-        goes = _missed(weight, inverse, width).argsort()[:count]
-        at = (goes[:, None] * width + torch.arange(width)).flatten()
-        stays = torch.ones(len(inverse), dtype=torch.bool)
-        stays[at] = False
+        by_error = _missed(weight, inverse, left, width).argsort()
+        goes, left = left[by_error[:count]], left[by_error[count:]]
+        at = _channels(goes, width)
         replaced = torch.linalg.solve(inverse[at][:, at], torch.cat([inverse[at], weight[:, at].T], dim=1))
         from_inverse, from_weight = replaced[:, : len(inverse)], replaced[:, len(inverse) :]
         error = float((weight[:, at].T * from_weight).sum())
-        units += left[goes].tolist()
+        units += goes.tolist()
         errors += [max(error, 0.0) / count] * count
-        weight = (weight - weight[:, at] @ from_inverse)[:, stays]
-        inverse = (inverse - inverse[:, at] @ from_inverse)[stays][:, stays]
-        left = left[stays[::width]]
+        # What belongs to those that go becomes 0 in both, so neither has to be copied without it.
+        weight -= weight[:, at] @ from_inverse
+        inverse.addmm_(inverse[:, at], from_inverse, alpha=-1)
     return Removal(units, errors)
 
 
-def _missed(weight: torch.Tensor, inverse: torch.Tensor, width: int) -> torch.Tensor:
-    """The squared error that each unit adds if it goes alone, float64 (units,)."""
+def _channels(units: torch.Tensor, width: int) -> torch.Tensor:
+    return (units[:, None] * width + torch.arange(width)).flatten()
+
+
+def _missed(weight: torch.Tensor, inverse: torch.Tensor, left: torch.Tensor, width: int) -> torch.Tensor:
+    """The squared error that each unit of those left adds if it goes alone, float64 (units,)."""
     units = weight.shape[1] // width
     own = inverse.unflatten(0, (units, width)).unflatten(2, (units, width)).diagonal(dim1=0, dim2=2).movedim(-1, 0)
-    columns = weight.T.unflatten(0, (units, width))
-    missed: torch.Tensor = (columns * torch.linalg.solve(own, columns)).sum(dim=(1, 2))
+    columns = weight.T.unflatten(0, (units, width))[left]
+    missed: torch.Tensor = (columns * torch.linalg.solve(own[left], columns)).sum(dim=(1, 2))
     return missed
 
 
@@ -200,7 +203,7 @@ def _leave_out(
     model: BlipForConditionalGeneration, block: Block, kept: list[int], mean: torch.Tensor, covariance: torch.Tensor
 ) -> None:
     """Keeps some units of a block, and fits the layer that reads them to what it gave with all."""
-    at = (torch.tensor(kept)[:, None] * block.width + torch.arange(block.width)).flatten()
+    at = _channels(torch.tensor(kept), block.width)
     layers = {name: model.get_submodule(name) for name in (*block.makers, block.reader)}
     resize(model, block, len(at))
     for name in block.makers:
