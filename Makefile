@@ -87,6 +87,13 @@ machine: .venv/ready
 		apart=$$(python -m stages.sweep.checkout $(APART)) && \
 		(cd "$$apart" && dvc exp run -S model=blip-base-untrained) && python -m stages.page.machines "$$apart"
 
+# What each part of a recipe brings, one more in each row, for reports/README.md. Wants a quiet machine: five minutes,
+# and half an hour with MODEL=blip-base-untrained.
+waterfall: .venv/ready
+	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && \
+		apart=$$(python -m stages.sweep.checkout $(APART)) && \
+		python -m stages.sweep.waterfall "$$apart" $(or $(VARIANT),fastest) $(or $(MODEL),demo)
+
 .venv/ready: requirements.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: name it with make PYTHON=…')"
 	$(PYTHON) -m venv .venv
@@ -97,4 +104,4 @@ machine: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity machine
+.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity machine waterfall
