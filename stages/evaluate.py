@@ -19,9 +19,11 @@ from rich.progress import track
 from stages.captioner.checkpoint import BASELINE, MODELS, read_manifest
 from stages.captioner.command_line import InputError, run
 from stages.captioner.images import open_whole
+from stages.captioner.inspection.configuration import read_configuration
 from stages.captioner.own_process import open_in_own_process
 from stages.captioner.runtimes.captioner import Parts
 from stages.captioner.runtimes.decoding import Decoding
+from stages.captioner.runtimes.drafts import count_steps, read_drafts
 from stages.captioner.runtimes.finite import check_logits
 from stages.records.examples import EVALUATION, read_examples
 from stages.records.machine import describe_machine
@@ -113,6 +115,23 @@ def evaluate(
     return Evaluated(metrics, table, next_tokens)
 
 
+def count_guesses(checkpoint: Path, tokens: list[list[int]], decoding: Decoding) -> Metrics:
+    """Words per step of a decoder that always checks guesses, and the share of these that are right, of captions that a
+    checkpoint gave; nothing where it guesses none, as it does in beam search and sampling, or has nothing to guess by.
+    """
+    text = read_configuration(checkpoint).text_config
+    drafts = read_drafts(checkpoint, text)
+    if drafts is None or not decoding.drafts or decoding.beams > 1 or decoding.temperature > 0:
+        return {}
+    ends = [[text.sep_token_id] if len(row) < decoding.max_new_tokens else [] for row in tokens]
+    captions = [[text.bos_token_id, *row, *end] for row, end in zip(tokens, ends, strict=True)]
+    counted = count_steps(drafts, captions, decoding.drafts)
+    if not counted.guesses:
+        return {}
+    right = round(counted.right / counted.guesses, 4)
+    return {"words_per_step": round(counted.words / counted.steps, 3), "guesses_right": right}
+
+
 def read_baseline(table: Path, next_tokens: Path) -> Baseline:
     """Reads what this stage wrote about the baseline. Raises InputError if it has not yet."""
     try:
@@ -195,6 +214,7 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
         params.benchmark.throughput_batch,
         baseline,
     )
+    metrics |= count_guesses(MODELS / variant, _token_ids(table), params.decoding)
     manifest = read_manifest(MODELS / variant)
     if worst := manifest.worst_int8_layer:
         metrics["worst_int8_layer_db"] = worst[1]

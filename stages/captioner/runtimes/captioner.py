@@ -21,6 +21,7 @@ from ..inspection.files import inspect_files
 from ..instruction_sets import overflows
 from .cores import usable_cores
 from .decoding import Decoding
+from .drafts import Drafts
 from .failures import remedy
 from .helpers import Helpers, check_threads
 
@@ -43,7 +44,10 @@ class Parts(Protocol):
     """A BLIP in some runtime, taken apart so that each part can be timed and compared.
 
     Pixels and states are the runtime's own; nothing outside of it looks into them. One thread at a time may use it.
+    `drafts` is what it guesses words from, if it does.
     """
+
+    drafts: Drafts | None
 
     def preprocess(self, images: Sequence[Image.Image]) -> Any:
         """RGB pictures of any size to what the encoder takes."""

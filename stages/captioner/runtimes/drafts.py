@@ -4,8 +4,10 @@ What the decoder would not have said itself is dropped, so that guesses change t
 Source: J. Ou et al., Lossless Acceleration of Large Language Model via Adaptive N-gram Parallel Decoding, NAACL 2024.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
@@ -30,12 +32,13 @@ class Drafts:
 
     def __init__(self) -> None:
         self.pace = Pace()
+        self.learning = True  # a table that is measured must not learn what it is measured by
         self.counts: dict[tuple[int, ...], dict[int, int]] = {}
         self.likeliest: dict[tuple[int, ...], int] = {}
 
     def learn(self, words: Sequence[int]) -> None:
         """Takes in a caption's token ids, with those that begin and end it."""
-        if len(self.counts) > MOST_CONTEXTS:
+        if not self.learning or len(self.counts) > MOST_CONTEXTS:
             return
         for place in range(1, len(words)):
             word = words[place]
@@ -58,6 +61,32 @@ class Drafts:
             said.append(word)
             guesses.append(word)
         return guesses
+
+
+class Steps(NamedTuple):
+    """What guesses bring: the words that captions have behind their first, the steps that it takes to say them, and of
+    the guesses that were looked at, up to the first wrong one of a step, how many there were and were right."""
+
+    words: int
+    steps: int
+    guesses: int
+    right: int
+
+
+def count_steps(drafts: Drafts, captions: Iterable[Sequence[int]], most: int) -> Steps:
+    """Counts what greedy decoding would take for captions, token ids with those that begin and end them, if it checked
+    up to so many guesses a step and they were all its own."""
+    counts = Counter[str]()
+    for words in captions:
+        place = 2  # the first word comes with the prompt
+        counts["words"] += max(0, len(words) - place)
+        while place < len(words):
+            guesses = drafts.guess(words[:place], min(most, len(words) - place - 1))
+            right = [guess == word for guess, word in zip(guesses, words[place:], strict=False)]
+            accepted = right.index(False) if False in right else len(right)
+            counts.update(steps=1, right=accepted, guesses=accepted + (False in right))
+            place += accepted + 1
+    return Steps(*(counts[name] for name in Steps._fields))
 
 
 class Pace:

@@ -18,6 +18,7 @@ from ..checkpoint import WEIGHTS
 from ..command_line import InputError
 from . import pytorch_blocks, pytorch_int8, pytorch_merging
 from .decoding import Decoding, check_room
+from .drafts import Drafts
 from .preprocessing import read_preprocessing
 from .wording import can_say, normalize
 
@@ -69,6 +70,8 @@ def load_model(checkpoint: Path) -> BlipForConditionalGeneration:
 class PyTorchCaptioner:
     """A captioner's parts, see `runtimes.captioner.Parts`. Pixels: float32 (batch, 3, side, side); states: float32
     (batch, 1 + patches, width)."""
+
+    drafts: Drafts | None = None
 
     def __init__(
         self, model: BlipForConditionalGeneration, tokenizer: BertTokenizer, image_processor: BlipImageProcessorPil

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.captioner.runtimes.decoding import Decoding
-from stages.captioner.runtimes.drafts import TRIED_EVERY, Drafts, Pace
+from stages.captioner.runtimes.drafts import TRIED_EVERY, Drafts, Pace, count_steps
 from stages.captioner.runtimes.generate import Vocabulary, generate
 from stages.captioner.runtimes.past import UNSEEN, Past
 
@@ -94,6 +94,35 @@ def test_a_caption_that_was_learned_takes_a_step_for_as_many_words_as_are_guesse
     assert generate(drafted, 1, [], decoding, VOCABULARY, drafts) == [caption]
     assert plain.steps == 20
     assert drafted.steps == 1 + 5
+
+
+@given(
+    seed=st.integers(0, 1000),
+    longest=st.integers(1, 24),
+    guesses=st.integers(1, 15),
+    learned=st.lists(st.lists(st.integers(1, WORDS - 1), min_size=1, max_size=12), max_size=12),
+)
+def test_steps_are_counted_as_decoding_takes_them(
+    seed: int, longest: int, guesses: int, learned: list[list[int]]
+) -> None:
+    drafts = Drafts()
+    for caption in learned:
+        drafts.learn([BEGIN, *caption, END])
+    drafts.learning = False
+    decoder, decoding = RandomDecoder(1, seed, 3), Decoding(max_new_tokens=longest, drafts=guesses)
+    (caption,) = generate(decoder, 1, [], decoding, VOCABULARY, drafts)
+    words = [BEGIN, *caption, *([END] if len(caption) < longest else [])]
+    counted = count_steps(drafts, [words], guesses)
+    assert counted.steps == decoder.steps - 1  # the first word comes with the prompt
+    assert counted.words == len(words) - 2 and counted.right <= counted.guesses
+    assert counted.words == counted.right + counted.steps
+
+
+def test_a_table_that_does_not_learn_guesses_as_before() -> None:
+    drafts = Drafts()
+    drafts.learning = False
+    drafts.learn([BEGIN, 5, 6, END])
+    assert drafts.guess([BEGIN], 3) == []
 
 
 @given(st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=9), max_size=9), st.lists(st.integers(0, 6)))
