@@ -30,7 +30,7 @@ from stages.scoring.next_tokens import NextTokens, agreement, likeliest
 from stages.scoring.quality import score_per_image
 from stages.scoring.small_samples import estimate_relative_change, estimate_share
 from stages.scoring.statistics import estimate_mean
-from stages.setup.params import DEMO_FOLDER, Prune, Scenes, read_params
+from stages.setup.params import DEMO_FOLDER, Scenes, read_params
 
 BATCH = 50
 RESAMPLES = 1000
@@ -105,7 +105,7 @@ def _round_weights(model: BlipForConditionalGeneration, dice: torch.Generator, b
 
 
 def _prune(model: BlipForConditionalGeneration, dice: torch.Generator, share: float) -> None:
-    prune.apply(model, Prune(method="l1_unstructured", amount=share))
+    prune.apply(model, share)
 
 
 def _leave_out_encoder(model: BlipForConditionalGeneration, dice: torch.Generator, layer: int) -> None:
