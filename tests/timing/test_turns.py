@@ -1,3 +1,5 @@
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from stages.benchmark import benchmark, enough, summarize, token_counts, usual_length
 from stages.captioner.command_line import InputError
+from stages.captioner.images import open_image
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.setup.params import Benchmark, Model
@@ -47,6 +50,24 @@ def test_what_is_not_finite_is_not_timed(
     pair = (spoiled, baseline) if spoiled_first else (baseline, spoiled)
     with pytest.raises(InputError, match=rf"^{spoiled} computes inf or NaN"):
         benchmark(*pair, picture_files, Decoding(), SETTINGS, MODEL)
+
+
+@pytest.mark.parametrize("origin", [{"folder": "data/demo"}, {"untrained": "blip-base"}])
+def test_guesses_change_no_caption_that_is_timed(
+    origin: dict[str, str], build: Build, picture_files: list[Path], tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(build("onnx_int8"), checkpoint)
+    manifest = json.loads((checkpoint / "checkpoint.json").read_text())
+    (checkpoint / "checkpoint.json").write_text(json.dumps(manifest | {"origin": origin}))
+    decoding = Decoding().exactly(10)
+    with open_captioner(checkpoint) as captioner:
+        images = [open_image(path) for path in picture_files]
+        expected = [captioner.caption([image], decoding.model_copy(update={"drafts": 0}))[0] for image in images]
+    with started(checkpoint, 1) as worker:
+        for _ in range(3):  # the first is not guessed at, and what comes again is
+            said = [worker.ask(caption_request([path], decoding))["captions"] for path in picture_files]
+            assert said == [[caption] for caption in expected]
 
 
 def test_every_measurement_has_its_pairs(timed: pd.DataFrame) -> None:
