@@ -53,9 +53,10 @@ def test_every_runtime_computes_what_the_changed_model_does(
     ("runtime", "scheme"),
     [("openvino", "static-int8"), ("onnxruntime", "dynamic-int8"), ("pytorch", "dynamic-int8")],
 )
+@pytest.mark.parametrize("prune", [ALL["prune"], {"method": "l1_unstructured", "amount": 0.3}])
 def test_all_passes_combine_with_int8(
-    runtime: str, scheme: str, baseline: Path, calibration: Path, tmp_path: Path
+    prune: dict[str, Any], runtime: str, scheme: str, baseline: Path, calibration: Path, tmp_path: Path
 ) -> None:
-    int8 = {"equalize": True, "runtime": runtime, "quantize": {"scheme": scheme, "float_below_db": 15}}
+    int8 = {"prune": prune, "equalize": True, "runtime": runtime, "quantize": {"scheme": scheme, "float_below_db": 15}}
     passes = optimize(baseline, Recipe.model_validate({**ALL, **int8}), calibration, tmp_path / runtime).passes
     assert passes.keys() >= {*PASSES, "equalize", "quantize"}
