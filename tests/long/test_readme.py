@@ -91,7 +91,7 @@ def test_the_first_table_has_the_figures_of_its_machine() -> None:
     heading, _, *rows = [line.strip("| ").split(" | ") for line in first.splitlines() if line.startswith("|")]
     assert len(heading) <= 5
     named = {name: row for row in rows for name in re.findall(r"`(\w+)`", row[0]) or ["baseline"]}
-    assert named.keys() == {"baseline", "quantized", "onnx_int8", "openvino_int8"}
+    assert {"baseline", "fastest"} <= named.keys() <= measured.keys()
     for name, (_, speedup, seconds, memory, disk) in named.items():
         own = measured[name]
         value, low, high = (own[f"speedup{end}"] for end in ("", "_ci_low", "_ci_high"))
