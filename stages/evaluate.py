@@ -15,6 +15,7 @@ import pandas as pd
 import typer
 from PIL import Image
 from rich.progress import track
+from tokenizers import Tokenizer
 
 from stages.captioner.checkpoint import BASELINE, MODELS, read_manifest
 from stages.captioner.command_line import InputError, run
@@ -123,9 +124,11 @@ def count_guesses(checkpoint: Path, tokens: list[list[int]], decoding: Decoding)
     drafts = read_drafts(checkpoint, text)
     if drafts is None or not decoding.drafts or decoding.beams > 1 or decoding.temperature > 0:
         return {}
-    ends = [[text.sep_token_id] if len(row) < decoding.max_new_tokens else [] for row in tokens]
+    prompt = Tokenizer.from_file(str(checkpoint / "tokenizer.json")).encode(decoding.prompt, add_special_tokens=False)
+    longest = len(prompt) + decoding.max_new_tokens
+    ends = [[text.sep_token_id] if len(row) < longest else [] for row in tokens]
     captions = [[text.bos_token_id, *row, *end] for row, end in zip(tokens, ends, strict=True)]
-    counted = count_steps(drafts, captions, decoding.drafts)
+    counted = count_steps(drafts, captions, 1 + len(prompt), decoding.drafts)
     if not counted.guesses:
         return {}
     right = round(counted.right / counted.guesses, 4)

@@ -74,6 +74,17 @@ def test_captions_are_the_same_and_known_ones_take_fewer_steps(with_drafts: Path
         assert together == captioner.caption(pictures, plain)
 
 
+def test_guesses_end_where_the_decoder_has_no_more_positions(with_drafts: Path, pictures: list[Image.Image]) -> None:
+    with open_captioner(with_drafts, threads=1) as captioner:
+        parts = captioner.parts
+        assert isinstance(parts, GraphCaptioner)
+        longest = Decoding(max_new_tokens=parts.positions - 1, min_new_tokens=parts.positions - 1)
+        for drafts in (0, 15):
+            captioner.parts.drafts.pace = Pace()
+            captions = captioner.caption(pictures[:1], longest.model_copy(update={"drafts": drafts}))
+            assert len(captions[0].split()) > parts.positions // 3
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -64,8 +64,8 @@ class Drafts:
 
 
 class Steps(NamedTuple):
-    """What guesses bring: the words that captions have behind their first, the steps that it takes to say them, and of
-    the guesses that were looked at, up to the first wrong one of a step, how many there were and were right."""
+    """What guesses bring: the words of captions, the steps that it takes to say them, and of the guesses that were
+    looked at, up to the first wrong one of a step, how many there were and were right."""
 
     words: int
     steps: int
@@ -73,13 +73,13 @@ class Steps(NamedTuple):
     right: int
 
 
-def count_steps(drafts: Drafts, captions: Iterable[Sequence[int]], most: int) -> Steps:
+def count_steps(drafts: Drafts, captions: Iterable[Sequence[int]], given: int, most: int) -> Steps:
     """Counts what greedy decoding would take for captions, token ids with those that begin and end them, if it checked
-    up to so many guesses a step and they were all its own."""
+    up to so many guesses a step. The first `given` tokens of each are no words of its own."""
     counts = Counter[str]()
     for words in captions:
-        place = 2  # the first word comes with the prompt
-        counts["words"] += max(0, len(words) - place)
+        place = given
+        counts["words"] += len(words) - given
         while place < len(words):
             guesses = drafts.guess(words[:place], min(most, len(words) - place - 1))
             right = [guess == word for guess, word in zip(guesses, words[place:], strict=False)]

@@ -58,11 +58,11 @@ def generate(
     """
     beginning = np.asarray([vocabulary.begin, *prompt], dtype=np.int64)
     words = np.tile(beginning, (pictures * decoding.beams, 1))
+    if drafts and decoding.drafts and decoding.beams == 1 and decoding.temperature == 0:
+        return _check_drafts(decoder, words, decoding, vocabulary, drafts)
     logits = feed(decoder, words)
     if decoding.beams > 1:
         return _search_beams(decoder, words, logits, decoding, vocabulary)
-    if drafts and decoding.drafts and decoding.temperature == 0:
-        return _check_drafts(decoder, words, logits, decoding, vocabulary, drafts)
     return _extend(decoder, words, logits, decoding, vocabulary)
 
 
@@ -97,71 +97,72 @@ def _extend(
 
 
 def _check_drafts(
-    decoder: Decoder,
-    words: np.ndarray,
-    logits: np.ndarray,
-    decoding: Decoding,
-    vocabulary: Vocabulary,
-    drafts: Drafts,
+    decoder: Decoder, words: np.ndarray, decoding: Decoding, vocabulary: Vocabulary, drafts: Drafts
 ) -> list[list[int]]:
-    """Greedy decoding, some guessed words a step: each row goes on from the first guess that it would not have said."""
-    most_guesses = decoding.drafts if drafts.pace.is_guessing_next() else 0
-    captions = [_DraftedCaption(row, decoding, vocabulary, drafts, most_guesses) for row in words.tolist()]
+    """Greedy decoding, some guessed words a step: each row goes on from the first guess that it would not have said.
+
+    All steps take the same number of words, padded where fewer are guessed: that costs an engine less than the change
+    to another shape.
+    """
+    guesses = decoding.drafts if drafts.pace.is_guessing_next() else 0
+    fed = max(0, words.shape[1] - max(1, MOST_AT_ONCE // len(words)))
+    if fed:
+        feed(decoder, words[:, :fed])
+    captions = [_DraftedCaption(row, fed, decoding, vocabulary, drafts, guesses) for row in words.tolist()]
     same_rows = np.arange(len(words), dtype=np.int64)
-    for caption, scores in zip(captions, logits, strict=True):
-        caption.go_on(scores[None])
-    while still_open := [caption for caption in captions if not caption.ended]:
-        # What pads a row has positions, too, which must not pass the decoder's last.
-        most = min(caption.room for caption in still_open) - 1
-        guessed = min(most, max(len(caption.guesses) for caption in still_open))
+    while not all(caption.ended for caption in captions):
         started = perf_counter()
-        decoder.cut_back(np.array([0 if caption.ended else len(caption.words) - 1 for caption in captions]))
-        step = np.array([caption.next_words(guessed) for caption in captions], dtype=np.int64)
+        decoder.cut_back(np.array([0 if caption.ended else caption.seen for caption in captions]))
+        step = np.array([caption.next_words() for caption in captions], dtype=np.int64)
         logits = decoder.step(step, same_rows)
         said = sum(caption.go_on(scores) for caption, scores in zip(captions, logits, strict=True))
-        drafts.pace.add(guessed > 0, perf_counter() - started, said)
+        drafts.pace.add(guesses > 0, perf_counter() - started, said)
     for caption in captions:
         drafts.learn(caption.words)
     return [_without_ends(np.array(caption.words), vocabulary) for caption in captions]
 
 
 class _DraftedCaption:
-    """One row of greedy decoding: its words, the last of which the decoder has yet to see, and guesses behind them."""
+    """One row of greedy decoding: its words, how many of them the decoder has seen, and guesses behind them."""
 
     def __init__(
-        self, words: list[int], decoding: Decoding, vocabulary: Vocabulary, drafts: Drafts, most_guesses: int
+        self, words: list[int], seen: int, decoding: Decoding, vocabulary: Vocabulary, drafts: Drafts, most_guesses: int
     ) -> None:
-        self.words, self.guesses, self.ended = words, list[int](), False
+        self.words, self.seen, self.guesses, self.ended = words, seen, list[int](), False
         self.most_guesses = most_guesses
         self.decoding, self.vocabulary, self.drafts = decoding, vocabulary, drafts
         self.prompt_length = len(words)
+        self._guess()
 
-    @property
-    def room(self) -> int:
+    def _guess(self) -> None:
+        self.guesses = self.drafts.guess(self.words, min(self.most_guesses, self._room() - 1))
+
+    def _room(self) -> int:
         """How many words may still come."""
         return self.prompt_length + self.decoding.max_new_tokens - len(self.words)
 
-    def next_words(self, guesses: int) -> list[int]:
-        """What the decoder is to see next: the last word and so many guesses, padded if there are fewer."""
-        self.guesses = self.guesses[:guesses]
-        return [self.words[-1], *self.guesses, *[self.vocabulary.pad] * (guesses - len(self.guesses))]
+    def next_words(self) -> list[int]:
+        """What the decoder is to see next: the words that it has not seen and the most guesses, padded if there are
+        fewer."""
+        return [*self.words[self.seen :], *self.guesses, *[self.vocabulary.pad] * (self.most_guesses - len(self.guesses))]
 
     def go_on(self, logits: np.ndarray) -> int:
-        """Takes the likeliest words, from the logits (words, vocabulary) after the last word and after each guess, up
-        to the first that was not guessed, and guesses anew. Returns how many words it took."""
+        """Takes the likeliest words, from the logits (words, vocabulary) after each of `next_words`, up to the first
+        that was not guessed, and guesses anew. Returns how many words it took."""
         if self.ended:
             return 0
         before = len(self.words)
-        for scores, guess in zip(logits, [*self.guesses, None], strict=False):
+        for scores, guess in zip(logits[before - self.seen - 1 :], [*self.guesses, None], strict=False):
             length = len(self.words) - self.prompt_length
             scores = _adjust(scores[None], np.array([self.words]), length, self.decoding, self.vocabulary)
             chosen = int(scores.argmax())
             self.words.append(chosen)
-            self.ended = chosen == self.vocabulary.end or not self.room
+            self.ended = chosen == self.vocabulary.end or not self._room()
             if self.ended or chosen != guess:
                 break
-        most = min(self.most_guesses, self.room - 1)
-        self.guesses = [] if self.ended else self.drafts.guess(self.words, most)
+        self.seen = len(self.words) - 1
+        if not self.ended:
+            self._guess()
         return len(self.words) - before
 
 

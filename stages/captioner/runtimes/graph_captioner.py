@@ -82,6 +82,9 @@ class GraphCaptioner:
         pictures, engine_states = states
         prompt = self.tokenizer.encode(decoding.prompt, add_special_tokens=False).ids
         check_room(decoding, len(prompt), self.positions)
+        # What pads a step has positions, too, which must not pass the decoder's last.
+        guesses = min(decoding.drafts, self.positions - len(prompt) - decoding.max_new_tokens)
+        decoding = decoding.model_copy(update={"drafts": guesses})
         decoder = self.engine.start_decoder(engine_states, pictures, decoding.beams)
         return generate(decoder, pictures, prompt, decoding, self.vocabulary, self.drafts)
 
