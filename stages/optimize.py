@@ -41,6 +41,7 @@ from stages.captioner.runtimes.finite import check_captioner
 from stages.captioner.runtimes.helpers import check_threads
 from stages.captioner.runtimes.preprocessing import PREPROCESSOR, Size, preprocess, read_preprocessing
 from stages.captioner.runtimes.pytorch import load_model
+from stages.captioner.runtimes.pytorch_int8 import runs_once_per_picture
 from stages.captioner.runtimes.pytorch_merging import KEY, merged_patches
 from stages.passes import apply_recipe
 from stages.passes.activations import Inputs, capture_inputs
@@ -105,8 +106,12 @@ def optimize(
         if drafted and recipe.runtime != "pytorch":
             shutil.copyfile(drafted, unfinished / DRAFTS)
         exporter = importlib.import_module(f"stages.export.{recipe.runtime}")
-        errors = _int8_errors(model, recipe.quantize, exporter, inputs)
-        records |= exporter.export(model, recipe.quantize, list(errors["layers_in_float"]), pixels, unfinished)
+        errors = _rounding_errors(model, recipe.quantize, exporter, inputs)
+        in_float, in_int4 = (errors.get(key, {}) for key in ("layers_in_float", "int4_layers_db"))
+        in_int8 = [
+            name for name in inputs if in_int4 and not (name in in_float | in_int4 or runs_once_per_picture(name))
+        ]
+        records |= exporter.export(model, recipe.quantize, list(in_float), in_int8, pixels, unfinished)
         if recipe.quantize:
             records["quantize"] |= errors
         manifest = Manifest(
@@ -126,21 +131,37 @@ def optimize(
     return manifest
 
 
-def _int8_errors(
+def _rounding_errors(
     model: BlipForConditionalGeneration, quantize: Quantize | None, exporter: ModuleType, inputs: Mapping[str, Inputs]
 ) -> dict[str, dict[str, float]]:
     """By how many decibels each layer's output is above the error of int8 activations: of those layers that the recipe
-    leaves in float for it, and of those that become int8 all the same.
+    leaves in float for it, and of those that become int8 all the same. Likewise of the decoder's layers above the error
+    of 4 bits, if the recipe asks for these: of those that it leaves in 8, and of those with 4.
     """
     if quantize is None:
-        return {"layers_in_float": {}, "int8_layers_db": {}}
-    errors = layer_errors_db(model, inputs, exporter.bits(quantize), exporter.has_int8_activations)
+        return {}
     least = -math.inf if quantize.float_below_db is None else quantize.float_below_db
-    spoiled = {name for name, error in errors.items() if error < least}
-    return {
-        "layers_in_float": {name: error for name, error in errors.items() if name in spoiled},
-        "int8_layers_db": {name: error for name, error in errors.items() if name not in spoiled},
-    }
+    errors = layer_errors_db(model, inputs, exporter.bits(quantize), exporter.has_int8_activations)
+    in_float, in_int8 = _split(errors, least)
+    found = {"layers_in_float": in_float, "int8_layers_db": in_int8}
+    if quantize.decoder_weight_bits == 4:
+        errors = layer_errors_db(
+            model, inputs, exporter.decoder_bits(quantize), lambda name: _may_have_4_bits(name) and name not in in_float
+        )
+        in_int8, in_int4 = _split(errors, least)
+        found |= {"layers_in_int8": in_int8, "int4_layers_db": in_int4}
+    return found
+
+
+def _may_have_4_bits(layer: str) -> bool:
+    """A layer of the decoder that reads its weights at every word. What it says is left to 8 bits."""
+    return layer.startswith("text_decoder.bert.") and not runs_once_per_picture(layer)
+
+
+def _split(errors: Mapping[str, float], least: float) -> tuple[dict[str, float], dict[str, float]]:
+    """Those below a bound, and the others."""
+    below = {name: error for name, error in errors.items() if error < least}
+    return below, {name: error for name, error in errors.items() if name not in below}
 
 
 def _copy_configuration(baseline: Path, recipe: Recipe, model: BlipForConditionalGeneration, output: Path) -> None:

@@ -30,24 +30,33 @@ def linear_as_convolution(states: torch.Tensor, weight: torch.Tensor, bias: torc
     return conv1d(states.transpose(1, 2), weight[:, :, None], bias).transpose(1, 2)
 
 
-class FloatLinear(torch.nn.Linear):
-    """A linear layer that stays in float where others become int8: another operator, by which quantizers are told."""
+# How the operator of `mm_product` is named in graphs.
+MM = r"(node_)?mm(_\d+)?"
 
-    def __init__(self, layer: torch.nn.Linear, product: Product) -> None:
+
+def mm_product(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """`torch.nn.functional.linear` as the operator `mm`."""
+    return states.flatten(0, -2).mm(weight.T).reshape(*states.shape[:-1], -1) + bias
+
+
+class MarkedLinear(torch.nn.Linear):
+    """A linear layer whose weights keep more bits than others': another operator, by which quantizers are told."""
+
+    def __init__(self, layer: torch.nn.Linear, product: Product, bits: int) -> None:
         super().__init__(layer.in_features, layer.out_features, device="meta")
-        self.weight, self.bias, self.product = layer.weight, layer.bias, product
+        self.weight, self.bias, self.product, self.bits = layer.weight, layer.bias, product, bits
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """States, float32 (..., inputs), to float32 (..., outputs)."""
         return self.product(states, self.weight, self.bias)
 
 
-def keep_in_float(model: torch.nn.Module, layers: Iterable[str], product: Product) -> None:
-    """Makes linear layers, by name, such as stay in float, in place."""
+def mark(model: torch.nn.Module, layers: Iterable[str], product: Product, bits: int) -> None:
+    """Makes linear layers, by name, such as keep so many bits, in place."""
     for name in layers:
         layer = model.get_submodule(name)
         assert isinstance(layer, torch.nn.Linear)
-        model.set_submodule(name, FloatLinear(layer, product))
+        model.set_submodule(name, MarkedLinear(layer, product, bits))
 
 
 class EncoderGraph(torch.nn.Module):
@@ -103,26 +112,27 @@ class EncoderGraph(torch.nn.Module):
         return self._product_of(layer)(states, layer.weight, layer.bias)
 
     def _product_of(self, layer: torch.nn.Linear) -> Product:
-        return layer.product if isinstance(layer, FloatLinear) else self.product
+        return layer.product if isinstance(layer, MarkedLinear) else self.product
 
 
 Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Cross-attention of queries, (pictures, heads, words of all beams, head width), to the encoder graph's keys and
-    values."""
-    return scaled_dot_product_attention(query, key.transpose(2, 3), value)
+    """Cross-attention of queries, (pictures, heads, words of all beams, head width), which `scale_queries` has scaled,
+    to the encoder graph's keys and values."""
+    return scaled_dot_product_attention(query, key.transpose(2, 3), value, scale=1.0)
 
 
 def attend_by_products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """The same of queries that `scale_queries` has scaled, as two plain products."""
+    """The same as two plain products."""
     return softmax(query @ key, dim=-1) @ value
 
 
 @torch.no_grad()
 def scale_queries(model: BlipForConditionalGeneration) -> None:
-    """Moves the scale of the cross-attention's scores into the layers that give the queries, in place."""
+    """Moves the scale of the cross-attention's scores into the layers that give the queries, in place: else an engine
+    scales all keys at every step."""
     width = head_width(model)
     for layer in model.text_decoder.bert.encoder.layer:
         for parameter in layer.crossattention.self.query.parameters():
@@ -185,8 +195,10 @@ class DecoderGraph(torch.nn.Module):
         """All three side by side: one long product reads its weights faster than three short ones."""
         parts = (attention.query, attention.key, attention.value)
         weight, bias = (torch.cat([getattr(part, name) for part in parts]) for name in ("weight", "bias"))
-        in_float = [part for part in parts if isinstance(part, FloatLinear)]
-        return (in_float[0].product if in_float else linear)(hidden, weight, bias)
+        marked = max(
+            (part for part in parts if isinstance(part, MarkedLinear)), key=lambda part: part.bits, default=None
+        )
+        return (marked.product if marked else linear)(hidden, weight, bias)
 
     def _by_row(self, states: torch.Tensor, words: int) -> torch.Tensor:
         """(pictures, beams * words, width) to (pictures * beams, heads, words, head width)."""

@@ -7,6 +7,7 @@ Unless a recipe says otherwise, the encoder's int8 weights use 7 of their 8 bits
 products of 8 bits overflow and captions go wrong (onnxruntime#5849). The decoder's products add up in more bits.
 """
 
+import re
 import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -24,12 +25,14 @@ from transformers import BlipForConditionalGeneration
 from stages.captioner.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs
 from stages.captioner.runtimes.onnxruntime import DECODER, ENCODER, weights_file
 from stages.export.graphs import (
+    MM,
     DecoderGraph,
     EncoderGraph,
     attend_by_products,
     decoder_example,
     encoder_example,
-    keep_in_float,
+    mark,
+    mm_product,
     scale_queries,
 )
 from stages.export.quiet import quiet
@@ -61,6 +64,11 @@ def bits(quantize: Quantize) -> Bits:
     return Bits(activations=8, weights=quantize.weight_bits)
 
 
+def decoder_bits(quantize: Quantize) -> Bits:
+    """The bits of a product in the decoder."""
+    return Bits(activations=8, weights=quantize.decoder_weight_bits, block=BLOCK)
+
+
 def has_int8_activations(layer: str) -> bool:
     """Whether int8 rounds what a linear layer takes in."""
     return True
@@ -71,20 +79,22 @@ def export(
     model: BlipForConditionalGeneration,
     quantize: Quantize | None,
     in_float: Collection[str],
+    in_int8: Collection[str],
     calibration: Sequence[np.ndarray],
     directory: Path,
 ) -> dict[str, Any]:
     """Writes encoder.onnx and decoder.onnx, their weights beside them. Dynamic int8 needs no calibration. May change
-    the model. `in_float` names linear layers that int8 leaves alone.
+    the model. `in_float` names linear layers that int8 leaves alone, `in_int8` those of the decoder that are left in 8
+    bits where others have 4.
 
     Returns what was quantized, for the checkpoint's manifest.
     """
     layers = model.config.text_config.num_hidden_layers
-    weight_bits = quantize.weight_bits if quantize else None
     if quantize:
         words = model.text_decoder.bert.embeddings
         words.word_embeddings = Int8Embedding(words.word_embeddings.weight)
-        keep_in_float(model, in_float, _gemm)
+        mark(model, in_float, _gemm, 32)
+        mark(model, in_int8, mm_product, 8)
     scale_queries(model)
     inputs, outputs = decoder_inputs(layers), decoder_outputs(layers)
     with tempfile.TemporaryDirectory() as folder:
@@ -93,13 +103,13 @@ def export(
         _export_graph(DecoderGraph(model, attend_by_products), *decoder_example(model), inputs, outputs, decoder)
         for graph, quantize_graph in ((encoder, _quantize_encoder), (decoder, _quantize_decoder)):
             finished = _fold_constants(graph)
-            if weight_bits:
-                finished = quantize_graph(finished, weight_bits)
+            if quantize:
+                finished = quantize_graph(finished, quantize)
             # Weights in a file of their own are mapped into memory instead of being read and copied.
             onnx.save_model(
                 finished, directory / graph.name, save_as_external_data=True, location=weights_file(graph.name)
             )
-    return {"quantize": {"scheme": quantize.scheme, "weight_bits": weight_bits}} if quantize else {}
+    return {"quantize": {"scheme": quantize.scheme, "weight_bits": quantize.weight_bits}} if quantize else {}
 
 
 def _gemm(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -138,7 +148,7 @@ def _fold_constants(graph: Path) -> onnx.ModelProto:
     return onnx.load(options.optimized_model_filepath)
 
 
-def _quantize_encoder(graph: onnx.ModelProto, weight_bits: int) -> onnx.ModelProto:
+def _quantize_encoder(graph: onnx.ModelProto, quantize: Quantize) -> onnx.ModelProto:
     # The quantizer makes each Gemm a MatMul of this name before it looks for what to quantize.
     in_float = [f"{node.name}_MatMul" for node in graph.graph.node if node.op_type == "Gemm"]
     with tempfile.TemporaryDirectory() as folder:
@@ -150,17 +160,25 @@ def _quantize_encoder(graph: onnx.ModelProto, weight_bits: int) -> onnx.ModelPro
             nodes_to_exclude=in_float,
             weight_type=QuantType.QInt8,
             per_channel=True,
-            reduce_range=weight_bits == 7,
+            reduce_range=quantize.weight_bits == 7,
         )
         return onnx.load(quantized)
 
 
-def _quantize_decoder(graph: onnx.ModelProto, weight_bits: int) -> onnx.ModelProto:
-    """Makes each MatMul with weights an int8 one; those that stay in float are Gemm."""
+def _quantize_decoder(graph: onnx.ModelProto, quantize: Quantize) -> onnx.ModelProto:
+    """Makes each MatMul with weights one of 8 bits, or of 4 where 8 are not asked for; those that stay in float are
+    Gemm."""
+    in_int8 = [node.name for node in graph.graph.node if re.fullmatch(MM, node.name)]
+    if quantize.decoder_weight_bits == 4:
+        graph = _compress_weights(graph, 4, in_int8)
+    return _compress_weights(graph, 8, [])
+
+
+def _compress_weights(graph: onnx.ModelProto, bits: int, left_alone: list[str]) -> onnx.ModelProto:
     settings = DefaultWeightOnlyQuantConfig(
-        block_size=BLOCK, is_symmetric=True, accuracy_level=INT8_ACTIVATIONS, bits=8
+        block_size=BLOCK, is_symmetric=True, accuracy_level=INT8_ACTIVATIONS, bits=bits
     )
-    quantizer = MatMulNBitsQuantizer(graph, algo_config=settings)
+    quantizer = MatMulNBitsQuantizer(graph, nodes_to_exclude=left_alone, algo_config=settings)
     quantizer.process()
     quantized: onnx.ModelProto = quantizer.model.model
     return quantized

@@ -26,13 +26,16 @@ from stages.captioner.runtimes.openvino_core import signal_stack_kept
 from stages.captioner.runtimes.pytorch_int8 import runs_once_per_picture
 from stages.captioner.runtimes.pytorch_merging import merged_patches
 from stages.export.graphs import (
+    MM,
     DecoderGraph,
     EncoderGraph,
     Product,
     decoder_example,
     encoder_example,
-    keep_in_float,
     linear_as_convolution,
+    mark,
+    mm_product,
+    scale_queries,
 )
 from stages.export.openvino_rewrites import fold_zero_points, make_stateful, save
 from stages.export.quiet import quiet
@@ -51,6 +54,11 @@ def bits(quantize: Quantize) -> Bits:
     return Bits(activations=8, weights=quantize.weight_bits)
 
 
+def decoder_bits(quantize: Quantize) -> Bits:
+    """The bits of a product in the decoder, whose activations stay in float, or nearly so."""
+    return Bits(activations=16, weights=quantize.decoder_weight_bits)
+
+
 def has_int8_activations(layer: str) -> bool:
     """Whether int8 rounds what a linear layer takes in: in the decoder, only its weights."""
     return runs_once_per_picture(layer)
@@ -62,19 +70,23 @@ def export(
     model: BlipForConditionalGeneration,
     quantize: Quantize | None,
     in_float: Collection[str],
+    in_int8: Collection[str],
     calibration: Sequence[np.ndarray],
     directory: Path,
 ) -> dict[str, Any]:
     """Writes encoder.xml and decoder.xml with their weights in .bin files.
 
-    `in_float` names linear layers of the encoder that int8 leaves alone, `calibration` is pixels, float32 (1, 3, side,
-    side) each. May change the model. Returns what was quantized, for the checkpoint's manifest.
+    `in_float` names linear layers of the encoder that int8 leaves alone, `in_int8` those of the decoder that stay in
+    8 bits where others have 4, `calibration` is pixels, float32 (1, 3, side, side) each. May change the model. Returns
+    what was quantized, for the checkpoint's manifest.
     """
     layers, vision = model.config.text_config.num_hidden_layers, model.config.vision_config
     static = quantize is not None and quantize.scheme == "static-int8"
     operator = quantize.encoder_product if quantize and static else "matmul"
     product, float_product, left_alone = PRODUCTS[operator]
-    keep_in_float(model, in_float, float_product)
+    mark(model, in_float, float_product, 32)
+    mark(model, in_int8, mm_product, 8)
+    scale_queries(model)
     one_picture = tuple(example[:1] for example in encoder_example(model)[0])
     encoder = _convert(EncoderGraph(model, product), one_picture, None, ["pixels"], encoder_outputs(layers))
     encoder.reshape(list(one_picture[0].shape))
@@ -84,7 +96,7 @@ def export(
     pasts = zip(past_inputs(layers), example[-2 * layers :], strict=True)
     decoder.reshape(cross | {name: [-1, past.shape[1], -1, past.shape[3]] for name, past in pasts})
     if quantize:
-        decoder = nncf.compress_weights(decoder, mode=nncf.CompressWeightsMode.INT8_SYM)
+        decoder = _compress_decoder(decoder, quantize)
         # Merging adds up states by products with ones and zeros.
         ignored = nncf.IgnoredScope(types=[left_alone] if in_float or any(merged_patches(vision)) else [])
         if static:
@@ -120,6 +132,21 @@ def _convert(
         for port, name in zip(ports, names, strict=True):
             port.get_tensor().set_names({name})
     return converted
+
+
+def _compress_decoder(decoder: Model, quantize: Quantize) -> Model:
+    """Weights with one scale a row: groups would take longer, and structured pruning leaves rows of any length."""
+    if quantize.decoder_weight_bits == 4:
+        in_int8 = nncf.IgnoredScope(patterns=[f"{MM}/.*"], validate=False)
+        decoder = nncf.compress_weights(
+            decoder,
+            mode=nncf.CompressWeightsMode.INT4_SYM,
+            ratio=1,
+            group_size=-1,
+            ignored_scope=in_int8,
+            backup_mode=nncf.BackupMode.NONE,  # what is left is for 8 bits
+        )
+    return nncf.compress_weights(decoder, mode=nncf.CompressWeightsMode.INT8_SYM)
 
 
 def _quantize_activations(

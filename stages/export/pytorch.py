@@ -30,12 +30,13 @@ def export(
     model: BlipForConditionalGeneration,
     quantize: Quantize | None,
     in_float: Collection[str],
+    in_int8: Collection[str],
     calibration: Sequence[np.ndarray],
     directory: Path,
 ) -> dict[str, Any]:
     """Writes model.safetensors into a directory that holds config.json. Dynamic int8 needs no calibration.
 
-    `in_float` names linear layers that int8 leaves alone.
+    `in_float` names linear layers that int8 leaves alone; all others are in int8.
 
     Returns what was quantized, for the checkpoint's manifest. Raises InputError if the model doesn't read back the
     same.

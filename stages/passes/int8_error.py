@@ -15,10 +15,12 @@ MOST_DB = 300.0
 
 
 class Bits(NamedTuple):
-    """How many bits an engine has for activations, with one scale for a layer, and for weights, with one for a row."""
+    """How many bits an engine has for activations, with one scale for a layer, and for weights, with one for a row or,
+    if `block` says so, for so many numbers of it."""
 
     activations: int
     weights: int
+    block: int | None = None
 
 
 @torch.no_grad()
@@ -29,7 +31,7 @@ def error_db(inputs: Inputs, weight: torch.Tensor, bits: Bits) -> float:
     At most `MOST_DB` either way, as where there is no signal or no error.
     """
     exact = (inputs.rows @ weight.T).double()  # as squares may be too large for float32
-    error = round_activations(inputs, bits.activations) @ round_weights(weight, bits.weights).T - exact
+    error = round_activations(inputs, bits.activations) @ round_weights(weight, bits.weights, bits.block).T - exact
     signal, noise = (float(part.square().sum()) for part in (exact - exact.mean(dim=0), error))
     if noise == 0:
         return MOST_DB
@@ -46,11 +48,13 @@ def round_activations(inputs: Inputs, bits: int) -> torch.Tensor:
     return rounded
 
 
-def round_weights(weight: torch.Tensor, bits: int) -> torch.Tensor:
-    """The weights in signed integers of so many bits and back, symmetric, with one scale for each row."""
-    step = (weight.abs().amax(dim=1, keepdim=True) / (2 ** (bits - 1) - 1)).clamp_min(1e-30)
-    rounded: torch.Tensor = (weight / step).round() * step
-    return rounded
+def round_weights(weight: torch.Tensor, bits: int, block: int | None = None) -> torch.Tensor:
+    """The weights in signed integers of so many bits and back, with one scale for each row or block of it."""
+    width = weight.shape[1]
+    padded = torch.nn.functional.pad(weight, (0, -width % (block or width))).unflatten(1, (-1, block or width))
+    step = (padded.abs().amax(dim=2, keepdim=True) / (2 ** (bits - 1) - 1)).clamp_min(1e-30)
+    rounded: torch.Tensor = (padded / step).round() * step
+    return rounded.flatten(1)[:, :width]
 
 
 def layer_errors_db(

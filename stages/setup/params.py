@@ -171,6 +171,7 @@ class Quantize(_Frozen):
 
     scheme: Literal["dynamic-int8", "static-int8"]
     weight_bits: Literal[7, 8] = Field(7, description="of weights that meet int8 activations in a graph; 8 need VNNI")
+    decoder_weight_bits: Literal[4, 8] = Field(8, description="of the decoder's weights, but for its output layer's")
     # In int8 and for one picture, the convolutions took 186 ms at full size, products of matrices 206, on a Zen 4.
     encoder_product: Literal["convolution", "matmul"] = Field(
         "convolution", description="the operator of the encoder's linear layers in static-int8"
@@ -179,7 +180,10 @@ class Quantize(_Frozen):
         "auto", description="how many of the decoder's activations share an int8 scale; 0: they stay in float"
     )
     float_below_db: float | None = Field(
-        None, gt=0, le=100, description="layers stay in float whose output is by less than this above int8's error"
+        None,
+        gt=0,
+        le=100,
+        description="layers keep more bits whose output is by less than this above the error of the fewer",
     )
 
 
@@ -215,6 +219,8 @@ class Recipe(_Frozen):
         given = self.quantize.model_fields_set if self.quantize else set()
         if "weight_bits" in given and self.runtime == "pytorch":
             raise ValueError("weight_bits is for onnxruntime and openvino, PyTorch's int8 always has 8: leave it out")
+        if "decoder_weight_bits" in given and self.runtime == "pytorch":
+            raise ValueError("decoder_weight_bits is for onnxruntime and openvino: leave it out")
         if "dynamic_quantization_group" in given and self.runtime != "openvino":
             raise ValueError(f"dynamic_quantization_group is for openvino, not for {self.runtime}: leave it out")
         static = self.quantize is not None and self.quantize.scheme == "static-int8"

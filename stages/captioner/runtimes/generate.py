@@ -144,7 +144,11 @@ class _DraftedCaption:
     def next_words(self) -> list[int]:
         """What the decoder is to see next: the words that it has not seen and the most guesses, padded if there are
         fewer."""
-        return [*self.words[self.seen :], *self.guesses, *[self.vocabulary.pad] * (self.most_guesses - len(self.guesses))]
+        return [
+            *self.words[self.seen :],
+            *self.guesses,
+            *[self.vocabulary.pad] * (self.most_guesses - len(self.guesses)),
+        ]
 
     def go_on(self, logits: np.ndarray) -> int:
         """Takes the likeliest words, from the logits (words, vocabulary) after each of `next_words`, up to the first

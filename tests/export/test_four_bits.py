@@ -1,0 +1,81 @@
+"""Weights of 4 bits in the decoder: fewer bytes, and 8 bits where 4 would spoil a layer."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from stages.captioner.checkpoint import Manifest
+from stages.optimize import optimize
+from stages.setup.params import Quantize, Recipe
+from tests.conftest import DYNAMIC, STATIC, tiny_model
+from tests.export.test_outliers import download_model, next_logits
+
+LAYER = "text_decoder.bert.encoder.layer.0"
+SPOILED = f"{LAYER}.output.dense"
+SHARED = f"{LAYER}.attention.self.key"  # computed in one product with the queries and values
+EIGHT = {
+    "onnx_int8": Recipe(runtime="onnxruntime", quantize=DYNAMIC),
+    "openvino_int8": Recipe(runtime="openvino", quantize=STATIC),
+}
+
+
+def four(recipe: Recipe, **more: float) -> Recipe:
+    assert recipe.quantize
+    quantize = Quantize.model_validate(
+        recipe.quantize.model_dump(exclude_unset=True) | {"decoder_weight_bits": 4} | more
+    )
+    return recipe.model_copy(update={"quantize": quantize})
+
+
+@pytest.fixture(scope="module")
+def spoiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of which two layers have a weight in each row that reaches far above the others, for a weak channel."""
+    model = tiny_model()
+    with torch.no_grad():
+        for name, channel in ((SPOILED, 3), (SHARED, 5)):
+            model.get_parameter(f"{name}.weight")[:, channel] *= 30
+        for name, channel in (("encoder.layer.0.intermediate.dense", 3), ("embeddings.LayerNorm", 5)):
+            for part in ("weight", "bias"):
+                model.get_parameter(f"text_decoder.bert.{name}.{part}")[channel] /= 30
+    return download_model(model, tmp_path_factory.mktemp("spoiled"))
+
+
+def bytes_of_decoder(checkpoint: Path) -> int:
+    return sum(file.stat().st_size for file in checkpoint.glob("decoder*") if file.suffix in (".bin", ".data"))
+
+
+@pytest.mark.parametrize("name", EIGHT)
+def test_layers_that_4_bits_would_spoil_stay_in_8(name: str, spoiled: Path, calibration: Path, tmp_path: Path) -> None:
+    exact, errors, sizes = next_logits(spoiled, calibration), {}, {}
+    manifests = dict[str, Manifest]()
+    for kind, recipe in (
+        ("eight", EIGHT[name]),
+        ("plain", four(EIGHT[name])),
+        ("protected", four(EIGHT[name], float_below_db=12)),
+    ):
+        manifests[kind] = optimize(spoiled, recipe, calibration, tmp_path / kind)
+        errors[kind] = float(np.std(next_logits(tmp_path / kind, calibration) - exact) / np.std(exact))
+        sizes[kind] = bytes_of_decoder(tmp_path / kind)
+    record = manifests["protected"].passes["quantize"]
+    assert set(record["layers_in_int8"]) == {SPOILED, SHARED} and max(record["layers_in_int8"].values()) < 12
+    assert min(record["int4_layers_db"].values()) >= 12
+    assert manifests["plain"].passes["quantize"]["layers_in_int8"] == {}
+    weights = tiny_model().get_parameter(f"{SPOILED}.weight").numel()
+    weights += 3 * tiny_model().get_parameter(f"{SHARED}.weight").numel()  # queries and values, too
+    assert sizes["plain"] + weights // 2 <= sizes["protected"] < sizes["eight"]
+    assert errors["eight"] < errors["protected"] < errors["plain"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reason"),
+    [
+        ({"quantize": {"scheme": "dynamic-int8", "decoder_weight_bits": 4}}, "for onnxruntime and openvino"),
+        ({"runtime": "openvino", "quantize": {"scheme": "static-int8", "decoder_weight_bits": 3}}, "4 or 8"),
+    ],
+)
+def test_other_bits_are_refused(recipe: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        Recipe.model_validate(recipe)
