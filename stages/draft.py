@@ -16,14 +16,14 @@ from rich.progress import track
 from tokenizers import Tokenizer
 
 from stages.captioner.checkpoint import BASELINE
-from stages.captioner.command_line import read_text, run
+from stages.captioner.command_line import run
 from stages.captioner.images import open_whole
 from stages.captioner.inspection.tokenizer import TOKENIZER
 from stages.captioner.own_process import open_in_own_process
 from stages.captioner.runtimes.captioner import Parts
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.drafts import CAPTIONS, LARGEST_FILE
-from stages.pictures.annotations import read_annotations
+from stages.pictures.annotations import captions_of
 from stages.records.examples import CALIBRATION, DRAFTED, read_examples
 from stages.setup.params import read_params
 
@@ -37,13 +37,6 @@ def draft(captioner: Parts, folder: Path, decoding: Decoding) -> list[list[int]]
         states = captioner.encode(captioner.preprocess([open_whole(path)]))
         captions += captioner.decode(states, greedy)
     return captions
-
-
-def captions_of(path: Path) -> list[str]:
-    """The captions of a file, one a line or in any form that a dataset's may have. Raises InputError if in none."""
-    if path.is_file() and path.suffix == ".txt" and "\t" not in (text := read_text(path)):
-        return [line for line in text.splitlines() if line.strip()]
-    return [caption for picture in read_annotations(path) for caption in picture.captions]
 
 
 def to_tokens(captions: Sequence[str], tokenizer: Path) -> list[list[int]]:

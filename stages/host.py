@@ -18,10 +18,10 @@ from stages.pictures import coco, folder
 from stages.records.examples import EVALUATION, PICTURES
 from stages.records.machine import describe_machine
 from stages.records.metrics import REPORTS, read_metrics, write_metrics
-from stages.setup.params import Coco, Dataset, Folder, FolderSource, Source, read_params
+from stages.setup.params import Coco, Dataset, Folder, FolderSource, Params, Source, read_params
 
 MODEL_FILES = Path("data/inputs/model.json")
-DRAFT_FILES = Path("data/inputs/drafts.json")
+CAPTION_FILES = Path("data/inputs/captions.json")
 # What transformers reads of a model's folder; what training leaves there beside it changes nothing.
 READ_OF_MODELS = ("*.json", "*.txt", "*.safetensors", "*.bin")
 
@@ -82,8 +82,14 @@ def _considered(dataset: Coco | Folder) -> int:
     return 2 * (dataset.evaluation + dataset.calibration)
 
 
+def captions_files(params: Params) -> list[str]:
+    """The captions files that are named beside the dataset's: to guess words from, and whose words recipes keep."""
+    named = {recipe.vocabulary.captions for recipe in params.variants.values() if recipe.vocabulary}
+    return sorted(path for path in named | {params.drafting.captions} if path)
+
+
 def main() -> None:
-    """Writes reports/host.json, and model.json, pictures.json and drafts.json in data/inputs."""
+    """Writes reports/host.json, and captions.json, model.json and pictures.json in data/inputs."""
     for folder_of_outputs in (MODELS, EVALUATION.parent):
         remove_unfinished(folder_of_outputs)
     write_metrics(describe_machine(), REPORTS / "host.json")
@@ -91,8 +97,8 @@ def main() -> None:
     model = params.chosen_model()
     record_model(model.source, MODEL_FILES)
     record_pictures(model.dataset, PICTURES)
-    captions = [params.drafting.captions] if params.drafting.captions else []
-    record_files(captions, map(Path, captions), DRAFT_FILES)
+    captions = captions_files(params)
+    record_files(captions, map(Path, captions), CAPTION_FILES)
 
 
 if __name__ == "__main__":

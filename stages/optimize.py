@@ -32,6 +32,7 @@ from stages.captioner.command_line import InputError, run
 from stages.captioner.images import allow_large_pictures, open_whole
 from stages.captioner.inspection.configuration import CONFIGURATION
 from stages.captioner.inspection.files import inspect_files
+from stages.captioner.inspection.tokenizer import TOKENIZER
 from stages.captioner.instruction_sets import instruction_sets, overflows
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.cores import usable_cores
@@ -47,9 +48,11 @@ from stages.passes import apply_recipe
 from stages.passes.activations import Inputs, capture_inputs
 from stages.passes.int8_error import layer_errors_db
 from stages.passes.side import check as check_side
+from stages.passes.vocabulary import needed_tokens
+from stages.pictures.annotations import captions_of
 from stages.records.examples import CALIBRATION, DRAFTED, read_examples
 from stages.records.machine import library_versions
-from stages.setup.params import Quantize, Recipe, read_params
+from stages.setup.params import Quantize, Recipe, Vocabulary, read_params
 
 # What decides the bytes and the results of a checkpoint.
 LIBRARIES = {
@@ -80,8 +83,8 @@ def optimize(
     how the checkpoint captions where nobody asks for something else; `drafted` holds captions to guess words from,
     which graphs do. The same arguments give the same bytes on the same kind of CPU.
 
-    Raises InputError if the baseline is not a whole checkpoint, if a picture is cut off, if this CPU could not run the
-    variant, or if what it computes is not finite.
+    Raises InputError if the baseline is not a whole checkpoint, if a picture is cut off, if a captions file can't be
+    read, if this CPU could not run the variant, or if what it computes is not finite.
     """
     if recipe.quantize and overflows(recipe.quantize.weight_bits):
         raise InputError(
@@ -99,7 +102,7 @@ def optimize(
         check_side(recipe.side, vision.image_size, vision.patch_size)
         preprocessing = preprocessing.model_copy(update={"size": Size(height=recipe.side, width=recipe.side)})
     pixels = [preprocess([image], preprocessing) for image in images]
-    records = apply_recipe(model, recipe, pixels)
+    records = apply_recipe(model, recipe, pixels, _needed_tokens(baseline, recipe.vocabulary))
     inputs = capture_inputs(model, pixels)
     with replacing(output) as unfinished:
         _copy_configuration(baseline, recipe, model, unfinished)
@@ -129,6 +132,14 @@ def optimize(
             check_captioner(captioner.parts, images[:1], output)
             captioner.caption(images[:1], Decoding(max_new_tokens=2))
     return manifest
+
+
+def _needed_tokens(baseline: Path, vocabulary: Vocabulary | None) -> set[int]:
+    """The tokens that a recipe keeps whatever the baseline says: those of single characters and of a captions file."""
+    if vocabulary is None:
+        return set()
+    captions = captions_of(Path(vocabulary.captions)) if vocabulary.captions else []
+    return needed_tokens(baseline / TOKENIZER, captions)
 
 
 def _rounding_errors(
@@ -188,7 +199,7 @@ def _change(path: Path, values: dict[str, Any], part: str | None = None) -> None
 def model_card(name: str, manifest: Manifest) -> str:
     """The README.md of a checkpoint: what it is, where it came from, how to use it."""
     origin = ", ".join(f"{key} {value}" for key, value in manifest.origin.items())
-    steps = [f"- {key}: {_in_words(given)}" for key, given in manifest.recipe.items()]
+    steps = [f"- {key}: {_in_words(given)}".removesuffix(": ") for key, given in manifest.recipe.items()]
     libraries = ", ".join(f"{key} {value}" for key, value in manifest.libraries.items())
     return "\n".join(
         [

@@ -13,6 +13,7 @@ EXTRAS = {"pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvin
 
 def labels(recipe: Recipe) -> list[str]:
     done = {
+        "fewer-tokens": recipe.vocabulary,
         "merged": recipe.tokens,
         "shortened": recipe.shorten,
         "pruned": recipe.prune,

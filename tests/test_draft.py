@@ -13,8 +13,9 @@ from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.drafts import CAPTIONS, DRAFTS, LARGEST_FILE, Pace
 from stages.captioner.runtimes.graph_captioner import GraphCaptioner
 from stages.download import download
-from stages.draft import bounded, captions_of, draft, to_tokens
+from stages.draft import bounded, draft, to_tokens
 from stages.optimize import optimize
+from stages.pictures.annotations import captions_of
 from stages.setup.params import FolderSource
 from tests.conftest import DEMO, RECIPES, Build
 
@@ -116,6 +117,9 @@ def test_captions_come_from_lines_and_from_captions_files(tmp_path: Path) -> Non
     assert captions_of(table) == ["a dog on a beach", "a red ball"]
     with pytest.raises(InputError, match="there is no"):
         captions_of(tmp_path / "none.json")
+    (tmp_path / "blank.txt").write_text(" \n\n")
+    with pytest.raises(InputError, match=r"blank\.txt has no captions"):
+        captions_of(tmp_path / "blank.txt")
     ids = to_tokens(["a dog", "a dog"], TOKENIZER)
     assert ids[0] == ids[1]
     assert len(ids[0]) == 2

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from stages.captioner.command_line import InputError
-from stages.host import record_model, record_pictures
+from stages.host import captions_files, record_model, record_pictures
 from stages.pictures.folder import candidates
 from stages.records.metrics import read_metrics
-from stages.setup.params import FolderSource, HubSource, Scenes
-from tests.conftest import save_tiny_model
+from stages.setup.params import FolderSource, HubSource, Recipe, Scenes, Vocabulary, read_params
+from tests.conftest import PROJECT, save_tiny_model
 from tests.test_dataset import beside, coco, pairs, photos, save_captions, save_photos, save_pictures, write_coco
 
 FOLDER = FolderSource(folder="data/local/mine")
@@ -69,6 +69,17 @@ def test_what_is_not_here_counts_as_unchanged_if_it_was_recorded(
     Path("record.json").unlink()
     with pytest.raises(InputError, match="no data/local/mine"):
         digest()
+
+
+def test_captions_files_of_drafts_and_of_recipes_count_once() -> None:
+    params = read_params(PROJECT / "params.yaml")
+    assert captions_files(params) == []
+    names = {"a": "data/local/a.txt", "b": "data/local/b.json", "again": "data/local/a.txt", "none": None}
+    recipes = {name: Recipe(vocabulary=Vocabulary(captions=path)) for name, path in names.items()}
+    recipes["whole"] = Recipe(runtime="openvino")
+    drafting = params.drafting.model_copy(update={"captions": "data/local/c.txt"})
+    named = captions_files(params.model_copy(update={"variants": recipes, "drafting": drafting}))
+    assert named == ["data/local/a.txt", "data/local/b.json", "data/local/c.txt"]
 
 
 def test_of_captioned_pictures_those_that_are_taken_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

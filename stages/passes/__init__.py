@@ -4,27 +4,33 @@ Each pass is one module with `apply`, which changes the model in place and retur
 manifest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from transformers import BlipForConditionalGeneration
 
-from stages.passes import equalize, prune, prune_structured, shorten, side, tokens
+from stages.passes import equalize, prune, prune_structured, shorten, side, tokens, vocabulary
 from stages.passes.activations import capture_inputs
 from stages.setup.params import Recipe
 
 
 def apply_recipe(
-    model: BlipForConditionalGeneration, recipe: Recipe, calibration: Sequence[np.ndarray]
+    model: BlipForConditionalGeneration,
+    recipe: Recipe,
+    calibration: Sequence[np.ndarray],
+    needed_tokens: Collection[int] = (),
 ) -> dict[str, Any]:
     """Applies a recipe's passes and returns their records.
 
-    `calibration` is pixels, float32 (1, 3, side, side) each, of the side that the recipe asks for.
+    `calibration` is pixels, float32 (1, 3, side, side) each, of the side that the recipe asks for; `needed_tokens`
+    are those that a smaller vocabulary keeps, whatever the model says of them.
     """
     records: dict[str, Any] = {}
     if recipe.side:
         records["side"] = side.apply(model, recipe.side)
+    if recipe.vocabulary:
+        records["vocabulary"] = vocabulary.apply(model, needed_tokens, calibration)
     if recipe.tokens:
         records["tokens"] = tokens.apply(model, recipe.tokens)
     if recipe.shorten:

@@ -9,8 +9,8 @@ import torch
 def apply(model: torch.nn.Module, amount: float) -> dict[str, Any]:
     """Zeroes the share `amount` of each `nn.Linear` weight with the smallest magnitude, in place.
 
-    Weights are changed where they are, so the output layer stays tied to the word embeddings, which are thus pruned
-    with it. Zeros alone make a dense model neither smaller nor faster; the benchmark shows that.
+    Weights are changed where they are, so the output layer stays tied to the word embeddings, if it is, which are thus
+    pruned with it. Zeros alone make a dense model neither smaller nor faster; the benchmark shows that.
 
     Returns the reached sparsity, overall and per layer (shares between 0 and 1).
     """

@@ -20,6 +20,7 @@ from transformers import BlipForConditionalGeneration
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.pytorch_blocks import Block, blocks, resize
 from stages.captioner.runtimes.pytorch_merging import lengths, merged_patches
+from stages.captioner.runtimes.pytorch_vocabulary import output_rows
 from stages.passes.activations import caption
 
 # Added to the covariance's diagonal, as a share of its mean: what the calibration pictures show too seldom to fit to.
@@ -247,7 +248,7 @@ class Work(NamedTuple):
         for length, merged in zip(states[:-1], merged_patches(vision), strict=True):
             odd, even = length // 2, (length - 1) // 2
             encode += (odd * head + merged * (vision.hidden_size + 1)) * even if merged else 0
-        token = text.hidden_size * (text.hidden_size + text.vocab_size)
+        token = text.hidden_size * (text.hidden_size + output_rows(model))
         for block in blocks(model):
             own, units = cls.of_unit(model, block), _units(model, block)
             encode, token = encode + units * own.encode, token + units * own.token

@@ -61,6 +61,22 @@ def read_annotations(path: Path) -> list[CaptionedPicture]:
         raise InputError(f"{path} is not valid JSON ({brief(error)}): fetch it again") from None
 
 
+def captions_of(path: Path) -> list[str]:
+    """The captions of a file, one a line or in any form that a dataset's may have, whatever their pictures.
+
+    Raises InputError if the file is absent, of no known form, or has none.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no captions file {path}: correct the entry in params.yaml that names it")
+    if path.suffix == ".txt" and "\t" not in (text := read_text(path)):
+        captions = [line for line in text.splitlines() if line.strip()]
+    else:
+        captions = [caption for picture in read_annotations(path) for caption in picture.captions]
+    if not captions:
+        raise InputError(f"{path} has no captions: name another file in params.yaml, or none")
+    return captions
+
+
 def _read_utf8(path: Path) -> bytes:
     """What `read_text` reads, but a file in UTF-8 as it is: as a `str` it may be five times as long."""
     with suppress(OSError):

@@ -157,6 +157,14 @@ class Tokens(_Frozen):
     from_layer: int = Field(1, ge=1, description="the first layer that merges, counted from 1")
 
 
+class Vocabulary(_Frozen):
+    """Rows of the decoder's output layer for those tokens only that captions use."""
+
+    captions: LocalPath | None = Field(
+        None, description="a captions file, or a .txt with a caption in each line, whose words are kept too"
+    )
+
+
 class Prune(_Frozen):
     """Unstructured pruning of every linear layer's weight by magnitude, or heads and neurons taken out."""
 
@@ -188,10 +196,11 @@ class Quantize(_Frozen):
 
 
 class Recipe(_Frozen):
-    """What is done to the baseline to make a variant: given smaller or fewer patches and fewer layers, pruned,
-    equalized, written for a runtime, quantized for it."""
+    """What is done to the baseline to make a variant: given smaller pictures, fewer words, patches and layers,
+    pruned, equalized, written for a runtime, quantized for it."""
 
     side: int | None = Field(None, ge=1, description="of the pictures, in pixels; a multiple of the patches' side")
+    vocabulary: Vocabulary | None = None
     tokens: Tokens | None = None
     shorten: float | None = Field(None, gt=0, lt=1, description="the share of the decoder's layers that is left out")
     prune: Prune | None = None
@@ -201,9 +210,11 @@ class Recipe(_Frozen):
 
     @model_validator(mode="after")
     def _check_combination(self) -> Self:
-        changes = (self.side, self.tokens, self.shorten, self.prune, self.quantize)
+        changes = (self.side, self.vocabulary, self.tokens, self.shorten, self.prune, self.quantize)
         if not any(changes) and self.runtime == "pytorch":
-            raise ValueError("the recipe is empty: give it side, tokens, shorten, prune, quantize or another runtime")
+            raise ValueError(
+                "the recipe is empty: give it side, vocabulary, tokens, shorten, prune, quantize or another runtime"
+            )
         if self.equalize and self.quantize is None:
             raise ValueError("equalize changes nothing in float: give the recipe quantize too, or leave it out")
         if self.quantize and self.quantize.scheme == "static-int8" and self.runtime != "openvino":

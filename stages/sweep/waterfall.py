@@ -22,7 +22,7 @@ from stages.setup.params import PARAMS, Recipe, read_params
 
 # What a recipe says of the engine comes first, then what leaves less to compute.
 ENGINE = (("runtime",), ("equalize", "quantize"))
-LESS = ("side", "tokens", "shorten", "prune")
+LESS = ("side", "tokens", "shorten", "prune", "vocabulary")
 WORDS = 10
 HEADINGS = ["", "times as fast", "a caption", "the picture", "a further word", "memory", "multiply-adds", "parameters"]
 HEADINGS += ["on disk", "CIDEr"]

@@ -16,6 +16,7 @@ from stages.setup.params import Recipe
 
 PASSES: dict[str, dict[str, Any]] = {
     "side": {"side": 96},
+    "vocabulary": {"vocabulary": {}},
     "tokens": {"tokens": {"merged": 0.2}},
     "shorten": {"shorten": 0.5},
     "prune": {"prune": {"method": "structured", "amount": 0.08}},

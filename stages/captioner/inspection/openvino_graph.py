@@ -26,9 +26,9 @@ OPERATORS = frozenset({
     "Divide", "Equal", "Erf", "Exp", "FakeConvert", "FakeQuantize", "Floor", "Gather", "GatherND", "Gelu", "Greater",
     "GroupConvolution", "Less", "Log", "LogicalAnd", "LogicalNot", "LogicalOr", "MVN", "MatMul", "Maximum", "Minimum",
     "Multiply", "Negative", "NormalizeL2", "NotEqual", "Parameter", "Power", "ReadValue", "ReduceMax", "ReduceMean",
-    "ReduceProd", "ReduceSum", "Relu", "Reshape", "Result", "ScaledDotProductAttention", "Select", "ShapeOf", "Sigmoid",
-    "Sign", "Slice", "SoftMax", "Softmax", "Split", "Sqrt", "SquaredDifference", "Squeeze", "StridedSlice", "Subtract",
-    "Tanh", "TopK", "Transpose", "Unsqueeze", "VariadicSplit",
+    "ReduceMin", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Result", "ScaledDotProductAttention", "Select",
+    "ShapeOf", "Sigmoid", "Sign", "Slice", "SoftMax", "Softmax", "Split", "Sqrt", "SquaredDifference", "Squeeze",
+    "StridedSlice", "Subtract", "Tanh", "TopK", "Transpose", "Unsqueeze", "VariadicSplit",
 })
 # fmt: on
 VERSIONS = ("10", "11")

@@ -16,7 +16,7 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 
 from ..checkpoint import WEIGHTS
 from ..command_line import InputError
-from . import pytorch_blocks, pytorch_int8, pytorch_merging
+from . import pytorch_blocks, pytorch_int8, pytorch_merging, pytorch_vocabulary
 from .decoding import Decoding, check_room
 from .drafts import Drafts
 from .preprocessing import read_preprocessing
@@ -42,7 +42,8 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which forks no processes
 
 def weights(model: BlipForConditionalGeneration) -> dict[str, torch.Tensor]:
     """The tensors that a checkpoint stores for a model, float or int8; tied ones once."""
-    state = {name: parameter.detach() for name, parameter in model.named_parameters()} | pytorch_int8.tensors(model)
+    state = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    state |= pytorch_int8.tensors(model) | pytorch_vocabulary.tensors(model)
     return {name: tensor.contiguous() for name, tensor in state.items()}
 
 
@@ -53,6 +54,7 @@ def load_model(checkpoint: Path) -> BlipForConditionalGeneration:
     state = load_file(checkpoint / WEIGHTS)
     pytorch_blocks.fit(model, state)
     pytorch_merging.install(model)
+    pytorch_vocabulary.install(model, state)
     model.load_state_dict(state, strict=False, assign=True)
     pytorch_int8.restore(model, state)
     for target, source in model.all_tied_weights_keys.items():

@@ -56,7 +56,7 @@ def fit(model: BlipForConditionalGeneration, state: Mapping[str, torch.Tensor]) 
     Raises InputError if they fit no block.
     """
     for block in blocks(model):
-        shapes = {name: _shape(state, name) for name in (*block.makers, block.reader)}
+        shapes = {name: weight_shape(state, name) for name in (*block.makers, block.reader)}
         if None in shapes.values():
             continue  # what is missing is said of all tensors at once
         _, channels = shapes.pop(block.reader) or (0, 0)
@@ -68,7 +68,8 @@ def fit(model: BlipForConditionalGeneration, state: Mapping[str, torch.Tensor]) 
             resize(model, block, channels)
 
 
-def _shape(state: Mapping[str, torch.Tensor], layer: str) -> torch.Size | None:
+def weight_shape(state: Mapping[str, torch.Tensor], layer: str) -> torch.Size | None:
+    """The shape, (outputs, inputs), of a linear layer's weight, float or int8, if a checkpoint's tensors have it."""
     tensor = state.get(f"{layer}.weight", state.get(f"{layer}.{WEIGHT}"))
     return None if tensor is None or tensor.dim() != 2 else tensor.shape
 
