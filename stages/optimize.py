@@ -48,7 +48,7 @@ from stages.passes.int8_error import layer_errors_db
 from stages.passes.side import check as check_side
 from stages.records.examples import CALIBRATION, DRAFTED, read_examples
 from stages.records.machine import library_versions
-from stages.setup.params import Quantize, Recipe, read_params
+from stages.setup.params import Quantize, Recipe, in_flow_style, read_params
 
 # What decides the bytes and the results of a checkpoint.
 LIBRARIES = {
@@ -149,25 +149,30 @@ def _copy_configuration(baseline: Path, recipe: Recipe, model: BlipForConditiona
         shutil.copyfile(baseline / name, output / name)
     side, vision, text = recipe.side, model.config.vision_config, model.config.text_config
     if side:
-        _change(output / PREPROCESSOR, {"size": {"height": side, "width": side}})
-        _change(output / CONFIGURATION, {"image_size": side}, "vision_config")
-    if recipe.tokens:
-        _change(output / CONFIGURATION, {KEY: merged_patches(vision)}, "vision_config")
-    if recipe.shorten:
-        _change(output / CONFIGURATION, {"num_hidden_layers": text.num_hidden_layers}, "text_config")
+        preprocessor = _read_json(output / PREPROCESSOR)
+        _write_json(preprocessor | {"size": {"height": side, "width": side}}, output / PREPROCESSOR)
+    of_vision = ({"image_size": side} if side else {}) | ({KEY: merged_patches(vision)} if recipe.tokens else {})
+    of_text = {"num_hidden_layers": text.num_hidden_layers} if recipe.shorten else {}
+    if of_vision or of_text:
+        configuration = _read_json(output / CONFIGURATION)
+        configuration["vision_config"] |= of_vision
+        configuration["text_config"] |= of_text
+        _write_json(configuration, output / CONFIGURATION)
 
 
-def _change(path: Path, values: dict[str, Any], part: str | None = None) -> None:
-    """Changes values in a JSON file, or in a part of it."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    (content[part] if part else content).update(values)
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _write_json(content: dict[str, Any], path: Path) -> None:
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def model_card(name: str, manifest: Manifest) -> str:
     """The README.md of a checkpoint: what it is, where it came from, how to use it."""
     origin = ", ".join(f"{key} {value}" for key, value in manifest.origin.items())
-    steps = [f"- {key}: {_in_words(given)}" for key, given in manifest.recipe.items()]
+    steps = [f"- {key}: {in_flow_style(given)}" for key, given in manifest.recipe.items()]
     libraries = ", ".join(f"{key} {value}" for key, value in manifest.libraries.items())
     return "\n".join(
         [
@@ -201,10 +206,6 @@ def int8_in_words(manifest: Manifest) -> str:
         f"int8 leaves the output of {worst} least room: it is {least} dB above its error on the calibration "
         f"pictures. In float, as int8 would spoil them: {in_float or 'none'}."
     )
-
-
-def _in_words(given: dict[str, Any] | str) -> str:
-    return ", ".join(f"{name} {value}" for name, value in given.items()) if isinstance(given, dict) else given
 
 
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml")]) -> None:
