@@ -177,7 +177,7 @@ def test_agreement_on_uncaptioned_pictures_tells_what_trained_weights_lost(tmp_p
     make_dataset(Noise(kind="noise", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
     page = write_a_report(tmp_path, "mine", {"quantized": ["a cat", "a dog"], "baseline": ["a cat", "a dog"]})
     assert "untrained" not in page and "CIDEr" not in page
-    assert "| checkpoint | same in a batch | same caption | same next token | KL, nats |" in page
+    assert "| checkpoint | same in a batch | same caption | same next token | KL, nats | words a step |" in page
     assert "tells if an optimization broke something" in page
     agreement = "the baseline's own caption for 50.0 % (50.0–50.0) and the same next token for 50.0 % (50.0–50.0)"
     assert agreement in page.partition("## What this means")[2]
@@ -196,6 +196,22 @@ def test_the_report_says_how_timing_ended_and_leaves_out_what_noise_hides(tmp_pa
     assert "| baseline | **2.00 (2.00–2.00)** | ±7 %, 3 sessions, interval reached | " in page
     assert "| quantized | **2.00 (2.00–2.00)** | ±12 %, 3 sessions, time over | " in page
     assert " | – | 2.0, 4.4x | " in page
+
+
+@pytest.mark.parametrize("captioned", [True, False])
+def test_the_table_of_captions_says_how_many_words_a_step_says(tmp_path: Path, captioned: bool) -> None:
+    make_dataset(Noise(kind="noise", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
+    metrics = made_up(["baseline", "quantized", "openvino_int8"])
+    metrics["openvino_int8"]["quality"] |= {"words_per_step": 1.594, "guesses_right": 0.4297}
+    for figures in metrics.values() if captioned else ():
+        figures["quality"] |= {"cider": 2.5}
+    page = write_a_report(tmp_path, "m", dict.fromkeys(metrics, ["a", "b"]), metrics)
+    table = page.partition("## Captions")[2].partition("## Examples")[0]
+    rows = {line.split(" | ")[0]: line for line in table.splitlines() if line.startswith("| ")}
+    assert rows["| checkpoint"].endswith(" | words a step |") and "how many words a step of the decoder says" in table
+    assert rows["| openvino_int8"].endswith(" | 1.59, 43 % |")
+    assert rows["| baseline"].endswith(" | – |") and rows["| quantized"].endswith(" | – |")
+    assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) == 1
 
 
 def test_dvc_gets_at_most_ten_figures_the_model_and_the_machine(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ COLUMNS = (
     ("benchmark", "latency_ms", "a caption takes"),
     ("quality", "cider_change_share", "CIDEr, change"),
     ("quality", "same_caption", "same captions"),
+    ("quality", "words_per_step", "words a step"),
     ("benchmark", "peak_memory_mb", "memory"),
     ("benchmark", "checkpoint_mb", "on disk"),
 )
