@@ -293,7 +293,9 @@ def test_a_sweep_of_another_run_stands_apart_under_its_owners_name(
         write_metrics(content | old, Path(SWEEP))
         main()
         assert not section("sweeps") and "1.50" not in section("other-sweeps") and "<svg" not in section("other-sweeps")
-        assert KNOB in section("other-sweeps") and "so it is not shown: run that sweep again" in section("other-sweeps")
+        assert KNOB in section("other-sweeps") and "so it is not shown: make it again, or delete it" in section(
+            "other-sweeps"
+        )
         assert f"{SWEEP}: It doesn't say whose it is" in capsys.readouterr().out
 
 
