@@ -15,7 +15,9 @@ from stages.choice.acceptance import Final, Recommendation
 from stages.choice.one_run import OneRun
 from stages.dataset import make_dataset
 from stages.page.charts import draw_examples, draw_speed
+from stages.page.kept import Folder
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
+from stages.page.waterfalls import Waterfall
 from stages.records.examples import read_examples
 from stages.records.metrics import write_captions
 from stages.records.provenance import Provenance
@@ -67,6 +69,7 @@ MACHINE = {
 }
 
 
+NOTHING = Folder(Path("reports/waterfalls"), dict[str, Waterfall](), {})
 RECOMMENDATION = Recommendation(
     checkpoint=None,
     sentence="Ship the *baseline*: nothing else passes.",
@@ -102,7 +105,7 @@ def write_a_report(
     peaks = {"gops": {"float32": 184.0, "int8": 860.0}, "read_gb_per_s": {"4": 80, "256": 61}}
     whose = WHOSE.model_copy(update={"model": model})
     one_run = OneRun(whose, metrics or made_up(own), peaks, Final(), MACHINE, ["another CPU"])
-    write_report(one_run, own, read_examples(tmp_path / "eval"), RECOMMENDATION, tmp_path, trained=trained)
+    write_report(one_run, own, read_examples(tmp_path / "eval"), NOTHING, RECOMMENDATION, tmp_path, trained=trained)
     return (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
@@ -205,7 +208,7 @@ def test_the_table_of_captions_says_how_many_words_a_step_says(tmp_path: Path, c
     metrics["openvino_int8"]["quality"] |= {"words_per_step": 1.594, "guesses_right": 0.4297}
     for figures in metrics.values() if captioned else ():
         figures["quality"] |= {"cider": 2.5}
-    page = write_a_report(tmp_path, "m", dict.fromkeys(metrics, ["a", "b"]), metrics)
+    page = write_a_report(tmp_path, "m", {name: ["a", "b"] for name in metrics}, metrics)
     table = page.partition("## Captions")[2].partition("## Examples")[0]
     rows = {line.split(" | ")[0]: line for line in table.splitlines() if line.startswith("| ")}
     assert rows["| checkpoint"].endswith(" | words a step |") and "how many words a step of the decoder says" in table

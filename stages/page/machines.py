@@ -130,6 +130,11 @@ def gather(checkout: Path) -> Machine:
     if untrained != SIZE:
         raise InputError(f"the reports in {checkout} are of another model than {MODEL}: {AGAIN}")
     host, here = read_metrics(checkout / REPORTS / "host.json"), describe_machine()
+    if caps := host.get("caps"):
+        raise InputError(
+            f"the reports in {checkout} are not of all that this machine can do, as {', '.join(caps)} kept engines "
+            f"from instruction sets: unset that, and {AGAIN}"
+        )
     if differing := [key for key in here if host.get(key) != here[key]]:
         raise InputError(
             f"the reports in {checkout} are of another machine or other versions, for {differing[0]} was "
