@@ -28,7 +28,7 @@ COLUMNS = {
     "checkpoint_mb": "on disk",
     "cider_change_share": "CIDEr, change",
 }
-Part = Annotated[str, Field(pattern=r"^[\w{}:,. +-]{1,200}$")]
+Part = Annotated[str, Field(pattern=r"^[A-Za-z0-9_{}:,. +-]{1,200}$")]
 Positive = Annotated[float, Field(gt=0, lt=BOUND, allow_inf_nan=False)]
 
 
