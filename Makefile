@@ -87,8 +87,8 @@ machine: .venv/ready
 		apart=$$(python -m stages.sweep.checkout $(APART)) && \
 		(cd "$$apart" && dvc exp run -S model=blip-base-untrained) && python -m stages.page.machines "$$apart"
 
-# What each part of a recipe brings, one more in each row, for reports/README.md. Wants a quiet machine: five minutes,
-# and half an hour with MODEL=blip-base-untrained.
+# What each part of a recipe brings, one more in each row, in reports/waterfalls. Wants a quiet machine: five minutes,
+# and half an hour with MODEL=blip-base-untrained. Instruction sets may be capped as in test-avx2.
 waterfall: .venv/ready
 	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && \
 		apart=$$(python -m stages.sweep.checkout $(APART)) && \

@@ -8,7 +8,7 @@ import importlib
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -52,7 +52,7 @@ from stages.passes.vocabulary import needed_tokens
 from stages.pictures.annotations import captions_of
 from stages.records.examples import CALIBRATION, DRAFTED, read_examples
 from stages.records.machine import library_versions
-from stages.setup.params import Quantize, Recipe, Vocabulary, read_params
+from stages.setup.params import Quantize, Recipe, Vocabulary, in_flow_style, read_params
 
 # What decides the bytes and the results of a checkpoint.
 LIBRARIES = {
@@ -110,11 +110,8 @@ def optimize(
             shutil.copyfile(drafted, unfinished / DRAFTS)
         exporter = importlib.import_module(f"stages.export.{recipe.runtime}")
         errors = _rounding_errors(model, recipe.quantize, exporter, inputs)
-        in_float, in_int4 = (errors.get(key, {}) for key in ("layers_in_float", "int4_layers_db"))
-        in_int8 = [
-            name for name in inputs if in_int4 and not (name in in_float | in_int4 or runs_once_per_picture(name))
-        ]
-        records |= exporter.export(model, recipe.quantize, list(in_float), in_int8, pixels, unfinished)
+        in_float, in_int8 = list(errors.get("layers_in_float", ())), _not_in_4_bits(inputs, errors)
+        records |= exporter.export(model, recipe.quantize, in_float, in_int8, pixels, unfinished)
         if recipe.quantize:
             records["quantize"] |= errors
         manifest = Manifest(
@@ -164,6 +161,14 @@ def _rounding_errors(
     return found
 
 
+def _not_in_4_bits(layers: Iterable[str], errors: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The layers of a decoder in 4 bits that keep 8."""
+    if "int4_layers_db" not in errors:
+        return []
+    others = errors["int4_layers_db"].keys() | errors["layers_in_float"].keys()
+    return [name for name in layers if name not in others and not runs_once_per_picture(name)]
+
+
 def _may_have_4_bits(layer: str) -> bool:
     """A layer of the decoder that reads its weights at every word. What it says is left to 8 bits."""
     return layer.startswith("text_decoder.bert.") and not runs_once_per_picture(layer)
@@ -181,25 +186,30 @@ def _copy_configuration(baseline: Path, recipe: Recipe, model: BlipForConditiona
         shutil.copyfile(baseline / name, output / name)
     side, vision, text = recipe.side, model.config.vision_config, model.config.text_config
     if side:
-        _change(output / PREPROCESSOR, {"size": {"height": side, "width": side}})
-        _change(output / CONFIGURATION, {"image_size": side}, "vision_config")
-    if recipe.tokens:
-        _change(output / CONFIGURATION, {KEY: merged_patches(vision)}, "vision_config")
-    if recipe.shorten:
-        _change(output / CONFIGURATION, {"num_hidden_layers": text.num_hidden_layers}, "text_config")
+        preprocessor = _read_json(output / PREPROCESSOR)
+        _write_json(preprocessor | {"size": {"height": side, "width": side}}, output / PREPROCESSOR)
+    of_vision = ({"image_size": side} if side else {}) | ({KEY: merged_patches(vision)} if recipe.tokens else {})
+    of_text = {"num_hidden_layers": text.num_hidden_layers} if recipe.shorten else {}
+    if of_vision or of_text:
+        configuration = _read_json(output / CONFIGURATION)
+        configuration["vision_config"] |= of_vision
+        configuration["text_config"] |= of_text
+        _write_json(configuration, output / CONFIGURATION)
 
 
-def _change(path: Path, values: dict[str, Any], part: str | None = None) -> None:
-    """Changes values in a JSON file, or in a part of it."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    (content[part] if part else content).update(values)
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _write_json(content: dict[str, Any], path: Path) -> None:
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def model_card(name: str, manifest: Manifest) -> str:
     """The README.md of a checkpoint: what it is, where it came from, how to use it."""
     origin = ", ".join(f"{key} {value}" for key, value in manifest.origin.items())
-    steps = [f"- {key}: {_in_words(given)}".removesuffix(": ") for key, given in manifest.recipe.items()]
+    steps = [f"- {key}: {in_flow_style(given)}" for key, given in manifest.recipe.items()]
     libraries = ", ".join(f"{key} {value}" for key, value in manifest.libraries.items())
     return "\n".join(
         [
@@ -233,10 +243,6 @@ def int8_in_words(manifest: Manifest) -> str:
         f"int8 leaves the output of {worst} least room: it is {least} dB above its error on the calibration "
         f"pictures. In float, as int8 would spoil them: {in_float or 'none'}."
     )
-
-
-def _in_words(given: dict[str, Any] | str) -> str:
-    return ", ".join(f"{name} {value}" for name, value in given.items()) if isinstance(given, dict) else given
 
 
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml")]) -> None:

@@ -20,15 +20,17 @@ from stages.choice.acceptance import Recommendation, budget_breaches, recommend
 from stages.choice.one_run import OneRun, check_up_to_date, gather, left_over
 from stages.page.charts import draw_examples, draw_speed
 from stages.page.gallery import Examples, who_says
+from stages.page.kept import Folder
 from stages.page.plots import difference_rows, part_rows, speed_rows
-from stages.page.sweeps import SWEEPS, read_sweeps, strange_sweeps
+from stages.page.sweeps import SWEEPS, Sweep, read_sweeps, strange_sweeps
+from stages.page.waterfalls import WATERFALLS, Waterfall, read_waterfalls, strange_waterfalls, waterfall_table
 from stages.page.web_page import write_page
 from stages.page.words import SPOILED_DB
 from stages.records.examples import EVALUATION, PICTURES, read_examples
 from stages.records.machine import name_machine
 from stages.records.metrics import REPORTS, Metrics, read_captions, read_metrics, write_metrics, write_text
 from stages.records.provenance import KEY, Provenance
-from stages.setup.params import read_params
+from stages.setup.params import Params, read_params
 
 EXAMPLES = 4
 # What Markdown takes for markup within a line; of underscores, those that are not inside a word.
@@ -101,6 +103,7 @@ def write_report(
     one_run: OneRun,
     captions: dict[str, list[str]],
     examples: Examples,
+    waterfalls: Folder[Waterfall],
     recommendation: Recommendation,
     output: Path,
     *,
@@ -126,6 +129,8 @@ def write_report(
         peaks=one_run.peaks,
         scored_on=one_run.scored_on,
         metrics=metrics,
+        waterfalls=waterfalls,
+        waterfall_table=waterfall_table,
         said={index: who_says({name: own[index] for name, own in captions.items()}) for index in shown},
         recommendation=recommendation,
         references={index: examples[index][1] for index in shown},
@@ -161,12 +166,13 @@ def print_recommendation(recommendation: Recommendation) -> None:
     console.print(f"All of it, with the pictures: open {(REPORTS / 'report.html').as_posix()} in a browser")
 
 
-def print_left_out(files: list[Path], strange: dict[str, str]) -> None:
+def print_left_out(files: list[Path], *folders: Folder[Any]) -> None:
     """Which files in reports/ are not of this run, so that they are not on its page, or apart there."""
     for path in files:
         print(f"{path}: no variant of params.yaml has this name, so it is not shown: delete it")
-    for name, sentence in strange.items():
-        print(f"{SWEEPS / name}: {sentence}")
+    for folder in folders:
+        for name, sentence in folder.strange.items():
+            print(f"{folder.path / name}: {sentence}")
 
 
 def check_budgets(variants: list[str]) -> None:
@@ -188,6 +194,16 @@ def check_budgets(variants: list[str]) -> None:
     print(f"within the budgets of accept in params.yaml: {', '.join(names)}")
 
 
+def read_kept_figures(run: Provenance, params: Params) -> tuple[Folder[Sweep], Folder[Waterfall]]:
+    """Sweeps and waterfalls, and which of them are not of this run."""
+    pictures = read_metrics(PICTURES)
+    sweeps, waterfalls = read_sweeps(SWEEPS), read_waterfalls(WATERFALLS)
+    return (
+        Folder(SWEEPS, sweeps, strange_sweeps(sweeps, run, params, pictures)),
+        Folder(WATERFALLS, waterfalls, strange_waterfalls(waterfalls, run, params, pictures)),
+    )
+
+
 def main(
     variants: Annotated[list[str] | None, typer.Argument(help="for --strict: which variants; all by default")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="write nothing, but fail where a budget is broken")] = False,
@@ -203,18 +219,17 @@ def main(
     one_run = gather(checkpoints, params, EVALUATION, REPORTS)
     metrics, tables = one_run.metrics, gather_captions(checkpoints, REPORTS)
     captions = {name: list(table["caption"]) for name, table in tables.items()}
-    examples, sweeps = read_examples(EVALUATION), read_sweeps(SWEEPS)
-    strange = strange_sweeps(sweeps, one_run.provenance, params, read_metrics(PICTURES))
+    examples, sweeps, waterfalls = read_examples(EVALUATION), *read_kept_figures(one_run.provenance, params)
     write_views(params.model, metrics, one_run.machine, REPORTS)
     trained = read_manifest(BASELINE).trained
     dataset = params.chosen_model().dataset
     recommendation = recommend(metrics, params.accept, one_run.final, params.model, dataset, trained=trained)
     write_recommendation(recommendation, one_run.provenance, REPORTS)
-    write_report(one_run, captions, examples, recommendation, REPORTS, trained=trained)
-    write_page(one_run, tables, examples, sweeps, strange, recommendation, REPORTS, trained=trained)
+    write_report(one_run, captions, examples, waterfalls, recommendation, REPORTS, trained=trained)
+    write_page(one_run, tables, examples, sweeps, waterfalls, recommendation, REPORTS, trained=trained)
     print_table(params.model, metrics, captions)
     print_recommendation(recommendation)
-    print_left_out(left_over(checkpoints, REPORTS), strange)
+    print_left_out(left_over(checkpoints, REPORTS), sweeps, waterfalls)
 
 
 if __name__ == "__main__":

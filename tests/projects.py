@@ -29,7 +29,9 @@ def own_files() -> list[str]:
 def copy_project(target: Path, variants: Sequence[str] = VARIANTS) -> Path:
     """A Git repository with this project's files as they are now, and settings small enough for a test."""
     for name in own_files():
-        kept = name.startswith("reports/sweeps/") or not name.startswith(("reports/", "tests/"))
+        kept = name.startswith(("reports/sweeps/", "reports/waterfalls/")) or not name.startswith(
+            ("reports/", "tests/")
+        )
         if kept and (PROJECT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(PROJECT / name, target / name)

@@ -8,7 +8,17 @@ from tests.conftest import PROJECT
 PAGES = tuple(
     sorted(
         path.relative_to(PROJECT).as_posix()
-        for folder in (".", "data", "data/local", "models", "reports", "reports/sweeps", "stages", "tests")
+        for folder in (
+            ".",
+            "data",
+            "data/local",
+            "models",
+            "reports",
+            "reports/sweeps",
+            "reports/waterfalls",
+            "stages",
+            "tests",
+        )
         for path in (PROJECT / folder).glob("README.md")
     )
 )

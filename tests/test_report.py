@@ -15,7 +15,9 @@ from stages.choice.acceptance import Final, Recommendation
 from stages.choice.one_run import OneRun
 from stages.dataset import make_dataset
 from stages.page.charts import draw_examples, draw_speed
+from stages.page.kept import Folder
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
+from stages.page.waterfalls import Waterfall
 from stages.records.examples import read_examples
 from stages.records.metrics import write_captions
 from stages.records.provenance import Provenance
@@ -67,6 +69,7 @@ MACHINE = {
 }
 
 
+NOTHING = Folder(Path("reports/waterfalls"), dict[str, Waterfall](), {})
 RECOMMENDATION = Recommendation(
     checkpoint=None,
     sentence="Ship the *baseline*: nothing else passes.",
@@ -102,7 +105,7 @@ def write_a_report(
     peaks = {"gops": {"float32": 184.0, "int8": 860.0}, "read_gb_per_s": {"4": 80, "256": 61}}
     whose = WHOSE.model_copy(update={"model": model})
     one_run = OneRun(whose, metrics or made_up(own), peaks, Final(), MACHINE, ["another CPU"])
-    write_report(one_run, own, read_examples(tmp_path / "eval"), RECOMMENDATION, tmp_path, trained=trained)
+    write_report(one_run, own, read_examples(tmp_path / "eval"), NOTHING, RECOMMENDATION, tmp_path, trained=trained)
     return (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
@@ -177,7 +180,7 @@ def test_agreement_on_uncaptioned_pictures_tells_what_trained_weights_lost(tmp_p
     make_dataset(Noise(kind="noise", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
     page = write_a_report(tmp_path, "mine", {"quantized": ["a cat", "a dog"], "baseline": ["a cat", "a dog"]})
     assert "untrained" not in page and "CIDEr" not in page
-    assert "| checkpoint | same in a batch | same caption | same next token | KL, nats |" in page
+    assert "| checkpoint | same in a batch | same caption | same next token | KL, nats | words a step |" in page
     assert "tells if an optimization broke something" in page
     agreement = "the baseline's own caption for 50.0 % (50.0–50.0) and the same next token for 50.0 % (50.0–50.0)"
     assert agreement in page.partition("## What this means")[2]
@@ -196,6 +199,22 @@ def test_the_report_says_how_timing_ended_and_leaves_out_what_noise_hides(tmp_pa
     assert "| baseline | **2.00 (2.00–2.00)** | ±7 %, 3 sessions, interval reached | " in page
     assert "| quantized | **2.00 (2.00–2.00)** | ±12 %, 3 sessions, time over | " in page
     assert " | – | 2.0, 4.4x | " in page
+
+
+@pytest.mark.parametrize("captioned", [True, False])
+def test_the_table_of_captions_says_how_many_words_a_step_says(tmp_path: Path, captioned: bool) -> None:
+    make_dataset(Noise(kind="noise", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
+    metrics = made_up(["baseline", "quantized", "openvino_int8"])
+    metrics["openvino_int8"]["quality"] |= {"words_per_step": 1.594, "guesses_right": 0.4297}
+    for figures in metrics.values() if captioned else ():
+        figures["quality"] |= {"cider": 2.5}
+    page = write_a_report(tmp_path, "m", {name: ["a", "b"] for name in metrics}, metrics)
+    table = page.partition("## Captions")[2].partition("## Examples")[0]
+    rows = {line.split(" | ")[0]: line for line in table.splitlines() if line.startswith("| ")}
+    assert rows["| checkpoint"].endswith(" | words a step |") and "how many words a step of the decoder says" in table
+    assert rows["| openvino_int8"].endswith(" | 1.59, 43 % |")
+    assert rows["| baseline"].endswith(" | – |") and rows["| quantized"].endswith(" | – |")
+    assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) == 1
 
 
 def test_dvc_gets_at_most_ten_figures_the_model_and_the_machine(tmp_path: Path) -> None:

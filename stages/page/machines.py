@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from stages.captioner.checkpoint import BASELINE, read_manifest
 from stages.captioner.command_line import InputError, explain, read_text, run
 from stages.choice.one_run import stages_to_rerun
+from stages.page import markdown
 from stages.records.machine import describe_machine
 from stages.records.metrics import REPORTS, read_metrics, write_metrics, write_text
 from stages.setup.params import PARAMS, Name, parse_yaml, read_params
@@ -129,6 +130,11 @@ def gather(checkout: Path) -> Machine:
     if untrained != SIZE:
         raise InputError(f"the reports in {checkout} are of another model than {MODEL}: {AGAIN}")
     host, here = read_metrics(checkout / REPORTS / "host.json"), describe_machine()
+    if caps := host.get("caps"):
+        raise InputError(
+            f"the reports in {checkout} are not of all that this machine can do, as {', '.join(caps)} kept engines "
+            f"from instruction sets: unset that, and {AGAIN}"
+        )
     if differing := [key for key in here if host.get(key) != here[key]]:
         raise InputError(
             f"the reports in {checkout} are of another machine or other versions, for {differing[0]} was "
@@ -232,11 +238,7 @@ def table(machines: dict[str, Machine]) -> str:
         for name, own in machines.items()
     ]
     notes = [f"\n{_mark(rule, older).strip()} {_older(rule)}\n" for rule in older]
-    return _markdown(headings, rows) + "".join(notes)
-
-
-def _markdown(headings: list[str], rows: list[list[str]]) -> str:
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in (headings, ["---"] * len(headings), *rows))
+    return markdown.table(headings, rows) + "".join(notes)
 
 
 def _mark(rule: str, older: list[str]) -> str:
@@ -253,7 +255,7 @@ def first_table(own: Machine) -> str:
     fastest = max(found, key=lambda name: found[name].speedup, default=None)
     rows = []
     for name, figures in found.items():
-        interval = f"{figures.speedup:.1f} ({figures.speedup_ci_low:.1f}–{figures.speedup_ci_high:.1f})"
+        interval = markdown.estimate(figures.model_dump(), "speedup", 1)
         if name == BASELINE.name:
             interval = f"1 (noise: {figures.speedup_ci_low:.2f}–{figures.speedup_ci_high:.2f})"
         costs = [
@@ -266,14 +268,15 @@ def first_table(own: Machine) -> str:
         ]
         rows.append([FIRST_ROWS[name], f"**{interval}**" if name == fastest else interval, *costs])
     note = "" if own.intervals == SPEEDUP_RULE else f"\n{_older(own.intervals)}\n"
-    return _markdown(FIRST_HEADINGS, rows) + note
+    return markdown.table(FIRST_HEADINGS, rows) + note
 
 
 def _cell(figures: Figures | None) -> str:
     if figures is None:
         return "–"
     latency = f", {figures.latency_ms / 1000:.2f} s" if figures.latency_ms else ""
-    return f"**{figures.speedup:.2f}** ({figures.speedup_ci_low:.2f}–{figures.speedup_ci_high:.2f}){latency}"
+    value, _, interval = markdown.estimate(figures.model_dump(), "speedup").partition(" ")
+    return f"**{value}** {interval}{latency}"
 
 
 def with_table(page: str, machines: dict[str, Machine]) -> str:

@@ -28,7 +28,7 @@ from stages.captioner.checkpoint import (
 from stages.captioner.command_line import InputError, printable, run
 from stages.choice.one_run import stages_to_rerun
 from stages.records.metrics import REPORTS, Figures, read_metrics
-from stages.setup.params import DEMO_FOLDER, Coco, Dataset, Params, read_params
+from stages.setup.params import DEMO_FOLDER, Coco, Dataset, Params, in_flow_style, read_params
 
 DIST, HERE = Path("dist"), Path(__file__).parent
 LICENSE, BSD_3_CLAUSE = Path("LICENSE"), HERE / "bsd-3-clause.txt"
@@ -99,6 +99,7 @@ def _check_measured(variant: str, manifest: Manifest, params: Params) -> None:
 def make_card(variant: str, manifest: Manifest, figures: Figures, machine: dict[str, Any], dataset: Dataset) -> str:
     """A model card: the YAML header that hubs read, and what people want to know. `figures` has the baseline's, too."""
     environment = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["in_flow_style"] = in_flow_style
     text = environment.get_template("card.md.jinja").render(
         name=variant,
         manifest=manifest,

@@ -7,64 +7,46 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import Field, FiniteFloat
 
 from stages.captioner.checkpoint import BASELINE
-from stages.captioner.command_line import InputError, brief, explain
+from stages.page.kept import BOUND, Kept, Row, Strict, Text, read_kept, settings_of
 from stages.page.web_charts import Bar
 from stages.records.metrics import REPORTS
-from stages.records.provenance import Provenance, differences, digest
-from stages.setup.params import Name, Params
+from stages.records.provenance import Provenance
+from stages.setup.params import Params
 
 SWEEPS = REPORTS / "sweeps"
-LARGEST = 10_000_000  # bytes: ten thousand rows
 # What is drawn. Decoding changes the baseline too: changes from it say little then.
 DRAWN = ("speedup", "cider_change_share", "same_caption")
 DRAWN_WITH_BASELINE = ("speedup", "latency_ms", "cider", "same_caption")
-# Larger than any knob can be, and small enough to be drawn.
-BOUND = 10**19
-AGAIN = "run that sweep again, or delete it"
-Figure = Annotated[float, Field(gt=-BOUND, lt=BOUND, allow_inf_nan=False)]
 Number = Annotated[int | FiniteFloat, Field(gt=-BOUND, lt=BOUND)]
-Text = Annotated[str, Field(max_length=1000)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Measured(_Strict):
-    """A checkpoint's figures at a value of the knob, under the names that benchmark and evaluation give them."""
-
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Figure] = Field(init=False)
+class Measured(Row):
+    """A checkpoint's figures at a value of the knob."""
 
     value: Number
-    checkpoint: Name
 
 
-class Failed(_Strict):
+class Failed(Strict):
     """A value of the knob that could not be measured, and why."""
 
     value: Number
     failed: Text
 
 
-class Sweep(_Strict):
-    """A file of `reports/sweeps/`: what was found at each value, of one model on one machine."""
+class Sweep(Kept):
+    """A file of `reports/sweeps/`: what was found at each value. Its provenance's settings are all but the knob; older
+    files lack it, and may name their machine."""
 
     knob: Text
     values: list[Measured | Failed]
-    provenance: Provenance | None = Field(None, description="its settings: all but the knob; none in older files")
-    machine: Text | None = Field(None, description="of older files only")
+    machine: Text | None = None
 
     def measured(self) -> list[dict[str, Any]]:
         """A row of value, checkpoint and figures for each checkpoint at each value that did not fail."""
         return [own.model_dump() for own in self.values if isinstance(own, Measured)]
-
-    def whose(self) -> str:
-        """The model and the machine; nothing if the file doesn't say."""
-        return f"{self.provenance.model} on {self.provenance.machine}" if self.provenance else ""
 
     def checkpoints(self) -> list[str]:
         """Those that have figures, in the order in which they come."""
@@ -77,28 +59,12 @@ class Sweep(_Strict):
 
 def read_sweeps(folder: Path) -> dict[str, Sweep]:
     """All sweeps by their files' names, sorted. Raises InputError at a file that is not what a sweep writes."""
-    return {path.name: _read(path) for path in sorted(folder.glob("*.json"))}
-
-
-def _read(path: Path) -> Sweep:
-    try:
-        if not path.is_file() or path.stat().st_size > LARGEST:
-            raise ValueError(f"it is no file of at most {LARGEST / 1e6:.0f} MB")
-        return Sweep.model_validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        reason = explain(error) if isinstance(error, ValidationError) else brief(error)
-        raise InputError(f"{path} is not a sweep's figures ({reason}): delete it or run the sweep again") from None
+    return read_kept(folder, Sweep, "sweep")
 
 
 def swept_settings(knob: str, checkpoints: Collection[str], params: Params, pictures: dict[str, Any]) -> dict[str, Any]:
-    """All that params.yaml says of these checkpoints' figures but for the knob, and what the stage `host` records of
-    the pictures' own files, which calibrate too."""
-    settings = params.model_dump(mode="json", include={"decoding", "evaluation", "benchmark"})
-    settings["variants"] = {
-        name: recipe.model_dump(mode="json") for name, recipe in params.variants.items() if name in checkpoints
-    }
-    settings["model"] = params.chosen_model().model_dump(mode="json", exclude={"source"})
-    settings["files"] = pictures
+    """The settings of these checkpoints' figures but for the knob."""
+    settings = settings_of(checkpoints, params, pictures)
     group: Any = settings
     *groups, last = knob.split(".")
     for key in groups:
@@ -112,15 +78,11 @@ def strange_sweeps(
     sweeps: dict[str, Sweep], run: Provenance, params: Params, pictures: dict[str, Any]
 ) -> dict[str, str]:
     """Of the sweeps that are not of a page's own run, by file, a sentence that says whose they are."""
-    sentences = {}
-    for file, sweep in sweeps.items():
-        settings = digest(swept_settings(sweep.knob, sweep.checkpoints(), params, pictures))
-        own = run.model_copy(update={"settings": settings})
-        if sweep.provenance is None:
-            sentences[file] = f"It doesn't say whose it is, so it is not shown: {AGAIN}."
-        elif differing := differences(sweep.provenance, own):
-            sentences[file] = f"It is of {sweep.whose()}, with {' and '.join(differing)} than this run."
-    return sentences
+    sentences = {
+        file: sweep.strange(swept_settings(sweep.knob, sweep.checkpoints(), params, pictures), run)
+        for file, sweep in sweeps.items()
+    }
+    return {file: sentence for file, sentence in sentences.items() if sentence}
 
 
 def drawn_curves(sweep: Sweep) -> dict[str, dict[str, list[Bar]]]:

@@ -78,7 +78,7 @@ class Point(NamedTuple):
     best: bool
 
 
-def draw_speed(bars: Sequence[Bar], control: Bar, words: Words) -> Markup:
+def draw_speed(name: str, title: str, bars: Sequence[Bar], control: Bar, words: Words) -> Markup:
     """Speed-ups as dots with their intervals, over the band that the baseline against itself covers."""
     with _figure(ROW * len(bars) + 50) as (figure, axes):
         axes.axvspan(*control.ends(), color=BAND, linewidth=0)
@@ -91,8 +91,7 @@ def draw_speed(bars: Sequence[Bar], control: Bar, words: Words) -> Markup:
         axes.set_xlim(0, 1.2 * max(bar.ends()[1] for bar in bars))
         axes.set_xlabel("times as fast as the baseline; shaded: noise")
         low, high = (number(end, words) for end in control.ends())
-        title = f"Speed-up of each checkpoint. {_figures(bars, words)}. Noise covers {low} to {high}."
-        return _svg(figure, title, "speed")
+        return _svg(figure, f"{title}. {_figures(bars, words)}. Noise covers {low} to {high}.", name)
 
 
 def draw_bars(name: str, title: str, bars: Sequence[Bar], words: Words) -> Markup:

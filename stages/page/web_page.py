@@ -15,8 +15,10 @@ from stages.captioner.command_line import printable
 from stages.choice.acceptance import Recommendation
 from stages.choice.one_run import OneRun
 from stages.page.gallery import Examples, make_gallery
+from stages.page.kept import Folder
 from stages.page.sweeps import Failed, Sweep, drawn_curves
-from stages.page.web_charts import Bar, Point, draw_bars, draw_curves, draw_speed, draw_trade_off
+from stages.page.waterfalls import Step, Waterfall, known_columns
+from stages.page.web_charts import LONGEST_NAME, Bar, Point, draw_bars, draw_curves, draw_speed, draw_trade_off
 from stages.page.words import ENDS, PARTS, SPOILED_DB, WORDS, interval, number, words_of
 from stages.records.metrics import Metrics, write_text
 
@@ -27,6 +29,7 @@ COLUMNS = (
     ("benchmark", "latency_ms", "a caption takes"),
     ("quality", "cider_change_share", "CIDEr, change"),
     ("quality", "same_caption", "same captions"),
+    ("quality", "words_per_step", "words a step"),
     ("benchmark", "peak_memory_mb", "memory"),
     ("benchmark", "checkpoint_mb", "on disk"),
 )
@@ -55,21 +58,33 @@ class ShownSweep(NamedTuple):
     charts: list[tuple[str, Markup]]  # of each figure, with its words
 
 
+class ShownWaterfall(NamedTuple):
+    """A file of `reports/waterfalls/`, as the page shows it."""
+
+    file: str
+    variant: str
+    whose: str
+    strange: str  # whose it is, if it is not of the page's own run; else nothing
+    columns: dict[str, str]  # figures and their headings
+    steps: list[dict[str, Any]]
+    chart: Markup
+
+
 def write_page(
     one_run: OneRun,
     tables: dict[str, pd.DataFrame],
     examples: Examples,
-    sweeps: dict[str, Sweep],
-    strange: dict[str, str],
+    sweeps: Folder[Sweep],
+    waterfalls: Folder[Waterfall],
     recommendation: Recommendation,
     reports: Path,
     *,
     trained: bool,
 ) -> None:
-    """Writes report.html; `tables` are of `stages.evaluate`, `strange` says whose the sweeps of other runs are, and
-    `trained` whether captions mean anything."""
+    """Writes report.html; `tables` are of `stages.evaluate`, and `trained` says whether captions mean anything."""
     metrics = one_run.metrics
-    shown = [show_sweep(file, sweep, strange.get(file, "")) for file, sweep in sweeps.items()]
+    shown = [show_sweep(file, own, sweeps.strange.get(file, "")) for file, own in sweeps.files.items()]
+    fallen = [show_waterfall(file, own, waterfalls.strange.get(file, "")) for file, own in waterfalls.files.items()]
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -90,6 +105,8 @@ def write_page(
         gallery=make_gallery(tables, examples),
         sweeps=[sweep for sweep in shown if not sweep.strange],
         strange_sweeps=[sweep for sweep in shown if sweep.strange],
+        waterfalls=[own for own in fallen if not own.strange],
+        strange_waterfalls=[own for own in fallen if own.strange],
         recommendation=recommendation,
         metrics=metrics,
         trained=trained,
@@ -142,7 +159,9 @@ def draw_charts(metrics: Metrics, *, trained: bool) -> dict[str, Any]:
     """All charts but those of sweeps, by the section that they belong to."""
     control = Bar.of(BASELINE.name, metrics[BASELINE.name]["benchmark"], "speedup")
     return {
-        "speed": draw_speed(_bars(metrics, "speedup"), control, words_of("speedup")),
+        "speed": draw_speed(
+            "speed", "Speed-up of each checkpoint", _bars(metrics, "speedup"), control, words_of("speedup")
+        ),
         "trade_off": _trade_off(metrics) if trained else None,
         "parts": [
             (label, draw_bars(part, label, _bars(metrics, f"{part}_ms"), words_of(f"{part}_ms")))
@@ -208,3 +227,18 @@ def show_sweep(file: str, sweep: Sweep, strange: str = "") -> ShownSweep:
         charts.append((words.label, draw_curves(slug(f"{file}-{key}"), title, curves, last, words)))
     keys = [key for key in SWEPT_TABLE if any(key in row for row in rows)]
     return ShownSweep(file, sweep.knob, sweep.whose(), strange, keys, rows, sweep.failed(), charts)
+
+
+def show_waterfall(file: str, own: Waterfall, strange: str = "") -> ShownWaterfall:
+    """What the page says of a waterfall."""
+    rows = [step.model_dump() for step in own.steps]
+    bars = [Bar.of(_short_title(step), row, "speedup") for step, row in zip(own.steps, rows, strict=True)]
+    title = f"{own.variant}: speed-up of each step"
+    chart = draw_speed(slug(file), title, bars, bars[0], words_of("speedup"))
+    return ShownWaterfall(file, own.variant, own.whose(), strange, known_columns(rows), rows, chart)
+
+
+def _short_title(step: Step) -> str:
+    """What a step adds, or else the keys of that."""
+    title = ", ".join(step.added) or step.checkpoint
+    return title if len(title) <= LONGEST_NAME else ", ".join(part.partition(":")[0] for part in step.added)

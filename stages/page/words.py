@@ -48,6 +48,8 @@ WORDS = {
     "checkpoint_mb": Words("on disk", "MB", 1),
     "roofline_ms": Words("a caption: the machine's limit", "ms"),
     "roofline_share": Words("a caption: how much of the limit is reached", "%"),
+    "caption_gmacs": Words("multiply-adds of a caption of ten words", "G", 2),
+    "parameters_m": Words("numbers in the matrices", "M", 1),
     "images": Words("pictures captioned"),
     "batch_size": Words("pictures in a batch"),
     "cider": Words("CIDEr: likeness to what people wrote", "", 3),

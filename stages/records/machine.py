@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,15 @@ from stages.captioner.instruction_sets import (
 )
 from stages.captioner.runtimes.cores import CPUS, count_cores, usable_cores
 
+# Variables by which people keep PyTorch, oneDNN, MKL and OpenVINO from instruction sets. ONNX Runtime knows none.
+CAPS = (
+    "ATEN_CPU_CAPABILITY",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_MAX_CPU_ISA",
+    "OV_CPU_MAX_ISA",
+)
+CAP = re.compile(r"(?!all$)[a-z0-9_]{1,30}")
 UNKNOWN, NO_IDENTITY = "unknown", "?/?/?"
 
 
@@ -33,9 +43,11 @@ def library_versions(*names: str) -> dict[str, str]:
 def describe_machine() -> dict[str, Any]:
     """CPU, memory, operating system and library versions: whatever makes a timing another timing.
 
-    A CPU's family, model and stepping are, of an ARM, its implementer, part and revision.
+    A CPU's family, model and stepping are, of an ARM, its implementer, part and revision. `caps` are there only where
+    the environment sets some: what is timed under them is not what the CPU can do.
     """
     name, identity = identify_cpu(LINUX_CPU)
+    caps = caps_of(os.environ)
     return {
         "cpu": name,
         "cpu_family_model_stepping": identity,
@@ -47,7 +59,14 @@ def describe_machine() -> dict[str, Any]:
         "operating_system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "libraries": library_versions("torch", "transformers", "onnxruntime", "openvino", "numpy", "pillow"),
+        **({"caps": caps} if caps else {}),
     }
+
+
+def caps_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that keep engines from instruction sets, and up to which they may go, in small letters."""
+    values = {name: environment.get(name, "").lower() for name in CAPS}
+    return {name: value for name, value in values.items() if CAP.fullmatch(value)}
 
 
 def _known_to_be_there() -> list[str]:
@@ -101,8 +120,10 @@ def _ask_x86() -> tuple[str, str]:
 
 def name_machine(machine: dict[str, Any]) -> str:
     """A machine in few letters, of what host.json says: two words of the CPU's name, its family, model and stepping,
-    its newest instruction set and how many of its cores are used."""
+    its newest instruction set, how many of its cores are used, and what caps are set on its instruction sets."""
     words = re.sub(r"\((R|TM)\)", "", machine["cpu"], flags=re.IGNORECASE).split()[:2]
     family = machine["cpu_family_model_stepping"]
     newest = machine["instruction_sets"][-1:]
-    return " ".join([*words, *([family] if "?" not in family else []), *newest, f"x{machine['usable_cores']}"])
+    name = " ".join([*words, *([family] if "?" not in family else []), *newest, f"x{machine['usable_cores']}"])
+    caps = [f"{variable.partition('_')[0].lower()} {cap}" for variable, cap in machine.get("caps", {}).items()]
+    return f"{name} capped: {', '.join(caps)}" if caps else name

@@ -339,6 +339,13 @@ class Params(_Frozen):
         return self.variants[variant]
 
 
+def in_flow_style(value: Any) -> str:
+    """A value of a recipe in one line, as params.yaml may have it: `{method: structured, amount: 0.1}`."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {in_flow_style(own)}" for key, own in value.items()) + "}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def read_params(path: Path = PARAMS) -> Params:
     """Reads and checks params.yaml. Raises InputError that names the first wrong value."""
     try:

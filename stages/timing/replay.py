@@ -15,6 +15,7 @@ class Replay(Drafts):
     def __init__(self) -> None:
         super().__init__()
         self.learning = False
+        self.said: dict[str, list[list[int]]] = {}  # of each request, what `expect` takes
         self.following: dict[tuple[int, ...], list[int]] = {}
         self.dice = random.Random(0)
 

@@ -12,6 +12,7 @@ import yaml
 from stages.captioner.checkpoint import BASELINE, read_manifest, seal
 from stages.captioner.command_line import LONGEST_MESSAGE, InputError
 from stages.choice.one_run import gather
+from stages.page.kept import settings_of
 from stages.page.sweeps import SWEEPS, read_sweeps, strange_sweeps, swept_settings
 from stages.records.examples import EVALUATION, PICTURES
 from stages.records.metrics import REPORTS, read_metrics, write_metrics
@@ -293,8 +294,60 @@ def test_a_sweep_of_another_run_stands_apart_under_its_owners_name(
         write_metrics(content | old, Path(SWEEP))
         main()
         assert not section("sweeps") and "1.50" not in section("other-sweeps") and "<svg" not in section("other-sweeps")
-        assert KNOB in section("other-sweeps") and "so it is not shown: run that sweep again" in section("other-sweeps")
+        assert KNOB in section("other-sweeps") and "so it is not shown: make it again, or delete it" in section(
+            "other-sweeps"
+        )
         assert f"{SWEEP}: It doesn't say whose it is" in capsys.readouterr().out
+
+
+# Waterfalls
+
+
+WATERFALL = "reports/waterfalls/demo.fast.a-cpu.json"
+SPEED = {"speedup": 1.5, "speedup_ci_low": 1.0, "speedup_ci_high": 2.0}
+
+
+@pytest.fixture
+def fallen(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same with a waterfall of its own run, as the current folder."""
+    monkeypatch.chdir(project)
+    params = read_params()
+    run = gather([BASELINE.name, "fast"], params, EVALUATION, REPORTS).provenance
+    settings = settings_of(["fast"], params, read_metrics(PICTURES))
+    own = run.model_copy(update={"settings": digest(settings)})
+    step = {"checkpoint": "step1_onnxruntime", "added": ["runtime: onnxruntime"]} | SPEED
+    write_metrics({"variant": "fast", "provenance": own.model_dump(), "steps": [step]}, Path(WATERFALL))
+    return project
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (then(renamed), "It is of demo on A CPU 1/2/3 avx2 x2, with another model than this run."),
+        (then(another_reference), "with other pictures than"),
+        (then(setting("benchmark.sessions", 9)), "with other settings than"),
+        (then(setting("variants.fast.quantize.weight_bits", 8)), "with other settings than"),
+        (of_no_variant, "with other settings than"),
+        (then(host(caps={"OV_CPU_MAX_ISA": "avx2"})), "It is of demo on A CPU 1/2/3 avx2 x2, with another machine and"),
+        (figures(WATERFALL, code="0" * 16), "with other code than"),
+        (figures(WATERFALL, model="mine", weights="0" * 16), "It is of mine on A CPU"),
+    ],
+)
+def test_a_waterfall_of_another_run_stands_apart_under_its_owners_name(
+    fallen: Path, spoil: Spoil, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main()
+    assert "1.50" in section("waterfall") and not section("other-waterfalls")
+    own, _, others = Path("reports/report.md").read_text().partition("## Waterfalls of other runs")
+    assert "| `runtime: onnxruntime` | 1.50 (1.00–2.00) |\n" in own.partition("## Waterfall\n")[2] and not others
+    assert "waterfalls" not in capsys.readouterr().out
+
+    spoil(fallen)
+    main()
+    assert not section("waterfall") and said in section("other-waterfalls") and "1.50" in section("other-waterfalls")
+    own, _, others = Path("reports/report.md").read_text().partition("## Waterfalls of other runs")
+    assert "runtime: onnxruntime" not in own and "| `runtime: onnxruntime` | 1.50 (1.00–2.00) |\n" in others
+    assert f"{WATERFALL}: It is of" in capsys.readouterr().out
 
 
 # Code

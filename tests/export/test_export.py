@@ -265,7 +265,7 @@ def test_weights_of_8_bits_use_them(
 ) -> None:
     exporter = importlib.import_module(f"stages.export.{recipe.runtime}")
     pixels = [np.random.default_rng(0).normal(size=(1, 3, 128, 128)).astype(np.float32)]
-    record = exporter.export(load_model(baseline), recipe.quantize, [], pixels, tmp_path)
+    record = exporter.export(load_model(baseline), recipe.quantize, [], [], pixels, tmp_path)
     assert record["quantize"]["weight_bits"] == 8
     assert max(np.abs(weights.astype(int)).max() for weights in int8_weights(tmp_path, "encoder")) > 64
 

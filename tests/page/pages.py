@@ -14,7 +14,9 @@ from PIL import Image
 from stages.captioner.checkpoint import BASELINE, Manifest, seal
 from stages.choice.acceptance import Final, Recommendation
 from stages.choice.one_run import OneRun, recipe_of
+from stages.page.kept import Folder
 from stages.page.sweeps import read_sweeps
+from stages.page.waterfalls import read_waterfalls
 from stages.page.web_page import write_page
 from stages.records.examples import EVALUATION, read_examples
 from stages.records.metrics import REPORTS, read_metrics, write_captions, write_metrics
@@ -111,6 +113,7 @@ def some_quality(random: np.random.Generator, *, captioned: bool, baseline: bool
     figures: dict[str, Any] = {key: round(float(random.uniform(0, 1)), 6) for key in shares}
     figures |= {f"{key}_ci_low": round(figures[key] - 0.01, 6) for key in shares}
     figures |= {f"{key}_ci_high": round(figures[key] + 0.01, 6) for key in shares}
+    figures |= {} if baseline else {"words_per_step": 1.594, "guesses_right": 0.4297}
     return figures | {"images": 4, **({"cider": 3.25} if captioned else {})}
 
 
@@ -122,7 +125,7 @@ def write(
     *,
     trained: bool = True,
 ) -> Path:
-    """The page of what `make_reports` made; `strange` says whose the sweeps of other runs are, by file."""
+    """The page of what `make_reports` made; `strange` says whose the files of other runs are."""
     reports = folder / "reports"
     names = sorted(path.stem for path in (reports / "benchmark").glob("*.json"))
     metrics = {
@@ -133,8 +136,9 @@ def write(
     host, peaks = (read_metrics(reports / f"{name}.json") for name in ("host", "peaks"))
     one_run = OneRun(WHOSE.model_copy(update={"model": model}), metrics, peaks, Final(), host, [])
     tables, examples = gather_captions(names, reports), read_examples(folder / "eval")
-    sweeps = read_sweeps(reports / "sweeps")
-    write_page(one_run, tables, examples, sweeps, strange or {}, recommendation, reports, trained=trained)
+    sweeps = Folder(reports / "sweeps", read_sweeps(reports / "sweeps"), strange or {})
+    waterfalls = Folder(reports / "waterfalls", read_waterfalls(reports / "waterfalls"), strange or {})
+    write_page(one_run, tables, examples, sweeps, waterfalls, recommendation, reports, trained=trained)
     return reports / "report.html"
 
 

@@ -353,6 +353,12 @@ def change_host(project: Path) -> None:
     write_metrics(read_metrics(path) | {"cpu": "Another CPU"}, path)
 
 
+def cap(project: Path) -> None:
+    path = project / "reports/host.json"
+    write_metrics(read_metrics(path) | {"caps": {"OV_CPU_MAX_ISA": "avx2"}}, path)
+    rerun(project)
+
+
 def rerun(project: Path) -> None:
     shell(project, "dvc", "repro", "-q")
 
@@ -392,6 +398,7 @@ def as_nothing(project: Path) -> None:
         (change_host, "do not belong together, as benchmark"),
         (change_model, "do not belong together, as benchmark"),
         (on_another_machine, "another machine or other versions, for cpu was Another CPU and is"),
+        (cap, "not of all that this machine can do, as OV_CPU_MAX_ISA kept engines"),
         (of_another_model, "of another model than blip-base-untrained"),
         (change_code, "holds changes that its commit"),
         (change_settings, "holds changes that its commit"),

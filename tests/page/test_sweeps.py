@@ -12,7 +12,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from stages.captioner.command_line import LONGEST_MESSAGE, InputError
-from stages.page.sweeps import DRAWN, DRAWN_WITH_BASELINE, LARGEST, drawn_curves, read_sweeps
+from stages.page.kept import LARGEST
+from stages.page.sweeps import DRAWN, DRAWN_WITH_BASELINE, drawn_curves, read_sweeps
 from stages.page.web_page import show_sweep
 from stages.page.words import ENDS
 from tests.page.pages import WHOSE, make_reports, write

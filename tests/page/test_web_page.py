@@ -67,6 +67,21 @@ def test_every_figure_of_the_table_is_that_of_its_file(page: Path) -> None:
         assert shown.replace("×", "") == expected
 
 
+def test_words_a_step_are_shown_where_some_checkpoint_guesses(tmp_path: Path) -> None:
+    make_reports(tmp_path)
+    tree = parsed(write(tmp_path))
+    assert "how many words a step of the decoder says" in text_of(tree)
+    shown = {
+        cell.get("data-checkpoint"): text_of(cell)
+        for cell in tree.iterfind(".//td[@data-figure]")
+        if cell.get("data-figure") == "quality/words_per_step"
+    }
+    assert shown == {"baseline": "–", "fast": "1.59", "small": "1.59"}
+    for file in (tmp_path / "reports/quality").glob("*.json"):
+        write_metrics({key: own for key, own in read_metrics(file).items() if key != "words_per_step"}, file)
+    assert "words a step" not in text_of(parsed(write(tmp_path)))
+
+
 def test_all_figures_stand_in_the_tables_behind(page: Path) -> None:
     tree = parsed(page)
     rows = {text_of(row[0]): [text_of(cell) for cell in row[1:]] for row in tree.iterfind(".//table[@class='all']//tr")}

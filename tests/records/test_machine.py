@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 from stages.captioner.instruction_sets import LINUX_CPU
-from stages.records.machine import identify_cpu, name_machine
+from stages.records.machine import CAPS, describe_machine, identify_cpu, name_machine
+from stages.records.provenance import differences, of_peaks
+from stages.setup.params import read_params
 from tests.conftest import PROJECT
 from tests.hidden_proc import HIDING, needs_namespaces, run_hidden
+
+PARAMS = read_params(PROJECT / "params.yaml")
 
 
 @pytest.mark.parametrize(
@@ -26,6 +30,34 @@ from tests.hidden_proc import HIDING, needs_namespaces, run_hidden
 def test_a_machine_is_named_in_few_letters(cpu: str, family: str, sets: list[str], name: str) -> None:
     machine = {"cpu": cpu, "cpu_family_model_stepping": family, "instruction_sets": sets, "usable_cores": 4}
     assert name_machine(machine) == name
+
+
+@pytest.mark.parametrize(
+    ("environment", "caps", "name"),
+    [
+        ({}, {}, ""),
+        ({"OV_CPU_MAX_ISA": "", "ONEDNN_MAX_CPU_ISA": "ALL", "OMP_NUM_THREADS": "1"}, {}, ""),
+        ({"OV_CPU_MAX_ISA": "; rm -rf /"}, {}, ""),
+        ({"OV_CPU_MAX_ISA": "AVX2"}, {"OV_CPU_MAX_ISA": "avx2"}, " capped: ov avx2"),
+        (
+            {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "OV_CPU_MAX_ISA": "AVX2"},
+            {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "avx512_core", "OV_CPU_MAX_ISA": "avx2"},
+            " capped: aten avx2, onednn avx512_core, ov avx2",
+        ),
+    ],
+)
+def test_a_capped_machine_is_another(
+    environment: dict[str, str], caps: dict[str, str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in CAPS:
+        monkeypatch.delenv(variable, raising=False)
+    free = describe_machine()
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    own = describe_machine()
+    assert own == free | ({"caps": caps} if caps else {})
+    assert name_machine(own) == name_machine(free) + name
+    assert bool(differences(of_peaks(PARAMS, own), of_peaks(PARAMS, free))) == bool(caps)
 
 
 X86 = "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC\nstepping\t: 1\n\n"

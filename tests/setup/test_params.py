@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stages.captioner.command_line import InputError
-from stages.setup.params import PARAMS, FolderSource, HubSource, UntrainedSource, parse_yaml, read_params
+from stages.setup.params import PARAMS, FolderSource, HubSource, UntrainedSource, in_flow_style, parse_yaml, read_params
 from tests.conftest import PROJECT
 
 
@@ -318,3 +318,9 @@ def test_what_is_given_by_dvc_exp_run_is_what_the_stages_take_or_refused(
         as_stages_read = as_stages_read[key] if isinstance(as_stages_read, dict) else getattr(as_stages_read, key)
     assert as_dvc_reads == as_stages_read
     assert value is None or as_stages_read == value, given
+
+
+@pytest.mark.parametrize("variant", read_params(PROJECT / "params.yaml").variants)
+def test_a_recipes_values_in_one_line_are_what_params_yaml_would_read(variant: str) -> None:
+    recipe = read_params(PROJECT / "params.yaml").recipe(variant).model_dump(mode="json", exclude_defaults=True)
+    assert yaml.safe_load(in_flow_style(recipe)) == recipe

@@ -130,7 +130,7 @@ def test_compiled_graphs_of_another_checkpoint_are_never_taken(
         model = tiny_model(seed)
         save_processor(place)
         (place / "config.json").write_text(model.config.to_json_string(use_diff=False))
-        openvino.export(model, None, in_float=[], calibration=[], directory=place)
+        openvino.export(model, None, in_float=[], in_int8=[], calibration=[], directory=place)
         seal(place, Manifest(runtime="openvino", origin={}, recipe={}, passes={}, libraries={}, validated_on=[]))
         for file in place.iterdir():
             os.utime(file, (1_000_000_000, 1_000_000_000))
