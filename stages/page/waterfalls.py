@@ -30,6 +30,7 @@ COLUMNS = {
 }
 Part = Annotated[str, Field(pattern=r"^[A-Za-z0-9_{}:,. +-]{1,200}$")]
 Positive = Annotated[float, Field(gt=0, lt=BOUND, allow_inf_nan=False)]
+End = Annotated[float, Field(ge=0, lt=BOUND, allow_inf_nan=False)]  # of two noisy sessions it may well round to 0
 
 
 class Step(Row):
@@ -38,8 +39,8 @@ class Step(Row):
 
     added: list[Part]
     speedup: Positive
-    speedup_ci_low: Positive
-    speedup_ci_high: Positive
+    speedup_ci_low: End
+    speedup_ci_high: End
 
 
 class Waterfall(Kept):

@@ -54,6 +54,7 @@ def with_step(**changed: Any) -> dict[str, Any]:
         (with_step(added=["x" * 201]), "steps.1.added.0: String should match"),
         (with_step(speedup="absent"), "steps.1.speedup: Field required"),
         (with_step(speedup=0), "steps.1.speedup: Input should be greater than 0"),
+        (with_step(speedup_ci_low=-0.1), "steps.1.speedup_ci_low: Input should be greater than or equal to 0"),
         (with_step(speedup=10**400), "steps.1.speedup: Input should be"),
         (with_step(encode_ms="5.5"), "steps.1.encode_ms: Input should be a valid number"),
         (with_step(encode_ms=None), "steps.1.encode_ms: Input should be a valid number"),
@@ -117,7 +118,7 @@ steps = st.builds(
         "added": added,
     },
     st.dictionaries(keys, numbers),
-    st.lists(positive, min_size=3, max_size=3),
+    st.tuples(positive, st.just(0.0) | positive, positive),
     st.lists(st.from_regex(r"[A-Za-z0-9_{}:,. +-]{1,200}", fullmatch=True), max_size=3),
 )
 
