@@ -51,7 +51,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         folder, model = tmp_path_factory.mktemp(runtime), tiny_model(seed)
         save_processor(folder)
         (folder / "config.json").write_text(model.config.to_json_string(use_diff=False))
-        RUNTIMES[runtime].export(model, None, in_float=[], calibration=[], directory=folder)
+        RUNTIMES[runtime].export(model, None, in_float=[], in_int8=[], calibration=[], directory=folder)
         manifest = Manifest(runtime=runtime, origin={}, recipe={}, passes={}, libraries={}, validated_on=[])
         seal(folder, manifest)
         return open_captioner(folder, threads=1).parts
