@@ -44,7 +44,7 @@ from stages.captioner.runtimes.preprocessing import PREPROCESSOR, Size, preproce
 from stages.captioner.runtimes.pytorch import load_model
 from stages.captioner.runtimes.pytorch_int8 import runs_once_per_picture
 from stages.captioner.runtimes.pytorch_merging import KEY, merged_patches
-from stages.passes import apply_recipe
+from stages.passes import apply_recipe, four_bits
 from stages.passes.activations import Inputs, capture_inputs
 from stages.passes.int8_error import layer_errors_db
 from stages.passes.side import check as check_side
@@ -111,6 +111,8 @@ def optimize(
         exporter = importlib.import_module(f"stages.export.{recipe.runtime}")
         errors = _rounding_errors(model, recipe.quantize, exporter, inputs)
         in_float, in_int8 = list(errors.get("layers_in_float", ())), _not_in_4_bits(inputs, errors)
+        if in_int4 := {name: inputs[name] for name in errors.get("int4_layers_db", ())}:
+            four_bits.correct_biases(model, in_int4, exporter.BLOCK)
         records |= exporter.export(model, recipe.quantize, in_float, in_int8, pixels, unfinished)
         if recipe.quantize:
             records["quantize"] |= errors
@@ -153,10 +155,8 @@ def _rounding_errors(
     in_float, in_int8 = _split(errors, least)
     found = {"layers_in_float": in_float, "int8_layers_db": in_int8}
     if quantize.decoder_weight_bits == 4:
-        errors = layer_errors_db(
-            model, inputs, exporter.decoder_bits(quantize), lambda name: _may_have_4_bits(name) and name not in in_float
-        )
-        in_int8, in_int4 = _split(errors, least)
+        chosen = {name: own for name, own in inputs.items() if _may_have_4_bits(name) and name not in in_float}
+        in_int8, in_int4 = _split(four_bits.errors_db(model, chosen, exporter.BLOCK), least)
         found |= {"layers_in_int8": in_int8, "int4_layers_db": in_int4}
     return found
 

@@ -64,11 +64,6 @@ def bits(quantize: Quantize) -> Bits:
     return Bits(activations=8, weights=quantize.weight_bits)
 
 
-def decoder_bits(quantize: Quantize) -> Bits:
-    """The bits of a product in the decoder."""
-    return Bits(activations=8, weights=quantize.decoder_weight_bits, block=BLOCK)
-
-
 def has_int8_activations(layer: str) -> bool:
     """Whether int8 rounds what a linear layer takes in."""
     return True

@@ -49,14 +49,14 @@ PRODUCTS: dict[str, tuple[Product, Product, str]] = {
 }
 
 
+# How many weights of 4 bits have a scale of their own, if not a row: groups would take longer, and structured pruning
+# leaves rows of any length.
+BLOCK: int | None = None
+
+
 def bits(quantize: Quantize) -> Bits:
     """The bits of a product whose activations are int8."""
     return Bits(activations=8, weights=quantize.weight_bits)
-
-
-def decoder_bits(quantize: Quantize) -> Bits:
-    """The bits of a product in the decoder, whose activations stay in float, or nearly so."""
-    return Bits(activations=16, weights=quantize.decoder_weight_bits)
 
 
 def has_int8_activations(layer: str) -> bool:
@@ -135,14 +135,13 @@ def _convert(
 
 
 def _compress_decoder(decoder: Model, quantize: Quantize) -> Model:
-    """Weights with one scale a row: groups would take longer, and structured pruning leaves rows of any length."""
     if quantize.decoder_weight_bits == 4:
         in_int8 = nncf.IgnoredScope(patterns=[f"{MM}/.*"], validate=False)
         decoder = nncf.compress_weights(
             decoder,
             mode=nncf.CompressWeightsMode.INT4_SYM,
             ratio=1,
-            group_size=-1,
+            group_size=BLOCK or -1,
             ignored_scope=in_int8,
             backup_mode=nncf.BackupMode.NONE,  # what is left is for 8 bits
         )

@@ -36,7 +36,10 @@ def apply_recipe(
     if recipe.shorten:
         records["shorten"] = shorten.apply(model, recipe.shorten, calibration)
     if recipe.prune and recipe.prune.method == "structured":
-        records["prune"] = prune_structured.apply(model, recipe.prune.amount, calibration)
+        amount, in_decoder = recipe.prune.amount, recipe.prune.decoder_amount
+        records["prune"] = prune_structured.apply(
+            model, amount, amount if in_decoder is None else in_decoder, calibration
+        )
     elif recipe.prune:
         records["prune"] = prune.apply(model, recipe.prune.amount)
     if recipe.equalize:

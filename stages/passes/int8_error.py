@@ -15,12 +15,10 @@ MOST_DB = 300.0
 
 
 class Bits(NamedTuple):
-    """How many bits an engine has for activations, with one scale for a layer, and for weights, with one for a row or,
-    if `block` says so, for so many numbers of it."""
+    """How many bits an engine has for activations, with one scale for a layer, and for weights, with one for a row."""
 
     activations: int
     weights: int
-    block: int | None = None
 
 
 @torch.no_grad()
@@ -28,10 +26,17 @@ def error_db(inputs: Inputs, weight: torch.Tensor, bits: Bits) -> float:
     """By how many decibels a layer's output, as far as it varies, is stronger than the error that int8 brings in.
 
     `weight` is float32 (outputs, channels). What is the same in every row is no part of the signal: a bias would be.
+    """
+    exact = inputs.rows @ weight.T
+    return decibels(exact, round_activations(inputs, bits.activations) @ round_weights(weight, bits.weights).T - exact)
+
+
+def decibels(exact: torch.Tensor, error: torch.Tensor) -> float:
+    """By how many decibels an output, (rows, outputs), as far as it varies from row to row, is stronger than an error.
+
     At most `MOST_DB` either way, as where there is no signal or no error.
     """
-    exact = (inputs.rows @ weight.T).double()  # as squares may be too large for float32
-    error = round_activations(inputs, bits.activations) @ round_weights(weight, bits.weights, bits.block).T - exact
+    exact, error = exact.double(), error.double()  # as squares may be too large for float32
     signal, noise = (float(part.square().sum()) for part in (exact - exact.mean(dim=0), error))
     if noise == 0:
         return MOST_DB
@@ -48,13 +53,11 @@ def round_activations(inputs: Inputs, bits: int) -> torch.Tensor:
     return rounded
 
 
-def round_weights(weight: torch.Tensor, bits: int, block: int | None = None) -> torch.Tensor:
-    """The weights in signed integers of so many bits and back, with one scale for each row or block of it."""
-    width = weight.shape[1]
-    padded = torch.nn.functional.pad(weight, (0, -width % (block or width))).unflatten(1, (-1, block or width))
-    step = (padded.abs().amax(dim=2, keepdim=True) / (2 ** (bits - 1) - 1)).clamp_min(1e-30)
-    rounded: torch.Tensor = (padded / step).round() * step
-    return rounded.flatten(1)[:, :width]
+def round_weights(weight: torch.Tensor, bits: int) -> torch.Tensor:
+    """The weights in signed integers of so many bits and back, symmetric, with one scale for each row."""
+    step = (weight.abs().amax(dim=1, keepdim=True) / (2 ** (bits - 1) - 1)).clamp_min(1e-30)
+    rounded: torch.Tensor = (weight / step).round() * step
+    return rounded
 
 
 def layer_errors_db(

@@ -58,8 +58,11 @@ class Removal(NamedTuple):
 
 
 @torch.no_grad()
-def apply(model: BlipForConditionalGeneration, amount: float, calibration: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Takes the share `amount` of a picture's multiplications, and of a word's, out of a model, in place.
+def apply(
+    model: BlipForConditionalGeneration, amount: float, decoder_amount: float, calibration: Sequence[np.ndarray]
+) -> dict[str, Any]:
+    """Takes the share `amount` of a picture's multiplications, and `decoder_amount` of a word's, out of a model, in
+    place.
 
     `calibration` is pixels, float32 (1, 3, side, side) each. Raises InputError if so much can't go.
 
@@ -75,9 +78,10 @@ def apply(model: BlipForConditionalGeneration, amount: float, calibration: Seque
         for block in own_blocks
     }
     gone = {block: 0 for block in own_blocks}
-    for part in ("token", "encode"):  # a head of the cross-attention that goes spares work in both
+    # The decoder first, as a head of its cross-attention that goes spares work in both.
+    for part, share in (("token", decoder_amount), ("encode", amount)):
         chosen = [block for block in own_blocks if block.reader.startswith("vision_model") == (part == "encode")]
-        _choose(model, chosen, part, amount, before, removals, taken, gone)
+        _choose(model, chosen, part, share, before, removals, taken, gone)
     left = {}
     for block in own_blocks:
         units = _units(model, block)

@@ -172,6 +172,15 @@ class Prune(_Frozen):
     amount: float = Field(
         gt=0, lt=1, description="of each weight; structured: of a picture's multiplications, and of a word's"
     )
+    decoder_amount: float | None = Field(
+        None, ge=0, lt=1, description="structured: of a word's multiplications, if not as much as of a picture's"
+    )
+
+    @model_validator(mode="after")
+    def _check_method(self) -> Self:
+        if self.decoder_amount is not None and self.method != "structured":
+            raise ValueError("decoder_amount is for method: structured, others zero every layer alike: leave it out")
+        return self
 
 
 class Quantize(_Frozen):

@@ -1,7 +1,7 @@
 """Guesses for untrained weights, whose captions no table can guess: their own, known beforehand, with mistakes."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from stages.captioner.runtimes.drafts import Drafts
 
@@ -14,16 +14,25 @@ class Replay(Drafts):
 
     def __init__(self) -> None:
         super().__init__()
-        self.learning = False
-        self.said: dict[str, list[list[int]]] = {}  # of each request, what `expect` takes
+        self.known: dict[str, dict[tuple[int, ...], list[int]]] = {}  # how captions go on, by request
         self.following: dict[tuple[int, ...], list[int]] = {}
         self.dice = random.Random(0)
 
-    def expect(self, captions: Sequence[Sequence[int]]) -> None:
-        """Takes in the captions that come next, token ids without those that begin and end them, and forgets others."""
-        self.following = {
-            tuple(words[:place]): list(words[place:]) for words in captions for place in range(len(words))
-        }
+    def expect(self, request: str, say: Callable[[], Sequence[Sequence[int]]]) -> None:
+        """Guesses from now on what a request's captions are, which `say` gives where the request is new: token ids
+        without those that begin and end them."""
+        new = request not in self.known
+        self.following = self.known.setdefault(request, {})
+        for words in say() if new else ():
+            self._know(words)
+
+    def learn(self, words: Sequence[int]) -> None:
+        """Takes in a caption's token ids, with the one that begins it, as it was said: many words of untrained weights
+        are nearly as likely, and a step with guesses may round to others than one without."""
+        self._know(words[1:])
+
+    def _know(self, words: Sequence[int]) -> None:
+        self.following |= {tuple(words[:place]): list(words[place:]) for place in range(len(words))}
 
     def guess(self, words: Sequence[int], most: int) -> list[int]:
         """The words that likely follow, at most so many, and fewer where the caption ends or is none of those known."""

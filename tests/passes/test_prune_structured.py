@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from stages.captioner.checkpoint import read_manifest
 from stages.captioner.command_line import InputError
@@ -83,6 +84,15 @@ def test_what_is_said_to_be_left_is_what_a_counter_finds(
             for name, folder in folders.items()
         }
         assert record["parameters_left"] == pytest.approx(parameters["smaller"] / parameters["whole"], abs=1e-4)
+
+
+def test_the_decoder_may_lose_another_share_or_nothing(baseline: Path, calibration: Path, tmp_path: Path) -> None:
+    own = Recipe.model_validate({"prune": PRUNE | {"decoder_amount": 0}})
+    record = optimize(baseline, own, calibration, tmp_path / "checkpoint").passes["prune"]
+    assert record["token_left"] == 1 and record["encode_left"] <= 1 - AMOUNT
+    assert {left for name, left in record["units_left"].items() if name.startswith("text_decoder")} == {1}
+    with pytest.raises(ValidationError, match="decoder_amount is for method: structured"):
+        Recipe.model_validate({"prune": {"method": "l1_unstructured", "amount": 0.3, "decoder_amount": 0.1}})
 
 
 def test_work_is_what_a_graph_counts(baseline: Path, calibration: Path, tmp_path: Path) -> None:
