@@ -61,6 +61,22 @@ def steps(captioner: Captioner, image: Image.Image, decoding: Decoding) -> tuple
     return caption, len(taken)
 
 
+def are_alike(captioner: Captioner, image: Image.Image, captions: tuple[str, str]) -> bool:
+    """Whether two captions are the same up to a word that is as likely as the other's, as far as int8 can tell."""
+    if captions[0] == captions[1]:
+        return True
+    parts = captioner.parts
+    assert isinstance(parts, GraphCaptioner)
+    one, other = (
+        [*parts.tokenizer.encode(caption, add_special_tokens=False).ids, parts.vocabulary.end] for caption in captions
+    )
+    place = next(number for number, (first, second) in enumerate(zip(one, other, strict=False)) if first != second)
+    states = parts.encode(parts.preprocess([image]))
+    logits = parts.next_token_logits(states, [one[:place]])[0][-1]
+    # bfloat16 keeps eight bits, and each of the two may be rounded up or down.
+    return bool(abs(logits[one[place]] - logits[other[place]]) <= 2 * 2**-8 * abs(logits).max())
+
+
 def test_captions_are_the_same_and_known_ones_take_fewer_steps(with_drafts: Path, pictures: list[Image.Image]) -> None:
     guessing, plain = Decoding(drafts=3), Decoding(drafts=0)
     with open_captioner(with_drafts, threads=1) as captioner:
@@ -69,10 +85,11 @@ def test_captions_are_the_same_and_known_ones_take_fewer_steps(with_drafts: Path
             first, _ = steps(captioner, picture, guessing)
             captioner.parts.drafts.pace = Pace()  # so that it guesses, whether or not that pays here
             again, fewer_steps = steps(captioner, picture, guessing)
-            assert [first, again] == [caption, caption]
+            assert all(are_alike(captioner, picture, (caption, own)) for own in (first, again))
             assert fewer_steps <= 1 + all_steps // 2  # as it has just been said
         together = captioner.caption(pictures, guessing)
-        assert together == captioner.caption(pictures, plain)
+        for picture, *captions in zip(pictures, together, captioner.caption(pictures, plain), strict=True):
+            assert are_alike(captioner, picture, (captions[0], captions[1]))
 
 
 def test_guesses_end_where_the_decoder_has_no_more_positions(with_drafts: Path, pictures: list[Image.Image]) -> None:
