@@ -21,6 +21,7 @@ from stages.captioner.checkpoint import BASELINE, MODELS, read_manifest
 from stages.captioner.command_line import InputError, run
 from stages.captioner.images import open_whole
 from stages.captioner.inspection.configuration import read_configuration
+from stages.captioner.inspection.tokenizer import TOKENIZER
 from stages.captioner.own_process import open_in_own_process
 from stages.captioner.runtimes.captioner import Parts
 from stages.captioner.runtimes.decoding import Decoding
@@ -124,7 +125,7 @@ def count_guesses(checkpoint: Path, tokens: list[list[int]], decoding: Decoding)
     drafts = read_drafts(checkpoint, text)
     if drafts is None or not decoding.drafts or decoding.beams > 1 or decoding.temperature > 0:
         return {}
-    prompt = Tokenizer.from_file(str(checkpoint / "tokenizer.json")).encode(decoding.prompt, add_special_tokens=False)
+    prompt = Tokenizer.from_file(str(checkpoint / TOKENIZER)).encode(decoding.prompt, add_special_tokens=False)
     longest = len(prompt) + decoding.max_new_tokens
     ends = [[text.sep_token_id] if len(row) < longest else [] for row in tokens]
     captions = [[text.bos_token_id, *row, *end] for row, end in zip(tokens, ends, strict=True)]

@@ -70,10 +70,14 @@ def feed(decoder: Decoder, words: np.ndarray) -> np.ndarray:
     """Gives a decoder the same number of words for every row, int64 (rows, words), and returns the last logits, float32
     (rows, vocabulary)."""
     same_rows = np.arange(len(words), dtype=np.int64)
-    at_once = max(1, MOST_AT_ONCE // len(words))
+    at_once = _words_at_once(len(words))
     for first in range(0, words.shape[1], at_once):
         logits = decoder.step(words[:, first : first + at_once], same_rows)
     return logits[:, -1]
+
+
+def _words_at_once(rows: int) -> int:
+    return max(1, MOST_AT_ONCE // rows)
 
 
 def _extend(
@@ -105,7 +109,7 @@ def _check_drafts(
     to another shape.
     """
     guesses = decoding.drafts if drafts.pace.is_guessing_next() else 0
-    fed = max(0, words.shape[1] - max(1, MOST_AT_ONCE // len(words)))
+    fed = max(0, words.shape[1] - _words_at_once(len(words)))
     if fed:
         feed(decoder, words[:, :fed])
     captions = [_DraftedCaption(row, fed, decoding, vocabulary, drafts, guesses) for row in words.tolist()]
