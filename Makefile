@@ -94,6 +94,12 @@ waterfall: .venv/ready
 		apart=$$(python -m stages.sweep.checkout $(APART)) && \
 		python -m stages.sweep.waterfall "$$apart" $(or $(VARIANT),fastest) $(or $(MODEL),demo)
 
+# Recipes for this CPU and this model, tried on pictures of their own: found_fast, found_even and found_careful among the
+# variants of params.yaml, and all that was tried in reports/search. Wants a quiet machine for `search.minutes`; killed,
+# it goes on where it was.
+search: .venv/ready
+	$(ACTIVATE) dvc repro download dataset draft && python -m stages.search
+
 .venv/ready: requirements.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: name it with make PYTHON=…')"
 	$(PYTHON) -m venv .venv
@@ -104,4 +110,4 @@ waterfall: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity machine waterfall
+.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity machine waterfall search
