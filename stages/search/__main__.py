@@ -18,14 +18,14 @@ from stages.captioner.checkpoint import BASELINE
 from stages.captioner.command_line import run
 from stages.captioner.images import allow_large_pictures
 from stages.choice.one_run import check_model
-from stages.page.searches import SEARCHES, searched_settings
+from stages.page.searches import SEARCHES, found_table, found_variants, searched_settings
 from stages.records.examples import CALIBRATION, DRAFTED, EVALUATION, PICTURES, SEARCH
 from stages.records.machine import describe_machine
 from stages.records.metrics import read_metrics, write_metrics
 from stages.records.provenance import Provenance, digest, digest_folder, of_run, of_what
 from stages.search.candidates import Given, Pictures
 from stages.search.other_jobs import check_alone
-from stages.search.record import file_name, found_table, study_of
+from stages.search.record import file_name, study_of
 from stages.search.study import open_study
 from stages.search.trials import by_hand, check_pictures, prepare, search
 from stages.search.variants import write_variants
@@ -72,7 +72,8 @@ def main() -> None:
     path = SEARCHES / file_name(kept)
     write_metrics(kept.model_dump(mode="json", exclude_none=True), path)
     write_variants(recipes, PARAMS)
-    Console(width=200, markup=False, highlight=False).print(found_table(kept))
+    found = found_table(found_variants(kept, {}, {}))
+    Console(width=200, markup=False, highlight=False).print(f"\n{kept.in_words()}\n\n{found}")
     print(f"written: {path}, and as variants {PARAMS}: `dvc repro` judges them on pictures that no search has seen")
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from stages.page.searches import CAREFUL, EVEN, FAST
+from stages.page.searches import Variant
 from stages.setup.params import Accept
 
 Figures = Mapping[str, Any]
@@ -56,7 +56,7 @@ def front(timed: Mapping[int, Figures]) -> list[int]:
     return found
 
 
-def choose(timed: Mapping[int, Figures]) -> dict[str, int]:
+def choose(timed: Mapping[int, Figures]) -> dict[Variant, int]:
     """By the names that variants get, the numbers of up to three candidates, each once: the fastest, the one that loses
     least and is faster than what leaves nothing out, and the knee of the front between them.
 
@@ -69,12 +69,14 @@ def choose(timed: Mapping[int, Figures]) -> dict[str, int]:
     first, last = (timed[number] for number in (ends[0], ends[-1]))
     times, losses = math.log(first["lead"] / last["lead"]), first["kl"] - last["kl"]
     between = ends[1:-1]
-    found = {FAST: ends[0]}
+    found: dict[Variant, int] = {"found_fast": ends[0]}
     if between:
 
         def gained(number: int) -> float:
             lost_time = math.log(first["lead"] / timed[number]["lead"]) / times
             return float((first["kl"] - timed[number]["kl"]) / losses - lost_time)
 
-        found[EVEN] = max(between, key=gained)
-    return found | ({CAREFUL: ends[-1]} if len(ends) > 1 else {})
+        found["found_even"] = max(between, key=gained)
+    if len(ends) > 1:
+        found["found_careful"] = ends[-1]
+    return found

@@ -6,26 +6,14 @@ from typing import Any
 
 import optuna
 
-from stages.page.markdown import estimate, table
-from stages.page.searches import Candidate, Study
-from stages.page.words import words_of
+from stages.page.searches import Candidate, Study, recipe_in_words
 from stages.records.examples import read_examples
 from stages.records.provenance import Provenance
 from stages.search.candidates import Given
 from stages.search.choice import choose, keeps_budgets
 from stages.search.study import importance
 from stages.search.trials import results
-from stages.setup.params import Recipe, in_flow_style
-
-# The columns of its table: the figure and the heading.
-COLUMNS = {
-    "lead": "over nothing left out",
-    "speedup": "times as fast",
-    "kl": "KL",
-    "cider_change_share": "CIDEr, change",
-    "same_caption": "same captions",
-    "checkpoint_mb": "on disk",
-}
+from stages.setup.params import Recipe
 
 
 def study_of(
@@ -51,22 +39,10 @@ def study_of(
 
 def candidate_of(number: int, result: Mapping[str, Any]) -> Candidate:
     """A candidate as the file has it, of what the study's database says."""
-    recipe = ", ".join(f"{key}: {in_flow_style(value)}" for key, value in result["recipe"].items())
+    recipe = recipe_in_words(Recipe.model_validate(result["recipe"])) if result["recipe"] else ""
     own = {"checkpoint": f"candidate_{number}", "recipe": recipe, "state": result["state"], "why": result["why"]}
     figures = {key: round(value, 6) for key, value in result["figures"].items()}
     return Candidate.model_validate(own | figures)
-
-
-def found_table(study: Study) -> str:
-    """A table in Markdown with a row for each recipe that was found; of columns, those that any has a figure for."""
-    by_name = {own.checkpoint: own.model_dump() for own in study.candidates}
-    rows = {variant: by_name[candidate] for variant, candidate in study.found.items()}
-    columns = {key: heading for key, heading in COLUMNS.items() if any(key in row for row in rows.values())}
-    headings = ["", *(f"{heading}, {words_of(key).unit}".rstrip(", ×") for key, heading in columns.items()), "recipe"]
-    return table(
-        headings,
-        [[name, *(estimate(row, key) for key in columns), f"`{row['recipe']}`"] for name, row in rows.items()],
-    )
 
 
 def file_name(study: Study) -> str:
