@@ -1,6 +1,6 @@
 # `make repro` runs the pipeline, `make test` the tests that tell whether it works, `make test-long` the others, `make
-# sweep` one knob's values, `make machine` the full-size model for the table of machines; all first make the virtual
-# environment that they need.
+# sweep` one knob's values, `make search` looks for recipes for this CPU, `make machine` the full-size model for the
+# table of machines; all first make the virtual environment that they need.
 
 PYTHON ?= python3
 ACTIVATE = . .venv/bin/activate &&

@@ -122,7 +122,7 @@ def found_variants(study: Study, metrics: Metrics, variants: dict[str, Recipe]) 
     rows = []
     for variant, name in study.found.items():
         own = by_name[name]
-        judged = variant in metrics and recipe_in_words(variants[variant]) == own.recipe
+        judged = variant in {*metrics} & {*variants} and recipe_in_words(variants[variant]) == own.recipe
         held_out = metrics[variant]["benchmark"] | metrics[variant]["quality"] if judged else {}
         rows.append(Found(variant, own, own.model_dump(), held_out))
     return rows

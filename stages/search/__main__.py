@@ -23,7 +23,7 @@ from stages.records.examples import CALIBRATION, DRAFTED, EVALUATION, PICTURES, 
 from stages.records.machine import describe_machine
 from stages.records.metrics import read_metrics, write_metrics
 from stages.records.provenance import Provenance, digest, digest_folder, of_run, of_what
-from stages.search.candidates import Given, Pictures
+from stages.search.candidates import Given, Pictures, keep_only
 from stages.search.other_jobs import check_alone
 from stages.search.record import file_name, study_of
 from stages.search.study import open_study
@@ -68,6 +68,7 @@ def main() -> None:
     given = prepare(params, Pictures(CALIBRATION, SEARCH, DRAFTED), folder)
     study = open_study(folder / "study.db")
     watched_search(study, given)
+    keep_only((), given)
     kept, recipes = study_of(study, given, owner, alone_unknown or "")
     path = SEARCHES / file_name(kept)
     write_metrics(kept.model_dump(mode="json", exclude_none=True), path)

@@ -39,8 +39,8 @@ class Pictures(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What all candidates are tried with. `folder` holds the checkpoints of those that others are timed against, and
-    `times_of` says on which pictures, with which decoding; `trained`, whether captions mean anything."""
+    """What all candidates are tried with. `folder` holds the checkpoints of those that others are timed against, on
+    `images` and with `decoding`; `trained` says whether captions mean anything."""
 
     params: Params
     pictures: Pictures
@@ -65,10 +65,18 @@ class Tried(NamedTuple):
 
 
 class Before(NamedTuple):
-    """The figures of the candidates that were timed to the end, by their numbers, the one that leaves nothing out
-    first."""
+    """The figures of the candidates that were built, by their numbers, and of those of them that were timed to the end,
+    the one that leaves nothing out first. What is timed hangs on the clock; what is built doesn't."""
 
+    built: dict[int, Figures]
     timed: dict[int, Figures]
+
+    def add(self, number: int, state: str, figures: Figures) -> None:
+        """Takes in what was found out about a candidate."""
+        if "kl" in figures:
+            self.built[number] = figures
+        if state == "timed":
+            self.timed[number] = figures
 
     def best(self, accept: Accept, *, trained: bool) -> int | None:
         """The fastest that keeps the budgets."""
@@ -90,12 +98,15 @@ def try_candidate(number: int, knobs: Knobs, before: Before, given: Given, say: 
         if not given.trained:
             first = first._replace(kl=0.0, same_caption_at_most=1.0)
         tried = Tried("given up", "", own, {"counted": first.counted, "first_kl": first.kl}, (first.weighed, first.kl))
-        if why := _why_unbuilt(first, before, given):
-            return tried._replace(why=why, exceeded={"first_look": 1.0})
+        why, more = _why_unbuilt(first, before, given)
+        if why:
+            return tried._replace(why=why, exceeded=more)
         say(f"candidate {number}: built")
         checkpoint = built(number, recipe, given)
         say(f"candidate {number}: captioning")
         tried = _judge(tried, first, checkpoint, given)
+        if number and (over := [budget for budget, amount in (tried.exceeded or {}).items() if amount > 0]):
+            return tried._replace(why=f"on the pictures to search on it breaks {' and '.join(over)}")
         say(f"candidate {number}: timed")
         return _time(tried, number, before, given)
     except InputError as error:
@@ -104,14 +115,15 @@ def try_candidate(number: int, knobs: Knobs, before: Before, given: Given, say: 
         return Tried("refused", str(error), own, {})
 
 
-def _why_unbuilt(first: FirstLook, before: Before, given: Given) -> str:
-    """Why a candidate isn't worth building; nothing if it may be."""
+def _why_unbuilt(first: FirstLook, before: Before, given: Given) -> tuple[str, dict[str, float]]:
+    """Why a candidate isn't worth building, nothing if it may be, and by how much it exceeds a budget by then."""
     least = given.params.accept.same_caption_at_least
     if least is not None and first.same_caption_at_most < least:
-        return f"of the first pictures, at most {first.same_caption_at_most:.0%} keep their caption"
-    if beaten_unbuilt(first.counted, first.kl, before.timed.values()):
-        return "before it is built, another takes less and loses less"
-    return ""
+        why = f"of the first pictures, at most {first.same_caption_at_most:.0%} keep their caption"
+        return why, {"same_caption_at_least": least - first.same_caption_at_most}
+    if beaten_unbuilt(first.counted, first.kl, before.built.values()):
+        return "before it is built, another takes less and loses less", {}
+    return "", {}
 
 
 def path_of(number: int, given: Given) -> Path:

@@ -36,9 +36,9 @@ def keeps_budgets(figures: Figures, accept: Accept, *, trained: bool) -> bool:
     return not too_large and all(amount <= 0 for amount in exceeded(figures, accept, trained=trained).values())
 
 
-def beaten_unbuilt(counted: float, kl: float, timed: Iterable[Figures]) -> bool:
-    """Whether a timed candidate takes less, as counted, and loses less, both as they were before it was built."""
-    return any(own["counted"] * FASTER <= counted and own["first_kl"] <= LESS_LOSS * kl for own in timed)
+def beaten_unbuilt(counted: float, kl: float, built: Iterable[Figures]) -> bool:
+    """Whether a candidate that was built takes less, as counted, and loses less, both as they were before that."""
+    return any(own["counted"] * FASTER <= counted and own["first_kl"] <= LESS_LOSS * kl for own in built)
 
 
 def beaten(lead: float, kl: float, timed: Iterable[Figures]) -> bool:

@@ -51,13 +51,14 @@ def search(study: optuna.Study, given: Given, say: Callable[[float, str], None])
     before the one under way, and what is done."""
     shape = Shape.of(given.unbuilt.captioner.model.config)
     settings, own_space, start = given.params.search, space(shape), start_points(by_hand(given.params), shape)
-    before = Before({number: own["figures"] for number, own in enumerate(results(study)) if own["state"] == "timed"})
+    before = Before({}, {})
+    for number, own in enumerate(results(study)):
+        before.add(number, own["state"], own["figures"])
     while (spent := _seconds(study)) < settings.minutes * 60 and not _all_known(study):
         number, trial, begin = len(done(study)), ask(study, settings.seed, start, own_space), time.perf_counter()
         _keep_opponents(study, before, given)
         tried = known(trial.params, study) or try_candidate(number, trial.params, before, given, partial(say, spent))
-        if tried.state == "timed":
-            before.timed[number] = tried.figures
+        before.add(number, tried.state, tried.figures)
         result = tried._asdict() | {"seconds": time.perf_counter() - begin}
         tell(study, trial, result, tried.objectives, tried.exceeded)
 
