@@ -32,8 +32,8 @@ def test_up_to_three_are_found_each_once(pairs: list[tuple[float, float]], found
 
 
 def test_who_is_worse_in_both_by_a_margin_is_beaten() -> None:
-    assert beaten(1.0, 0.1, timed((1.06, 0.07)).values())
-    assert not beaten(1.0, 0.1, timed((1.04, 0.07), (1.06, 0.09)).values())
+    assert beaten(1.0, 0.1, timed((1.11, 0.07)).values())
+    assert not beaten(1.0, 0.1, timed((1.09, 0.07), (1.11, 0.09)).values())
     first = [{"counted": 0.5, "first_kl": 0.01}]
     assert beaten_unbuilt(0.6, 0.02, first)
     assert not beaten_unbuilt(0.6, 0.011, first) and not beaten_unbuilt(0.51, 0.02, first)
