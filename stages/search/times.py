@@ -74,6 +74,7 @@ def _run_session(
 def over_the_baseline(lead: Estimate, speedup: Estimate) -> Estimate:
     """How many times as fast as the baseline what leads something is, of which that is known with its own interval;
     both are independent."""
-    reach = math.hypot(math.log(lead.high / lead.low), math.log(speedup.high / speedup.low)) / 2
+    # Intervals reach as far up as down, and a lower end of two noisy sessions may be 0 by rounding.
+    reach = math.hypot(math.log(lead.high / lead.value), math.log(speedup.high / speedup.value))
     value = lead.value * speedup.value
     return Estimate(value, value / math.exp(reach), value * math.exp(reach))
