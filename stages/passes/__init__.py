@@ -44,8 +44,8 @@ def apply_recipe(
         )
     elif recipe.prune:
         records["prune"] = prune.apply(model, recipe.prune.amount)
+    if recipe.equalize or (recipe.recover and lesson):
+        records["equalize"] = equalize.apply(model, capture_inputs(model, calibration))
     if recipe.recover:
         records["recover"] = recover.apply(model, recipe.recover, lesson, calibration) if lesson else {"steps": 0}
-    if recipe.equalize:
-        records["equalize"] = equalize.apply(model, capture_inputs(model, calibration))
     return records
