@@ -25,7 +25,7 @@ from stages.timing.turns import Worker, caption_request, decoding_to_time, pictu
 
 TIMES = REPORTS / "rivals.json"  # what is found, until it is kept under the machine's name
 SESSIONS = 3  # with fresh processes; an interval from two is wide
-SECONDS = 8.0  # of turns for each group in each session, and one round at least
+SECONDS = 5.0  # of turns for each group in each session, and one round at least
 INT8 = "_int8"  # what ends the name of a rival in int8
 OWN = ("quantized", "openvino_int8", "fastest")  # variants to compare with
 BLIP_LARGE = ("blip_large", f"blip_large{INT8}")

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import typer
 from pydantic import Field, ValidationError, model_validator
 
-from stages.alternatives.rival_times import INT8, TIMES
+from stages.alternatives.rival_times import INT8, OWN, TIMES
 from stages.captioner.checkpoint import BASELINE
 from stages.captioner.command_line import InputError, explain, read_text, run
 from stages.page import markdown
@@ -87,7 +87,6 @@ CAPTIONERS = {
     "smolvlm_256m": Row("SmolVLM-256M, as its processor does it", "17 tiles of 512 px"),
     "smolvlm_256m_whole": Row("SmolVLM-256M, pictures not split", "512 px"),
 }
-IN_INT8 = ("quantized", "openvino_int8", "fastest")
 
 
 class Times(Strict):
@@ -164,7 +163,7 @@ def _whose(own: Rivals, name: str) -> str:
 def _table(own: Rivals, numbers: dict[str, int]) -> str:
     rows = []
     for key, row in CAPTIONERS.items():
-        for name, bits in ((key, "8 bits" if key in IN_INT8 else "32 bits"), (f"{key}{INT8}", "8 bits")):
+        for name, bits in ((key, "8 bits" if key in OWN else "32 bits"), (f"{key}{INT8}", "8 bits")):
             if times := own.captioners.get(name):
                 published = f"{row.published.cider} ({numbers[key]})" if row.published and name == key else "–"
                 rows.append([row.title, bits, row.picture, *_figures(name, times.model_dump()), published])

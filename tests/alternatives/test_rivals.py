@@ -25,7 +25,7 @@ from stages.alternatives.rival_models import (
 )
 from stages.alternatives.rival_times import INT8, OWN, Group, checkpoint, summarize, time_group
 from stages.alternatives.rival_worker import answer
-from stages.alternatives.rivals import CAPTIONERS, IN_INT8, PAGE, Rivals, file_name, gather, tables, with_tables
+from stages.alternatives.rivals import CAPTIONERS, PAGE, Rivals, file_name, gather, tables, with_tables
 from stages.captioner.checkpoint import read_manifest
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.decoding import Decoding
@@ -205,7 +205,7 @@ def test_figures_are_over_sessions_and_in_pairs() -> None:
 
 def test_all_that_is_timed_has_its_words_and_a_model() -> None:
     names = {name for group in rival_times.groups() for entrant in group.entrants for name in entrant.names}
-    assert names == {*IN_INT8, *rival_times.BLIP_LARGE} | {f"{name}{end}" for name in RIVALS for end in ("", INT8)}
+    assert names == {*OWN, *rival_times.BLIP_LARGE} | {f"{name}{end}" for name in RIVALS for end in ("", INT8)}
     assert {name.removesuffix(INT8) for name in names - {*OWN}} | {"baseline", *OWN} == {*CAPTIONERS}
     for group in rival_times.groups():
         looks = [RIVALS[look] for look in group.looks if look]
