@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from transformers import BlipForConditionalGeneration
 
-from stages.passes import equalize, prune, prune_structured, shorten, side, tokens, vocabulary
+from stages.passes import equalize, prune, prune_structured, recover, shorten, side, tokens, vocabulary
 from stages.passes.activations import capture_inputs
 from stages.setup.params import Recipe
 
@@ -20,11 +20,13 @@ def apply_recipe(
     recipe: Recipe,
     calibration: Sequence[np.ndarray],
     needed_tokens: Collection[int] = (),
+    lesson: recover.Lesson | None = None,
 ) -> dict[str, Any]:
     """Applies a recipe's passes and returns their records.
 
     `calibration` is pixels, float32 (1, 3, side, side) each, of the side that the recipe asks for; `needed_tokens`
-    are those that a smaller vocabulary keeps, whatever the model says of them.
+    are those that a smaller vocabulary keeps, whatever the model says of them; `lesson` is what a recipe that recovers
+    learns from, None where nothing can be learned.
     """
     records: dict[str, Any] = {}
     if recipe.side:
@@ -42,6 +44,8 @@ def apply_recipe(
         )
     elif recipe.prune:
         records["prune"] = prune.apply(model, recipe.prune.amount)
+    if recipe.recover:
+        records["recover"] = recover.apply(model, recipe.recover, lesson, calibration) if lesson else {"steps": 0}
     if recipe.equalize:
         records["equalize"] = equalize.apply(model, capture_inputs(model, calibration))
     return records
