@@ -18,7 +18,8 @@ from stages.captioner.checkpoint import BASELINE
 from stages.captioner.command_line import InputError, explain, read_text, run
 from stages.page import markdown
 from stages.page.kept import Kept, Strict, in_file_names, read_kept
-from stages.page.machines import ALL_MACHINES, SYSTEM, Fingerprint, Positive
+from stages.page.machines import ALL_MACHINES, SYSTEM, Fingerprint
+from stages.page.waterfalls import End, Positive
 from stages.records.machine import name_machine
 from stages.records.metrics import REPORTS, read_metrics, write_metrics, write_text
 from stages.setup.params import Name
@@ -93,11 +94,11 @@ class Times(Strict):
     """One captioner's times and memory; what is not known is absent."""
 
     seconds: Positive
-    seconds_ci_low: Positive
-    seconds_ci_high: Positive
+    seconds_ci_low: End
+    seconds_ci_high: End
     speedup: Positive
-    speedup_ci_low: Positive
-    speedup_ci_high: Positive
+    speedup_ci_low: End
+    speedup_ci_high: End
     peak_memory_mb: Positive | None = None
 
     @model_validator(mode="after")

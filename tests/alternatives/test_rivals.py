@@ -297,6 +297,11 @@ def test_what_is_unknown_or_implausible_is_refused(changes: dict[str, Any]) -> N
         record(**changes)
 
 
+def test_intervals_of_a_noisy_machine_are_kept_as_they_are() -> None:
+    noisy = times(1.0, 2.0) | {"speedup_ci_low": 0.0, "seconds_ci_high": 5e9}
+    assert record(captioners={"git_base": noisy}).captioners["git_base"].seconds_ci_high == 5e9
+
+
 def write_clone(folder: Path, content: dict[str, Any]) -> Path:
     """A clone in which something was timed."""
     folder.mkdir()
