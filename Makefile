@@ -98,6 +98,16 @@ waterfall: .venv/ready
 		apart=$$(python -m stages.sweep.checkout $(APART)) && \
 		python -m stages.sweep.waterfall "$$apart" $(or $(VARIANT),fastest) $(or $(MODEL),demo)
 
+# What else one could run: BLIP-large, GIT, ViT-GPT2, Florence-2 and SmolVLM with random weights, in turns with BLIP-base,
+# in reports/rivals. Wants a quiet machine, ten to fifteen minutes, 8 GB of memory and 8 GB of disk.
+rivals: .venv/ready
+	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && \
+		apart=$$(python -m stages.sweep.checkout $(APART)) && \
+		(cd "$$apart" && dvc exp run -S model=blip-base-untrained \
+			optimize@quantized optimize@openvino_int8 optimize@fastest && \
+			python -m stages.alternatives.blip_large && python -m stages.alternatives.rival_times) && \
+		python -m stages.alternatives.rivals "$$apart"
+
 .venv/ready: requirements.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: name it with make PYTHON=…')"
 	$(PYTHON) -m venv .venv
@@ -108,4 +118,4 @@ waterfall: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery machine waterfall
+.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery machine waterfall rivals

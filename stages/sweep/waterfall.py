@@ -5,7 +5,6 @@ in reports/waterfalls.
 """
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from safetensors import safe_open
 
 from stages.captioner.checkpoint import BASELINE, MODELS, WEIGHTS, read_manifest
 from stages.captioner.command_line import InputError, explain, run
-from stages.page.kept import settings_of
+from stages.page.kept import in_file_names, settings_of
 from stages.page.waterfalls import COLUMNS, WATERFALLS, Step, Waterfall, waterfall_table
 from stages.page.words import ENDS
 from stages.records.examples import PICTURES
@@ -152,8 +151,7 @@ def _shapes_in_onnx(path: Path) -> list[Sequence[int]]:
 
 def file_name(own: Waterfall) -> str:
     """One for each model, variant and machine; none of these has a dot."""
-    machine = re.sub(r"[^a-z0-9_]+", "-", own.provenance.machine.lower()).strip("-")
-    return f"{own.provenance.model}.{own.variant}.{machine}.json"
+    return f"{own.provenance.model}.{own.variant}.{in_file_names(own.provenance.machine)}.json"
 
 
 def main(
