@@ -1,0 +1,73 @@
+"""The picture of `reports/sparse/`: speed over the share of zeros, and where it passes what is dense."""
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter
+
+from stages.alternatives.sparse_page import PARTS, Part, Speeds, crossing
+
+COLORS = [f"C{number}" for number in range(10)]  # matplotlib's own
+DENSE = "#2b2b33"
+STYLES = {"anywhere": "-", "blocks": "--", "2:4": "none"}
+TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
+
+
+def draw(own: Speeds, picture: Path) -> None:
+    """A panel for each part; written whole or not at all."""
+    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    for axes, part in zip(figure.subplots(1, 2), PARTS, strict=True):
+        _draw_dense(axes, own, part)
+        _draw_sparse(axes, own, part)
+        _label(axes, part)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=4, frameon=False, fontsize="small")
+    figure.supxlabel(
+        f"○ passes dense float32, ● passes the fastest dense int8; bands: 95 % intervals; {own.machine}",
+        fontsize="small",
+    )
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = picture.with_name(f"{picture.name}.unfinished")
+    figure.savefig(unfinished, format="png", dpi=110, metadata={"Software": None})
+    unfinished.rename(picture)
+
+
+def _draw_dense(axes: Axes, own: Speeds, part: Part) -> None:
+    for line, (kernel, label) in zip(("-", ":", "-."), own.kernels("none").items(), strict=False):
+        for speed in own.curve(kernel, part):
+            axes.axhline(speed.speedup, color=DENSE, linestyle=line, linewidth=1.5, label=label)
+            axes.axhspan(speed.speedup_ci_low, speed.speedup_ci_high, color=DENSE, alpha=0.08, linewidth=0)
+
+
+def _draw_sparse(axes: Axes, own: Speeds, part: Part) -> None:
+    for color, (kernel, label) in zip(COLORS, own.kernels("anywhere", "blocks", "2:4").items(), strict=False):
+        curve = own.curve(kernel, part)
+        shares = [100 * speed.share for speed in curve]
+        speeds = [speed.speedup for speed in curve]
+        marker = "*" if curve[0].zeros == "2:4" else None
+        axes.plot(shares, speeds, color=color, linestyle=STYLES[curve[0].zeros], marker=marker, label=label)
+        ends = [speed.speedup_ci_low for speed in curve], [speed.speedup_ci_high for speed in curve]
+        axes.fill_between(shares, *ends, color=color, alpha=0.15, linewidth=0)
+        if curve[0].zeros != "2:4":
+            _mark_crossings(axes, own, part, kernel, color)
+
+
+def _mark_crossings(axes: Axes, own: Speeds, part: Part, kernel: str, color: str) -> None:
+    curve = own.curve(kernel, part)
+    int8 = max(speed.speedup for dense in own.kernels("none") for speed in own.curve(dense, part))
+    for figure, height, face in (("speedup", 1.0, "white"), ("over_int8", int8, color)):
+        at = crossing(curve, figure).value  # type: ignore[arg-type]
+        if at is not None and at > curve[0].share:  # else it lies to the left of what was measured
+            axes.plot(100 * at, height, "o", color=color, markerfacecolor=face, markersize=8, zorder=5)
+
+
+def _label(axes: Axes, part: Part) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(FixedLocator(TICKS))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(FixedLocator([]))
+    axes.set_title(PARTS[part], loc="left", fontsize="medium")
+    axes.set_ylabel("times as fast as dense float32")
+    axes.set_xlabel("zeros, %")
+    axes.spines[["top", "right"]].set_visible(False)
