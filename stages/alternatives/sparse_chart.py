@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from stages.alternatives.sparse_page import PARTS, Part, Speeds, crossing
+from stages.alternatives.sparse_page import LEAST, PARTS, Part, Speeds, crossing
 
 COLORS = [f"C{number}" for number in range(10)]  # matplotlib's own
 DENSE = "#2b2b33"
@@ -37,7 +37,7 @@ def _draw_dense(axes: Axes, own: Speeds, part: Part) -> None:
     for line, (kernel, label) in zip(("-", ":", "-."), own.kernels("none").items(), strict=False):
         for speed in own.curve(kernel, part):
             axes.axhline(speed.speedup, color=DENSE, linestyle=line, linewidth=1.5, label=label)
-            axes.axhspan(speed.speedup_ci_low, speed.speedup_ci_high, color=DENSE, alpha=0.08, linewidth=0)
+            axes.axhspan(max(speed.speedup_ci_low, LEAST), speed.speedup_ci_high, color=DENSE, alpha=0.08, linewidth=0)
 
 
 def _draw_sparse(axes: Axes, own: Speeds, part: Part) -> None:
@@ -47,7 +47,7 @@ def _draw_sparse(axes: Axes, own: Speeds, part: Part) -> None:
         speeds = [speed.speedup for speed in curve]
         marker = "*" if curve[0].zeros == "2:4" else None
         axes.plot(shares, speeds, color=color, linestyle=STYLES[curve[0].zeros], marker=marker, label=label)
-        ends = [speed.speedup_ci_low for speed in curve], [speed.speedup_ci_high for speed in curve]
+        ends = [max(speed.speedup_ci_low, LEAST) for speed in curve], [speed.speedup_ci_high for speed in curve]
         axes.fill_between(shares, *ends, color=color, alpha=0.15, linewidth=0)
         if curve[0].zeros != "2:4":
             _mark_crossings(axes, own, part, kernel, color)

@@ -5,9 +5,9 @@ them so, (outputs, rows), which leaves out the transposing that a model would ne
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from stages.captioner.runtimes.openvino_core import start_core
 from stages.captioner.runtimes.openvino_precision import choose_group, choose_precision, usable_instruction_sets
 from stages.passes.zeros import SIDE, two_of_four
 
+Form = Literal["dense", "csr", "bsr"]
 Run = Callable[[], Sequence[Any]]
 SPARSE_RATE = 0.2  # OpenVINO keeps weights compressed from so large a share of zeros on
 LARGEST_INT8 = 63  # of 7 bits, whose products overflow nowhere
@@ -54,12 +55,13 @@ LAYERS = (
 
 
 class Kernel(NamedTuple):
-    """How it is called, where its zeros lie, and what gets it ready: weights, float32 (outputs, inputs) each, rows,
-    float32 (rows, inputs), and a number of threads."""
+    """How it is called, where its zeros lie, in what form it takes weights, and what gets it ready: weights, float32
+    (outputs, inputs) each, rows, float32 (rows, inputs), and a number of threads."""
 
     label: str
     zeros: Zeros
-    prepare: Callable[[Iterable[torch.Tensor], torch.Tensor, int], Run]
+    form: Form
+    prepare: Callable[[Sequence[torch.Tensor], torch.Tensor, int], Run]
 
 
 def with_zeros(weight: torch.Tensor, zeros: Zeros, share: float, dice: torch.Generator) -> torch.Tensor:
@@ -74,14 +76,26 @@ def with_zeros(weight: torch.Tensor, zeros: Zeros, share: float, dice: torch.Gen
     return weight * (weight.abs() >= share * weight.abs().max())
 
 
+def to_form(weight: torch.Tensor, form: Form) -> torch.Tensor:
+    """A weight as kernels take it: indices have 32 bits, which is how MKL, behind PyTorch, takes them; blocks are of
+    SIDE by SIDE, with outputs of 0 where the last ones are incomplete."""
+    if form == "dense":
+        return weight
+    if form == "csr":
+        csr = weight.to_sparse_csr()
+        return torch.sparse_csr_tensor(csr.crow_indices().int(), csr.col_indices().int(), csr.values(), csr.shape)
+    bsr = torch.nn.functional.pad(weight, (0, 0, 0, -len(weight) % SIDE)).to_sparse_bsr((SIDE, SIDE))
+    return torch.sparse_bsr_tensor(bsr.crow_indices().int(), bsr.col_indices().int(), bsr.values(), bsr.shape)
+
+
 # PyTorch
 
 
-def _torch_float32(weights: Iterable[torch.Tensor], rows: torch.Tensor, threads: int) -> Run:
+def _torch_float32(weights: Sequence[torch.Tensor], rows: torch.Tensor, threads: int) -> Run:
     return partial(_products, torch.nn.functional.linear, [(rows, weight) for weight in weights])
 
 
-def _torch_int8(weights: Iterable[torch.Tensor], rows: torch.Tensor, threads: int) -> Run:
+def _torch_int8(weights: Sequence[torch.Tensor], rows: torch.Tensor, threads: int) -> Run:
     """As `quantized` has it: an engine for a picture's rows, another for a word's."""
     tower = "vision_model" if len(rows) > 1 else "text_decoder"
     model = torch.nn.ModuleDict({tower: torch.nn.Sequential(*map(_linear, weights))})
@@ -97,26 +111,12 @@ def _linear(weight: torch.Tensor) -> torch.nn.Linear:
     return layer
 
 
-def _torch_csr(weights: Iterable[torch.Tensor], rows: torch.Tensor, threads: int) -> Run:
-    return partial(_products, torch.matmul, [(_to_csr(weight), _columns(rows)) for weight in weights])
+def _torch_csr(weights: Sequence[torch.Tensor], rows: torch.Tensor, threads: int) -> Run:
+    return partial(_products, torch.matmul, [(weight, _columns(rows)) for weight in weights])
 
 
-def _to_csr(weight: torch.Tensor) -> torch.Tensor:
-    """With indices of 32 bits, which is how MKL, behind PyTorch, takes them."""
-    own = weight.to_sparse_csr()
-    parts = own.crow_indices().int(), own.col_indices().int(), own.values()
-    return torch.sparse_csr_tensor(*parts, weight.shape)
-
-
-def _torch_bsr(weights: Iterable[torch.Tensor], rows: torch.Tensor, threads: int) -> Run:
-    return partial(_products, torch.matmul, [(_to_bsr(weight), rows.T.contiguous()) for weight in weights])
-
-
-def _to_bsr(weight: torch.Tensor) -> torch.Tensor:
-    """In blocks of SIDE by SIDE, with outputs of 0 where the last ones are incomplete."""
-    own = torch.nn.functional.pad(weight, (0, 0, 0, -len(weight) % SIDE)).to_sparse_bsr((SIDE, SIDE))
-    parts = own.crow_indices().int(), own.col_indices().int(), own.values()
-    return torch.sparse_bsr_tensor(*parts, own.shape)
+def _torch_bsr(weights: Sequence[torch.Tensor], rows: torch.Tensor, threads: int) -> Run:
+    return partial(_products, torch.matmul, [(weight, rows.T.contiguous()) for weight in weights])
 
 
 def _columns(rows: torch.Tensor) -> torch.Tensor:
@@ -129,41 +129,30 @@ def _products(multiply: Callable[..., Any], operands: Sequence[tuple[Any, ...]])
     return [multiply(*own) for own in operands]
 
 
-# SciPy
-
-
-def _scipy_csr(weights: Iterable[torch.Tensor], rows: torch.Tensor, threads: int) -> Run:
+def _scipy_csr(weights: Sequence[torch.Tensor], rows: torch.Tensor, threads: int) -> Run:
     """It has one thread, whatever it is given."""
+    parts = [(own.values().numpy(), own.col_indices().numpy(), own.crow_indices().numpy()) for own in weights]
     columns = _columns(rows).numpy()
-    return partial(_products, csr_matrix.__matmul__, [(csr_matrix(weight.numpy()), columns) for weight in weights])
-
-
-# TVM
-
-
-def _tvm_csr(weights: Iterable[torch.Tensor], rows: torch.Tensor, threads: int) -> Run:
-    return sparse_tvm.prepare(map(_to_csr, weights), rows, threads)
-
-
-def _tvm_bsr(weights: Iterable[torch.Tensor], rows: torch.Tensor, threads: int) -> Run:
-    return sparse_tvm.prepare(map(_to_bsr, weights), rows, threads)
+    return partial(
+        _products, csr_matrix.__matmul__, [(csr_matrix(own, shape=weights[0].shape), columns) for own in parts]
+    )
 
 
 # OpenVINO
 
 
-def _openvino_int8(weights: Iterable[torch.Tensor], rows: torch.Tensor, threads: int) -> Run:
+def _openvino_int8(weights: Sequence[torch.Tensor], rows: torch.Tensor, threads: int) -> Run:
     """As `openvino_int8` has it: a picture's rows in int8, a word's in float."""
     return _openvino(weights, rows, threads, int8_rows=len(rows) > 1, sparse_rate=1.0)
 
 
-def _openvino_sparse(weights: Iterable[torch.Tensor], rows: torch.Tensor, threads: int) -> Run:
+def _openvino_sparse(weights: Sequence[torch.Tensor], rows: torch.Tensor, threads: int) -> Run:
     """With weights that stay compressed in memory, which OpenVINO has for int8 by int8 on AMX."""
     return _openvino(weights, rows, threads, int8_rows=True, sparse_rate=SPARSE_RATE)
 
 
 def _openvino(
-    weights: Iterable[torch.Tensor], rows: torch.Tensor, threads: int, *, int8_rows: bool, sparse_rate: float
+    weights: Sequence[torch.Tensor], rows: torch.Tensor, threads: int, *, int8_rows: bool, sparse_rate: float
 ) -> Run:
     core = start_core()
     sets = usable_instruction_sets(instruction_sets(), os.environ)
@@ -205,17 +194,17 @@ def _openvino_model(weights: Sequence[np.ndarray], rows: np.ndarray, *, int8_row
 
 FLOAT, DENSE_INT8 = "torch_float32", ("torch_int8", "openvino_int8")
 KERNELS = {
-    FLOAT: Kernel("PyTorch, dense float32", "none", _torch_float32),
-    "torch_int8": Kernel("PyTorch, dense int8", "none", _torch_int8),
-    "openvino_int8": Kernel("OpenVINO, dense int8", "none", _openvino_int8),
-    "torch_csr": Kernel("PyTorch CSR", "anywhere", _torch_csr),
-    "scipy_csr": Kernel("SciPy CSR, one thread", "anywhere", _scipy_csr),
-    "tvm_csr": Kernel("TVM, CSR", "anywhere", _tvm_csr),
-    "openvino_sparse_int8": Kernel("OpenVINO, int8 weights compressed", "anywhere", _openvino_sparse),
-    "torch_csr_2_4": Kernel("PyTorch CSR, 2:4", "2:4", _torch_csr),
-    "tvm_csr_2_4": Kernel("TVM, CSR, 2:4", "2:4", _tvm_csr),
-    "torch_bsr": Kernel("PyTorch BSR", "blocks", _torch_bsr),
-    "tvm_bsr": Kernel("TVM, BSR", "blocks", _tvm_bsr),
+    FLOAT: Kernel("PyTorch, dense float32", "none", "dense", _torch_float32),
+    "torch_int8": Kernel("PyTorch, dense int8", "none", "dense", _torch_int8),
+    "openvino_int8": Kernel("OpenVINO, dense int8", "none", "dense", _openvino_int8),
+    "torch_csr": Kernel("PyTorch CSR", "anywhere", "csr", _torch_csr),
+    "scipy_csr": Kernel("SciPy CSR, one thread", "anywhere", "csr", _scipy_csr),
+    "tvm_csr": Kernel("TVM, CSR", "anywhere", "csr", sparse_tvm.prepare),
+    "openvino_sparse_int8": Kernel("OpenVINO, int8 weights compressed", "anywhere", "dense", _openvino_sparse),
+    "torch_csr_2_4": Kernel("PyTorch CSR, 2:4", "2:4", "csr", _torch_csr),
+    "tvm_csr_2_4": Kernel("TVM, CSR, 2:4", "2:4", "csr", sparse_tvm.prepare),
+    "torch_bsr": Kernel("PyTorch BSR", "blocks", "bsr", _torch_bsr),
+    "tvm_bsr": Kernel("TVM, BSR", "blocks", "bsr", sparse_tvm.prepare),
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from rich.progress import track
+from rich.progress import Progress
 
 from stages.alternatives.sparse_chart import draw
 from stages.alternatives.sparse_kernels import (
@@ -19,12 +19,14 @@ from stages.alternatives.sparse_kernels import (
     FLOAT,
     KERNELS,
     LAYERS,
+    Form,
     Layer,
     Run,
     missing_kernels,
+    to_form,
     with_zeros,
 )
-from stages.alternatives.sparse_page import ALL, PARTS, SPARSE, Part, Speed, Speeds, write_page
+from stages.alternatives.sparse_page import ALL, PARTS, SPARSE, Part, Speed, Speeds, Zeros, write_page
 from stages.captioner.command_line import InputError, run
 from stages.captioner.runtimes.helpers import check_threads
 from stages.records.estimate import Estimate
@@ -37,7 +39,7 @@ from stages.timing.turns import PAUSE_SECONDS
 SHARES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 HALF = 0.5  # the share of zeros of 2:4
 SESSIONS, ROUNDS = 3, 5
-Prepared = Mapping[str, Sequence[Run]]  # by kernel, for each layer of a part
+Samples = list[tuple[int, str, str, float]]  # round, layer, kernel, seconds
 
 
 def measure(layers: Sequence[Layer], sessions: int, rounds: int, threads: int) -> pd.DataFrame:
@@ -45,23 +47,34 @@ def measure(layers: Sequence[Layer], sessions: int, rounds: int, threads: int) -
     seconds that all such layers of the model take for a picture or a word."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    steps = [(session, part, share) for session in range(sessions) for part in PARTS for share in SHARES]
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     try:
-        for session, part, share in track(steps, description="timing products"):
-            own = [layer for layer in layers if layer.part == part]
-            if share == SHARES[0]:
-                dice = torch.Generator().manual_seed(session)
-                weights = [_weights(layer, dice) for layer in own]
-                states = [torch.randn(layer.rows, layer.inputs, generator=dice) for layer in own]
-                dense = _prepare(("none",), own, weights, states, 0.0, dice, threads)
-            kinds = ("anywhere", "blocks", "2:4") if share == HALF else ("anywhere", "blocks")
-            kernels = {**dense, **_prepare(kinds, own, weights, states, share, dice, threads)}
-            for turn, kernel, layer, seconds in _take_turns(kernels, own, rounds):
-                rows.append((session, part, share, turn, layer, kernel, seconds))
+        with Progress() as progress:
+            task = progress.add_task("timing products", total=sessions * len(PARTS) * len(SHARES))
+            for session in range(sessions):
+                for part in PARTS:
+                    own = [layer for layer in layers if layer.part == part]
+                    for share, timed in _session(own, session, rounds, threads):
+                        rows += [(session, part, share, *sample) for sample in timed]
+                        progress.advance(task)
     finally:
         torch.set_num_threads(before)
     return pd.DataFrame(rows, columns=["session", "part", "share", "round", "layer", "kernel", "seconds"])
+
+
+def _session(layers: Sequence[Layer], seed: int, rounds: int, threads: int) -> Iterator[tuple[float, Samples]]:
+    """The samples at each share of zeros, of weights that are made for this session only."""
+    dice = torch.Generator().manual_seed(seed)
+    weights = [_weights(layer, dice) for layer in layers]
+    states = [torch.randn(layer.rows, layer.inputs, generator=dice) for layer in layers]
+    dense = _prepare("none", weights, states, 0.0, dice, threads)
+    for share in SHARES:
+        kernels = dense | _prepare("anywhere", weights, states, share, dice, threads)
+        kernels |= _prepare("blocks", weights, states, share, dice, threads)
+        if share == HALF:
+            kernels |= _prepare("2:4", weights, states, share, dice, threads)
+        yield share, list(_take_turns(kernels, layers, rounds))
+        kernels.clear()  # before the next ones take as much memory
 
 
 def _weights(layer: Layer, dice: torch.Generator) -> list[torch.Tensor]:
@@ -69,29 +82,31 @@ def _weights(layer: Layer, dice: torch.Generator) -> list[torch.Tensor]:
 
 
 def _prepare(
-    kinds: Sequence[str],
-    layers: Sequence[Layer],
+    zeros: Zeros,
     weights: Sequence[Sequence[torch.Tensor]],
     states: Sequence[torch.Tensor],
     share: float,
     dice: torch.Generator,
     threads: int,
-) -> Prepared:
-    """The kernels for zeros that lie so, but for those that this machine lacks."""
+) -> dict[str, list[Run]]:
+    """The kernels for zeros that lie so, but for those that this machine lacks; for each layer its run."""
     missing = missing_kernels()
-    prepared: dict[str, list[Run]] = {}
-    for name, kernel in KERNELS.items():
-        if kernel.zeros not in kinds or name in missing:
-            continue
-        prepared[name] = []
-        for layer, own, rows in zip(layers, weights, states, strict=True):
-            sparse = own if kernel.zeros == "none" else [with_zeros(each, kernel.zeros, share, dice) for each in own]
-            assert len(sparse) == layer.timed
-            prepared[name].append(kernel.prepare(sparse, rows, threads))
+    kernels = {name: own for name, own in KERNELS.items() if own.zeros == zeros and name not in missing}
+    prepared: dict[str, list[Run]] = {name: [] for name in kernels}
+    for own, rows in zip(weights, states, strict=True):
+        forms: dict[Form, list[torch.Tensor]] = {kernel.form: [] for kernel in kernels.values()}
+        for weight in own:
+            sparse = weight if zeros == "none" else with_zeros(weight, zeros, share, dice)
+            for form, made in forms.items():
+                made.append(to_form(sparse, form))
+        for name, kernel in kernels.items():
+            prepared[name].append(kernel.prepare(forms[kernel.form], rows, threads))
     return prepared
 
 
-def _take_turns(kernels: Prepared, layers: Sequence[Layer], rounds: int) -> Iterator[tuple[int, str, str, float]]:
+def _take_turns(
+    kernels: Mapping[str, Sequence[Run]], layers: Sequence[Layer], rounds: int
+) -> Iterator[tuple[int, str, str, float]]:
     """Round after round all kernels, whose order turns round; the first round is not counted."""
     for number in range(-1, rounds):
         for kernel in list(kernels) if number % 2 else reversed(list(kernels)):
@@ -101,7 +116,7 @@ def _take_turns(kernels: Prepared, layers: Sequence[Layer], rounds: int) -> Iter
                 product()
                 seconds = (time.perf_counter() - start) * layer.copies / layer.timed
                 if number >= 0:
-                    yield number, kernel, layer.name, seconds
+                    yield number, layer.name, kernel, seconds
 
 
 def figures(samples: pd.DataFrame) -> list[Speed]:

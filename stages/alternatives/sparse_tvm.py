@@ -7,11 +7,10 @@ better ones, as how often they run is only known from the matrix.
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 import tvm
 from tvm.script import tirx
@@ -22,7 +21,7 @@ LANES = 16  # numbers that are multiplied at once: one register of AVX-512, two 
 TILES = {1: 128, SIDE: LANES}  # by the side of blocks, columns of the result that stay in registers
 
 
-def prepare(weights: Iterable[torch.Tensor], rows: torch.Tensor, threads: int) -> Callable[[], Sequence[Any]]:
+def prepare(weights: Sequence[torch.Tensor], rows: torch.Tensor, threads: int) -> Callable[[], Sequence[Any]]:
     """A run of products with rows, float32 (rows, inputs), for CSR weights, or BSR ones in blocks of SIDE by SIDE.
 
     Each gives (outputs, rows), with columns of 0 behind the last where tiles are wider.
@@ -43,10 +42,12 @@ def _call(weight: torch.Tensor, rows: torch.Tensor) -> tuple[Any, list[Any]]:
     wide = 1 if len(rows) == 1 else TILES[side]
     width = -(-len(rows) // wide) * wide
     columns = torch.nn.functional.pad(rows.T, (0, width - len(rows)))
-    values = weight.values().reshape(-1, side, side).transpose(1, 2)  # a block's outputs side by side
+    values = weight.values().reshape(-1, side, side)
+    if side > 1:  # a block's outputs side by side; copied, as TVM minds how even a tensor of nothing lies
+        values = values.transpose(1, 2).clone(memory_format=torch.contiguous_format)
     arrays = (weight.crow_indices(), weight.col_indices(), values, columns, torch.zeros(len(weight), width))
     product = _compile(len(weight), weight.shape[1], width, side)
-    return product, [tvm.runtime.tensor(np.ascontiguousarray(array.numpy())) for array in arrays]
+    return product, [tvm.runtime.from_dlpack(array.contiguous()) for array in arrays]
 
 
 @cache
