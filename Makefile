@@ -94,6 +94,11 @@ waterfall: .venv/ready
 		apart=$$(python -m stages.sweep.checkout $(APART)) && \
 		python -m stages.sweep.waterfall "$$apart" $(or $(VARIANT),fastest) $(or $(MODEL),demo)
 
+# Kernels for weights that are zero at BLIP-base's full size, and what zeros cost the demo's captions, in reports/sparse.
+# Wants a quiet machine, and TVM, which is among what tests need; ten minutes, and 6 GB of memory.
+sparse: .venv/ready-for-tests
+	$(ACTIVATE) python -m stages.alternatives.sparse_speed && python -m stages.alternatives.sparse_captions
+
 .venv/ready: requirements.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: name it with make PYTHON=…')"
 	$(PYTHON) -m venv .venv
@@ -104,4 +109,4 @@ waterfall: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity machine waterfall
+.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity machine waterfall sparse

@@ -20,7 +20,7 @@ def draw(own: Speeds, picture: Path) -> None:
     for axes, part in zip(figure.subplots(1, 2), PARTS, strict=True):
         _draw_dense(axes, own, part)
         _draw_sparse(axes, own, part)
-        _label(axes, part)
+        _label(axes, own, part)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=4, frameon=False, fontsize="small")
     figure.supxlabel(
@@ -62,8 +62,10 @@ def _mark_crossings(axes: Axes, own: Speeds, part: Part, kernel: str, color: str
             axes.plot(100 * at, height, "o", color=color, markerfacecolor=face, markersize=8, zorder=5)
 
 
-def _label(axes: Axes, part: Part) -> None:
+def _label(axes: Axes, own: Speeds, part: Part) -> None:
+    speeds = [speed.speedup for kernel in {each.kernel for each in own.speeds} for speed in own.curve(kernel, part)]
     axes.set_yscale("log")
+    axes.set_ylim(min(speeds) / 1.5, max(speeds) * 1.5)  # whatever noise makes of intervals
     axes.yaxis.set_major_locator(FixedLocator(TICKS))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(FixedLocator([]))

@@ -1,9 +1,9 @@
 """Products with weights that are partly zero, compiled by TVM for this CPU.
 
 TVM itself has none any more: its `sparse_dense` and what made graphs sparse went with Relay. But loops over a sparse
-matrix can be written in its language, and it compiles them for the registers at hand. These are ours: a tile of the
-result stays in registers while the numbers of a row, or of a row of blocks, are gone through. Its tuner can't look for
-better ones, as how often they run is only known from the matrix.
+matrix can be written in its language, and it compiles them for the registers at hand. These are ours, and no tuner was
+tried on them: a tile of the result stays in registers while the numbers of a row, or of a row of blocks, are gone
+through.
 """
 
 import os
