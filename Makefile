@@ -95,7 +95,7 @@ waterfall: .venv/ready
 		python -m stages.sweep.waterfall "$$apart" $(or $(VARIANT),fastest) $(or $(MODEL),demo)
 
 # Kernels for weights that are zero at BLIP-base's full size, and what zeros cost the demo's captions, in reports/sparse.
-# Wants a quiet machine, and TVM, which is among what tests need; ten minutes, and 6 GB of memory.
+# Wants a quiet machine, and TVM, which is among what tests need; ten minutes, and 8 GB of memory.
 sparse: .venv/ready-for-tests
 	$(ACTIVATE) python -m stages.alternatives.sparse_speed && python -m stages.alternatives.sparse_captions
 

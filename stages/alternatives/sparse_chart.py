@@ -6,11 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from stages.alternatives.sparse_page import LEAST, PARTS, Part, Speeds, crossing
+from stages.alternatives.sparse_page import PARTS, Part, Speeds, crossing
 
 COLORS = [f"C{number}" for number in range(10)]  # matplotlib's own
 DENSE = "#2b2b33"
-STYLES = {"anywhere": "-", "blocks": "--", "2:4": "none"}
+STYLES = {"anywhere": "-", "blocks": "--"}
 TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 
 
@@ -24,7 +24,7 @@ def draw(own: Speeds, picture: Path) -> None:
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=4, frameon=False, fontsize="small")
     figure.supxlabel(
-        f"○ passes dense float32, ● passes the fastest dense int8; bands: 95 % intervals; {own.machine}",
+        f"○ passes dense float32, ● passes the fastest dense int8; bars and bands: 95 % intervals; {own.machine}",
         fontsize="small",
     )
     picture.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def _draw_dense(axes: Axes, own: Speeds, part: Part) -> None:
     for line, (kernel, label) in zip(("-", ":", "-."), own.kernels("none").items(), strict=False):
         for speed in own.curve(kernel, part):
             axes.axhline(speed.speedup, color=DENSE, linestyle=line, linewidth=1.5, label=label)
-            axes.axhspan(max(speed.speedup_ci_low, LEAST), speed.speedup_ci_high, color=DENSE, alpha=0.08, linewidth=0)
+            axes.axhspan(speed.speedup_ci_low, speed.speedup_ci_high, color=DENSE, alpha=0.08, linewidth=0)
 
 
 def _draw_sparse(axes: Axes, own: Speeds, part: Part) -> None:
@@ -45,10 +45,14 @@ def _draw_sparse(axes: Axes, own: Speeds, part: Part) -> None:
         curve = own.curve(kernel, part)
         shares = [100 * speed.share for speed in curve]
         speeds = [speed.speedup for speed in curve]
-        marker = "*" if curve[0].zeros == "2:4" else None
-        axes.plot(shares, speeds, color=color, linestyle=STYLES[curve[0].zeros], marker=marker, label=label)
-        ends = [max(speed.speedup_ci_low, LEAST) for speed in curve], [speed.speedup_ci_high for speed in curve]
-        axes.fill_between(shares, *ends, color=color, alpha=0.15, linewidth=0)
+        reach = (
+            [speed.speedup - speed.speedup_ci_low for speed in curve],
+            [speed.speedup_ci_high - speed.speedup for speed in curve],
+        )
+        marker, line = ("*", "none") if curve[0].zeros == "2:4" else ("none", STYLES[curve[0].zeros])
+        axes.errorbar(
+            shares, speeds, reach, color=color, label=label, linestyle=line, marker=marker, capsize=3, elinewidth=1
+        )
         if curve[0].zeros != "2:4":
             _mark_crossings(axes, own, part, kernel, color)
 

@@ -38,7 +38,8 @@ from stages.timing.turns import PAUSE_SECONDS
 
 SHARES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 HALF = 0.5  # the share of zeros of 2:4
-SESSIONS, ROUNDS = 3, 5
+SESSIONS, ROUNDS = 4, 4
+MOST = 1000.0  # times as fast: what an interval is cut off at, on a machine where it says nothing anyway
 Samples = list[tuple[int, str, str, float]]  # round, layer, kernel, seconds
 
 
@@ -160,7 +161,8 @@ def _speed(part: Part, layer: str, kernel: str, share: float, rows: pd.DataFrame
 
 
 def _ratio(rows: pd.DataFrame, dense: str, kernel: str) -> Estimate:
-    return estimate_speedup((rows[dense] / rows[kernel]).groupby("session").agg(typical))
+    estimate = estimate_speedup((rows[dense] / rows[kernel]).groupby("session").agg(typical))
+    return Estimate(*(min(max(end, 1 / MOST), MOST) for end in estimate))
 
 
 def describe(samples: pd.DataFrame, threads: int, host: dict[str, Any]) -> Speeds:

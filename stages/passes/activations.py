@@ -41,6 +41,12 @@ class Moments:
     total: torch.Tensor | float = 0.0
     products: torch.Tensor | float = 0.0
 
+    def add(self, rows: torch.Tensor) -> None:
+        """Adds rows, float32 (rows, channels)."""
+        self.rows += len(rows)
+        self.total = self.total + rows.sum(dim=0, dtype=torch.float64)
+        self.products = self.products + rows.T @ rows
+
     def covariance(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean, float64 (channels,), and covariance with the ridge, float64 (channels, channels)."""
         mean = torch.as_tensor(self.total, dtype=torch.float64) / self.rows
@@ -68,10 +74,7 @@ def add_rows(moments: Moments) -> Callable[[Any, tuple[torch.Tensor, ...]], None
     """A hook that adds up what a layer takes in."""
 
     def add(_: Any, arguments: tuple[torch.Tensor, ...]) -> None:
-        rows = arguments[0].flatten(0, -2)
-        moments.rows += len(rows)
-        moments.total = moments.total + rows.sum(dim=0, dtype=torch.float64)
-        moments.products = moments.products + rows.T @ rows
+        moments.add(arguments[0].flatten(0, -2))
 
     return add
 
@@ -83,13 +86,25 @@ def capture_moments(model: BlipForConditionalGeneration, calibration: Sequence[n
     `calibration` is pixels, float32 (1, 3, side, side) each.
     """
     seen: dict[str, Moments] = {}
+    taken: dict[str, list[torch.Tensor]] = {}
     with ExitStack() as hooks:
         for name, layer in model.named_modules():
             if isinstance(layer, torch.nn.Linear):
-                hooks.enter_context(layer.register_forward_pre_hook(add_rows(seen.setdefault(name, Moments()))))
+                seen[name], taken[name] = Moments(), []
+                hooks.enter_context(layer.register_forward_pre_hook(_keep_rows(taken[name])))
         for pixels in calibration:
             caption(model, pixels)
+            for name, rows in taken.items():  # all words at once, as a product for each of them would take long
+                seen[name].add(torch.cat(rows))
+                rows.clear()
     return seen
+
+
+def _keep_rows(rows: list[torch.Tensor]) -> Callable[[Any, tuple[torch.Tensor, ...]], None]:
+    def keep(_: Any, arguments: tuple[torch.Tensor, ...]) -> None:
+        rows.append(arguments[0].flatten(0, -2))
+
+    return keep
 
 
 @torch.inference_mode()
