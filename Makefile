@@ -81,6 +81,10 @@ coverage: .venv/ready
 demo-sensitivity: .venv/ready
 	$(ACTIVATE) python -m tests.demo.sensitivity
 
+# What of such damages a short distillation makes good, for reports/README.md; half an hour.
+demo-recovery: .venv/ready
+	$(ACTIVATE) python -m tests.demo.recovery
+
 # In a clone of the last commit, so that this checkout keeps its own checkpoints and reports.
 machine: .venv/ready
 	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && \
@@ -109,4 +113,4 @@ sparse: .venv/ready-for-tests
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity machine waterfall sparse
+.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery machine waterfall sparse

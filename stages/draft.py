@@ -13,7 +13,6 @@ from pathlib import Path
 
 from rich import print
 from rich.progress import track
-from tokenizers import Tokenizer
 
 from stages.captioner.checkpoint import BASELINE
 from stages.captioner.command_line import run
@@ -23,7 +22,7 @@ from stages.captioner.own_process import open_in_own_process
 from stages.captioner.runtimes.captioner import Parts
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.drafts import CAPTIONS, LARGEST_FILE
-from stages.pictures.annotations import captions_of
+from stages.pictures.annotations import captions_of, to_tokens
 from stages.records.examples import CALIBRATION, DRAFTED, read_examples
 from stages.setup.params import read_params
 
@@ -37,12 +36,6 @@ def draft(captioner: Parts, folder: Path, decoding: Decoding) -> list[list[int]]
         states = captioner.encode(captioner.preprocess([open_whole(path)]))
         captions += captioner.decode(states, greedy)
     return captions
-
-
-def to_tokens(captions: Sequence[str], tokenizer: Path) -> list[list[int]]:
-    """Each caption's token ids, without those that begin and end it."""
-    encodings = Tokenizer.from_file(str(tokenizer)).encode_batch(list(captions), add_special_tokens=False)
-    return [encoding.ids for encoding in encodings]
 
 
 def bounded(captions: Sequence[list[int]]) -> bytes:

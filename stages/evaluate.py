@@ -222,6 +222,8 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     manifest = read_manifest(MODELS / variant)
     if worst := manifest.worst_int8_layer:
         metrics["worst_int8_layer_db"] = worst[1]
+    if losses := manifest.passes.get("recover", {}).get("losses"):
+        metrics["recover_losses"] = losses
     if not baseline:
         write_next_tokens(next_tokens, NEXT_TOKENS)
     if share := metrics.get("outside_vocabulary"):

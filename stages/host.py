@@ -83,9 +83,9 @@ def _considered(dataset: Coco | Folder) -> int:
 
 
 def captions_files(params: Params) -> list[str]:
-    """The captions files that are named beside the dataset's: to guess words from, and whose words recipes keep."""
-    named = {recipe.vocabulary.captions for recipe in params.variants.values() if recipe.vocabulary}
-    return sorted(path for path in named | {params.drafting.captions} if path)
+    """The captions files that are named beside the dataset's: to guess words from, and those of recipes."""
+    passes = [own for recipe in params.variants.values() for own in (recipe.vocabulary, recipe.recover) if own]
+    return sorted(path for path in {own.captions for own in (*passes, params.drafting)} if path)
 
 
 def main() -> None:

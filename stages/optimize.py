@@ -8,12 +8,13 @@ import importlib
 import json
 import math
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
 import typer
+from PIL import Image
 from rich import print
 from transformers import BlipForConditionalGeneration
 
@@ -44,12 +45,12 @@ from stages.captioner.runtimes.preprocessing import PREPROCESSOR, Size, preproce
 from stages.captioner.runtimes.pytorch import load_model
 from stages.captioner.runtimes.pytorch_int8 import runs_once_per_picture
 from stages.captioner.runtimes.pytorch_merging import KEY, merged_patches
-from stages.passes import apply_recipe, four_bits
+from stages.passes import apply_recipe, four_bits, recover
 from stages.passes.activations import Inputs, capture_inputs
 from stages.passes.int8_error import layer_errors_db
 from stages.passes.side import check as check_side
 from stages.passes.vocabulary import needed_tokens
-from stages.pictures.annotations import captions_of
+from stages.pictures.annotations import captions_of, to_tokens
 from stages.records.examples import CALIBRATION, DRAFTED, read_examples
 from stages.records.machine import library_versions
 from stages.setup.params import Quantize, Recipe, Vocabulary, in_flow_style, read_params
@@ -62,6 +63,7 @@ LIBRARIES = {
 }
 
 DEFAULT_DECODING = Decoding()
+STATES = Path(".dvc/tmp/recover")  # which DVC and Git leave alone
 WEIGHTS = {
     "pytorch": "`model.safetensors` holds the weights as plain tensors.",
     "onnxruntime": "`encoder.onnx` runs once per picture, `decoder.onnx` once per token.",
@@ -102,7 +104,9 @@ def optimize(
         check_side(recipe.side, vision.image_size, vision.patch_size)
         preprocessing = preprocessing.model_copy(update={"size": Size(height=recipe.side, width=recipe.side)})
     pixels = [preprocess([image], preprocessing) for image in images]
-    records = apply_recipe(model, recipe, pixels, _needed_tokens(baseline, recipe.vocabulary))
+    learned = recipe.recover is not None and source.trained  # captions of random weights have nothing to learn from
+    lesson = _lesson(baseline, recipe, images, STATES / f"{output.name}.safetensors") if learned else None
+    records = apply_recipe(model, recipe, pixels, _needed_tokens(baseline, recipe.vocabulary), lesson)
     inputs = capture_inputs(model, pixels)
     with replacing(output) as unfinished:
         _copy_configuration(baseline, recipe, model, unfinished)
@@ -139,6 +143,14 @@ def _needed_tokens(baseline: Path, vocabulary: Vocabulary | None) -> set[int]:
         return set()
     captions = captions_of(Path(vocabulary.captions)) if vocabulary.captions else []
     return needed_tokens(baseline / TOKENIZER, captions)
+
+
+def _lesson(baseline: Path, recipe: Recipe, images: Sequence[Image.Image], state: Path) -> recover.Lesson:
+    preprocessing = read_preprocessing(baseline)
+    captions = recipe.recover and recipe.recover.captions
+    texts = to_tokens(captions_of(Path(captions)), baseline / TOKENIZER) if captions else []
+    pixels = [preprocess([image], preprocessing) for image in images]
+    return recover.Lesson(load_model(baseline), pixels, texts, state)
 
 
 def _rounding_errors(
@@ -252,7 +264,7 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     params = read_params()
     manifest = optimize(BASELINE, params.recipe(variant), CALIBRATION, MODELS / variant, params.decoding, DRAFTED)
     for name, record in manifest.passes.items():
-        figures = {key: value for key, value in record.items() if not isinstance(value, dict)}
+        figures = {key: value for key, value in record.items() if not isinstance(value, dict | list | tuple)}
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()))
     print(int8_in_words(manifest))
 

@@ -13,9 +13,9 @@ from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.drafts import CAPTIONS, DRAFTS, LARGEST_FILE, Pace
 from stages.captioner.runtimes.graph_captioner import GraphCaptioner
 from stages.download import download
-from stages.draft import bounded, draft, to_tokens
+from stages.draft import bounded, draft
 from stages.optimize import optimize
-from stages.pictures.annotations import captions_of
+from stages.pictures.annotations import captions_of, to_tokens
 from stages.setup.params import FolderSource
 from tests.conftest import DEMO, RECIPES, Build
 

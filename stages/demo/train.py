@@ -11,7 +11,6 @@ import stages.setup.shared_machine  # noqa: F401  (first, as its docstring says)
 
 import json
 import math
-import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,7 +24,6 @@ import torch
 import typer
 from PIL import Image
 from rich.progress import Progress
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
@@ -36,6 +34,7 @@ from transformers.models.blip.processing_blip import BlipProcessor
 from stages.captioner.checkpoint import replacing
 from stages.captioner.command_line import InputError, run
 from stages.passes.side import interpolate_positions
+from stages.passes.training_state import read_state, restore_state, save_state
 from stages.scenes.composition import KINDS, PATTERNS, Scene, Thing, compose
 from stages.scenes.drawing import draw
 from stages.scenes.layout import arrange
@@ -415,29 +414,17 @@ def _save(model: BlipForConditionalGeneration, processor: BlipProcessor, output:
 
 
 def _save_state(training: Training, path: Path, settings: DemoTraining) -> None:
-    """Writes the state so that a process that ends meanwhile leaves the one before."""
-    tensors = {}
-    states = {parameter: own for optimizer in training.optimizers for parameter, own in optimizer.state.items()}
-    for name, parameter in _named_parameters(training.model, training.labeler):
-        tensors[name] = parameter.detach()
-        tensors |= {f"{name}/{key}": value for key, value in states[parameter].items()}
     position = {"phase": training.phase, "step": training.step, "losses": training.losses, "log": training.log}
     metadata = {"settings": settings.model_dump_json(), "position": json.dumps(position)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    save_file(tensors, unfinished, metadata=metadata)
-    with unfinished.open("rb") as stream:
-        os.fsync(stream.fileno())
-    unfinished.rename(path)
+    parameters = dict(_named_parameters(training.model, training.labeler))
+    save_state(path, parameters, training.optimizers, metadata)
 
 
 def _load(path: Path, settings: DemoTraining, processor: BlipProcessor) -> Training | None:
     """The training that the file holds, or nothing if there is none. Raises InputError if it is another training's."""
-    if not path.is_file():
+    if not (found := read_state(path)):
         return None
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    metadata, tensors = found
     position = json.loads(metadata["position"])
     if not _goes_on(DemoTraining.model_validate_json(metadata["settings"]), settings, position["phase"]):
         raise InputError(
@@ -446,12 +433,7 @@ def _load(path: Path, settings: DemoTraining, processor: BlipProcessor) -> Train
     model = build_model(processor.tokenizer, settings.phases[position["phase"]].side)
     labeler = _build_labeler(model)
     optimizers = _optimizers(model, labeler)
-    owners = {parameter: optimizer for optimizer in optimizers for parameter in optimizer.param_groups[0]["params"]}
-    with torch.no_grad():
-        for name, parameter in _named_parameters(model, labeler):
-            parameter.copy_(tensors.pop(name))
-            keys = [key for key in tensors if key.startswith(f"{name}/")]
-            owners[parameter].state[parameter] = {key.removeprefix(f"{name}/"): tensors[key] for key in keys}
+    restore_state(tensors, dict(_named_parameters(model, labeler)), optimizers)
     return Training(model, labeler, optimizers, **position)
 
 

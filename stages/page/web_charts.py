@@ -153,6 +153,17 @@ def draw_curves(name: str, title: str, curves: dict[str, list[Bar]], label: str,
         return _svg(figure, f"{title}. {said}.", name)
 
 
+def draw_losses(name: str, title: str, losses: Sequence[tuple[int, float]]) -> Markup:
+    """The loss on the way through a training, (step, loss) each."""
+    with _figure(180) as (figure, axes):
+        axes.plot(*zip(*losses, strict=True), "-", color=ACCENT, linewidth=1.5)
+        axes.set_xlabel("step")
+        axes.set_ylim(bottom=0)
+        axes.grid(color=LINE, linewidth=0.8)
+        (_, first), (_, last) = losses[0], losses[-1]
+        return _svg(figure, f"{title}: from {first:.4f} to {last:.4f} in {losses[-1][0]:,} steps.", name)
+
+
 def plot_curves(axes: Axes, curves: dict[str, list[Bar]], words: Words, colors: Sequence[str]) -> None:
     """Draws a line for each checkpoint with its intervals, by color and by marker, over the values of a knob."""
     for number_of, (checkpoint, bars) in enumerate(curves.items()):

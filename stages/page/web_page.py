@@ -18,7 +18,16 @@ from stages.page.gallery import Examples, make_gallery
 from stages.page.kept import Folder
 from stages.page.sweeps import Failed, Sweep, drawn_curves
 from stages.page.waterfalls import Step, Waterfall, known_columns
-from stages.page.web_charts import LONGEST_NAME, Bar, Point, draw_bars, draw_curves, draw_speed, draw_trade_off
+from stages.page.web_charts import (
+    LONGEST_NAME,
+    Bar,
+    Point,
+    draw_bars,
+    draw_curves,
+    draw_losses,
+    draw_speed,
+    draw_trade_off,
+)
 from stages.page.words import ENDS, PARTS, SPOILED_DB, WORDS, interval, number, words_of
 from stages.records.metrics import Metrics, write_text
 
@@ -41,6 +50,7 @@ COSTS = {
 }
 SWEPT_TABLE = ("speedup", "latency_ms", "cider", "cider_change_share", "same_caption", "checkpoint_mb")
 SETTING = re.compile(r"(dataset: \{.*?\})")  # what a recommendation says to write into params.yaml
+LOSSES = "recover_losses"  # of a quality JSON: on the way through a distillation, (step, loss) each
 Estimated = tuple[float, float, float]  # value, and the interval's bounds
 TradeOffs = dict[str, tuple[Estimated, Estimated]]
 
@@ -137,7 +147,7 @@ def _code() -> dict[str, Any]:
 
 def figure_keys(checkpoints: list[dict[str, Any]]) -> list[str]:
     """The figures that any of them has, those with words here first; without the bounds of intervals."""
-    found = {key for own in checkpoints for key in own if not key.endswith(ENDS)}
+    found = {key for own in checkpoints for key in own if not key.endswith(ENDS)} - {LOSSES}
     return [key for key in WORDS if key in found] + sorted(found - WORDS.keys())
 
 
@@ -171,6 +181,11 @@ def draw_charts(metrics: Metrics, *, trained: bool) -> dict[str, Any]:
             (label, draw_bars(key, label, _bars(metrics, key), words_of(key)))
             for key, label in COSTS.items()
             if any(key in own["benchmark"] for own in metrics.values())
+        ],
+        "losses": [
+            (name, draw_losses(slug(f"losses-{name}"), f"Loss of {name}, step by step", own["quality"][LOSSES]))
+            for name, own in metrics.items()
+            if LOSSES in own["quality"]
         ],
     }
 

@@ -16,6 +16,7 @@ from stages.passes import (
     prune_sparsegpt,
     prune_structured,
     prune_wanda,
+    recover,
     shorten,
     side,
     tokens,
@@ -30,11 +31,13 @@ def apply_recipe(
     recipe: Recipe,
     calibration: Sequence[np.ndarray],
     needed_tokens: Collection[int] = (),
+    lesson: recover.Lesson | None = None,
 ) -> dict[str, Any]:
     """Applies a recipe's passes and returns their records.
 
     `calibration` is pixels, float32 (1, 3, side, side) each, of the side that the recipe asks for; `needed_tokens`
-    are those that a smaller vocabulary keeps, whatever the model says of them.
+    are those that a smaller vocabulary keeps, whatever the model says of them; `lesson` is what a recipe that recovers
+    learns from, None where nothing can be learned.
     """
     records: dict[str, Any] = {}
     if recipe.side:
@@ -55,6 +58,8 @@ def apply_recipe(
     elif recipe.prune:
         by = {"wanda": prune_wanda, "sparsegpt": prune_sparsegpt}[recipe.prune.method]
         records["prune"] = by.apply(model, recipe.prune.amount, calibration)
-    if recipe.equalize:
+    if recipe.equalize or (recipe.recover and lesson):
         records["equalize"] = equalize.apply(model, capture_inputs(model, calibration))
+    if recipe.recover:
+        records["recover"] = recover.apply(model, recipe.recover, lesson, calibration) if lesson else {"steps": 0}
     return records

@@ -11,14 +11,12 @@ import torch
 from transformers import BlipForConditionalGeneration
 
 from stages.captioner.command_line import InputError
-from stages.captioner.runtimes.decoding import Decoding
-from stages.captioner.runtimes.pytorch import generation_config
+from stages.passes.next_words import say
 
 # More pictures would find hardly wider ranges and take longer.
 PICTURES = 8
 # Enough of a picture's rows, evenly spaced, to tell how an error is spread.
 ROWS = 128
-NEW_TOKENS = 16
 # Added to the diagonal of what is to be inverted, as a share of its mean: what the calibration pictures show too seldom
 # to fit to.
 RIDGE = 0.01
@@ -129,14 +127,9 @@ def caption(model: BlipForConditionalGeneration, pixels: np.ndarray) -> tuple[to
 
     Returns the encoder's states, (1, 1 + patches, width), and token ids from the first token on, (words,).
     """
-    text = model.config.text_config
     states = model.vision_model(pixel_values=torch.from_numpy(pixels)).last_hidden_state
-    tokens = model.text_decoder.generate(
-        input_ids=torch.tensor([[text.bos_token_id]]),
-        encoder_hidden_states=states,
-        generation_config=generation_config(Decoding(max_new_tokens=NEW_TOKENS), text),
-    )
-    return states, tokens[0]
+    (tokens,) = say(model, states)
+    return states, tokens
 
 
 def _watch(name: str, parts: list[Inputs]) -> Callable[[Any, tuple[torch.Tensor, ...], torch.Tensor], None]:

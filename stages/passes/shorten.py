@@ -8,24 +8,16 @@ ICML 2024 (the order).
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from transformers import BlipForConditionalGeneration
 
 from stages.captioner.command_line import InputError
-from stages.passes.activations import caption
+from stages.passes.next_words import Batch, divergence, next_words, say, to_batch
 
 BATCH = 16
-
-
-class Batch(NamedTuple):
-    """Captions to go through at once: token ids, (pictures, words), which are said, and the encoder's states."""
-
-    tokens: torch.Tensor
-    said: torch.Tensor
-    states: torch.Tensor
 
 
 @torch.no_grad()
@@ -44,7 +36,7 @@ def apply(model: BlipForConditionalGeneration, share: float, calibration: Sequen
     batches = list(_say(model, calibration))
     expected = _next_words(model, batches)
     gave = _watch(model, [layer.output.LayerNorm for layer in own], batches)
-    gone, divergence = list[int](), 0.0
+    gone, lost = list[int](), 0.0
     while len(kept) > layers:
         now = _watch(model, [_norm_before(model, kept, layer) for layer in kept], batches)
         tried = []
@@ -53,33 +45,25 @@ def apply(model: BlipForConditionalGeneration, share: float, calibration: Sequen
             old, corrected = (norm.weight, norm.bias), fit_norm(norm, now[number], gave[own.index(layer)])
             _use(model, [other for other in kept if other is not layer])
             norm.weight, norm.bias = corrected
-            tried.append((_divergence(expected, _next_words(model, batches)), number, norm, corrected))
+            tried.append((float(divergence(expected, _next_words(model, batches))), number, norm, corrected))
             norm.weight, norm.bias = old
-        divergence, number, norm, corrected = min(tried, key=lambda one: one[:2])
+        lost, number, norm, corrected = min(tried, key=lambda one: one[:2])
         norm.weight, norm.bias = corrected
         gone.append(1 + own.index(kept.pop(number)))
         _use(model, kept)
-    return {"left_out": gone, "kl_nats": round(divergence, 6)}
+    return {"left_out": gone, "kl_nats": round(lost, 6)}
 
 
 def _say(model: BlipForConditionalGeneration, calibration: Sequence[np.ndarray]) -> Iterator[Batch]:
     """What the model says of the pictures."""
-    pad = model.config.text_config.pad_token_id
     for first in range(0, len(calibration), BATCH):
-        states, tokens = zip(*(caption(model, pixels) for pixels in calibration[first : first + BATCH]), strict=True)
-        lengths = torch.tensor([len(own) - 1 for own in tokens])  # behind the last word nothing is said
-        padded = torch.nn.utils.rnn.pad_sequence([own[:-1] for own in tokens], batch_first=True, padding_value=pad)
-        yield Batch(padded, torch.arange(padded.shape[1]) < lengths[:, None], torch.cat(states))
+        pixels = torch.from_numpy(np.concatenate(calibration[first : first + BATCH]))
+        states = model.vision_model(pixel_values=pixels).last_hidden_state
+        yield to_batch(model, say(model, states), states)
 
 
 def _next_words(model: BlipForConditionalGeneration, batches: Sequence[Batch]) -> torch.Tensor:
-    """Log-probabilities of the next word behind each that is said, (words, vocabulary)."""
-    logits = []
-    for tokens, said, states in batches:
-        # The decoder is causal, so what pads the end of a row can't reach the words before it.
-        output = model.text_decoder(input_ids=tokens, encoder_hidden_states=states, use_cache=False)
-        logits.append(output.logits[said])
-    return torch.cat(logits).log_softmax(dim=-1)
+    return torch.cat([next_words(model, batch) for batch in batches])
 
 
 def _watch(
@@ -122,8 +106,3 @@ def _use(model: BlipForConditionalGeneration, layers: Sequence[Any]) -> None:
         layer.attention.self.layer_idx = layer.crossattention.self.layer_idx = number
     model.text_decoder.bert.encoder.layer = torch.nn.ModuleList(layers)
     model.config.text_config.num_hidden_layers = model.text_decoder.config.num_hidden_layers = len(layers)
-
-
-def _divergence(expected: torch.Tensor, own: torch.Tensor) -> float:
-    """Mean KL divergence of next words from those expected, in nats; both are log-probabilities."""
-    return float((expected.exp() * (expected - own)).sum(dim=-1).mean())

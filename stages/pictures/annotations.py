@@ -4,12 +4,13 @@ import io
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
 import msgspec
+from tokenizers import Tokenizer
 
 from stages.captioner.command_line import BYTE_ORDER_MARKS, InputError, brief, read_text, shorten
 from stages.captioner.images import SUFFIXES
@@ -75,6 +76,12 @@ def captions_of(path: Path) -> list[str]:
     if not captions:
         raise InputError(f"{path} has no captions: name another file in params.yaml, or none")
     return captions
+
+
+def to_tokens(captions: Sequence[str], tokenizer: Path) -> list[list[int]]:
+    """Each caption's token ids by a tokenizer.json, without those that begin and end it."""
+    encodings = Tokenizer.from_file(str(tokenizer)).encode_batch(list(captions), add_special_tokens=False)
+    return [encoding.ids for encoding in encodings]
 
 
 def _read_utf8(path: Path) -> bytes:

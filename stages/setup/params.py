@@ -184,6 +184,19 @@ class Prune(_Frozen):
         return self
 
 
+class Recover(_Frozen):
+    """A short distillation from the baseline, after what was cut."""
+
+    steps: int = Field(ge=1, le=100_000, description="of 16 pictures each")
+    part: Literal["decoder", "model"] = Field(
+        "decoder", description="what learns; with the encoder it takes ten times as long"
+    )
+    learning_rate: float = Field(1e-4, gt=0, le=0.01, description="at its highest")
+    captions: LocalPath | None = Field(
+        None, description="a captions file, or a .txt with a caption in each line, to learn to continue as well"
+    )
+
+
 class Quantize(_Frozen):
     """Quantization to int8: of weights, and of activations on the fly or with ranges that calibration pictures give."""
 
@@ -207,7 +220,7 @@ class Quantize(_Frozen):
 
 class Recipe(_Frozen):
     """What is done to the baseline to make a variant: given smaller pictures, fewer words, patches and layers,
-    pruned, equalized, written for a runtime, quantized for it."""
+    pruned, equalized, taught again, written for a runtime, quantized for it."""
 
     side: int | None = Field(None, ge=1, description="of the pictures, in pixels; a multiple of the patches' side")
     vocabulary: Vocabulary | None = None
@@ -215,6 +228,7 @@ class Recipe(_Frozen):
     shorten: float | None = Field(None, gt=0, lt=1, description="the share of the decoder's layers that is left out")
     prune: Prune | None = None
     equalize: bool = Field(False, description="rewrite the model so that it loses less in int8")
+    recover: Recover | None = None
     runtime: Literal["pytorch", "onnxruntime", "openvino"] = "pytorch"
     quantize: Quantize | None = None
 
@@ -224,6 +238,10 @@ class Recipe(_Frozen):
         if not any(changes) and self.runtime == "pytorch":
             raise ValueError(
                 "the recipe is empty: give it side, vocabulary, tokens, shorten, prune, quantize or another runtime"
+            )
+        if self.recover and not any((self.side, self.tokens, self.shorten, self.prune, self.vocabulary)):
+            raise ValueError(
+                "recover makes up for side, vocabulary, tokens, shorten or prune: give the recipe one, or leave it out"
             )
         if self.equalize and self.quantize is None:
             raise ValueError("equalize changes nothing in float: give the recipe quantize too, or leave it out")

@@ -32,7 +32,7 @@ from stages.setup.params import PARAMS, Params, Recipe, in_flow_style, read_para
 
 # What a recipe says of the engine comes first, then what leaves less to compute.
 ENGINE = (("runtime",), ("equalize", "quantize"))
-LESS = ("side", "tokens", "shorten", "prune", "vocabulary")
+LESS = ("side", "tokens", "shorten", "prune", "vocabulary", "recover")
 FEWER_BITS = "decoder_weight_bits"  # of `quantize`, and a step of its own
 WORDS = 10
 PACKED = "MatMulNBits"  # ONNX Runtime's product whose weights lie in blocks

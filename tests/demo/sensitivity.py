@@ -219,8 +219,10 @@ def _logits(model: BlipForConditionalGeneration, seen: torch.Tensor, given: list
 # What it costs
 
 
-def measure(folder: Path, pictures: int, chosen: Callable[[Damage], bool] = lambda damage: True) -> Iterator[Row]:
-    """What each chosen damage costs on the first held-out scenes; the first row is the undamaged model's.
+def measure(
+    folder: Path, pictures: int, chosen: Callable[[BlipForConditionalGeneration], list[Damage]] = damages
+) -> Iterator[Row]:
+    """What each damage of a model costs on the first held-out scenes; the first row is the undamaged model's.
 
     Raises ValueError if that has a CIDEr of 0.
     """
@@ -232,7 +234,7 @@ def measure(folder: Path, pictures: int, chosen: Callable[[Damage], bool] = lamb
     expected = [likeliest(logits) for logits in baseline.logits]
     cider = score_per_image(baseline.captions, references)["cider"]
     yield _row(Damage("nothing", "", _nothing), baseline, baseline.captions, expected, cider, cider, scenes)
-    for damage in track([damage for damage in damages(model) if chosen(damage)], description="damaging"):
+    for damage in track(chosen(model), description="damaging"):
         damaged = copy.deepcopy(model)
         with torch.no_grad():
             damage.do(damaged, torch.Generator().manual_seed(0))
