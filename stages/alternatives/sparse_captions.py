@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import transformers
 from PIL import Image
 from rich.progress import track
 from transformers import BertTokenizer, BlipForConditionalGeneration
@@ -101,6 +102,7 @@ def measure(folder: Path, evaluation: Path, calibration: Path) -> Iterator[Cost]
 
     Raises InputError if the unpruned one has a CIDEr of 0 there.
     """
+    transformers.logging.disable_progress_bar()
     model = BlipForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
     tokenizer, processor = BertTokenizer.from_pretrained(folder), BlipImageProcessorPil.from_pretrained(folder)
     examples = read_examples(evaluation)
