@@ -108,6 +108,11 @@ rivals: .venv/ready
 			python -m stages.alternatives.blip_large && python -m stages.alternatives.rival_times) && \
 		python -m stages.alternatives.rivals "$$apart"
 
+# Kernels for weights that are zero at BLIP-base's full size, and what zeros cost the demo's captions, in reports/sparse.
+# Wants a quiet machine, and TVM, which is among what tests need; ten minutes, and 8 GB of memory.
+sparse: .venv/ready-for-tests
+	$(ACTIVATE) python -m stages.alternatives.sparse_speed && python -m stages.alternatives.sparse_captions
+
 .venv/ready: requirements.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: name it with make PYTHON=…')"
 	$(PYTHON) -m venv .venv
@@ -118,4 +123,4 @@ rivals: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery machine waterfall rivals
+.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery machine waterfall rivals sparse

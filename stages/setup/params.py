@@ -166,9 +166,10 @@ class Vocabulary(_Frozen):
 
 
 class Prune(_Frozen):
-    """Unstructured pruning of every linear layer's weight by magnitude, or heads and neurons taken out."""
+    """Unstructured pruning of every linear layer's weight, by magnitude or by what it gives on the calibration
+    pictures, or heads and neurons taken out."""
 
-    method: Literal["l1_unstructured", "structured"]
+    method: Literal["l1_unstructured", "wanda", "sparsegpt", "structured"]
     amount: float = Field(
         gt=0, lt=1, description="of each weight; structured: of a picture's multiplications, and of a word's"
     )

@@ -25,7 +25,7 @@ from stages.page.kept import in_file_names, settings_of
 from stages.page.waterfalls import COLUMNS, WATERFALLS, Step, Waterfall, waterfall_table
 from stages.page.words import ENDS
 from stages.records.examples import PICTURES
-from stages.records.machine import caps_of
+from stages.records.machine import caps_of, in_file_names
 from stages.records.metrics import REPORTS, read_metrics, write_metrics
 from stages.records.provenance import MADE_BY, Provenance, differences, digest_code, of_run, take_provenance
 from stages.setup.params import PARAMS, Params, Recipe, in_flow_style, read_params
