@@ -1,6 +1,6 @@
 # `make repro` runs the pipeline, `make test` the tests that tell whether it works, `make test-long` the others, `make
-# sweep` one knob's values, `make machine` the full-size model for the table of machines; all first make the virtual
-# environment that they need.
+# sweep` one knob's values, `make search` looks for recipes for this CPU, `make machine` the full-size model for the
+# table of machines; all first make the virtual environment that they need.
 
 PYTHON ?= python3
 ACTIVATE = . .venv/bin/activate &&
@@ -113,6 +113,12 @@ rivals: .venv/ready
 sparse: .venv/ready-for-tests
 	$(ACTIVATE) python -m stages.alternatives.sparse_speed && python -m stages.alternatives.sparse_captions
 
+# Recipes for this CPU and this model, tried on pictures of their own: found_fast, found_even and found_careful among the
+# variants of params.yaml, and all that was tried in reports/search. Wants a quiet machine for `search.minutes`; killed,
+# it goes on where it was.
+search: .venv/ready
+	$(ACTIVATE) dvc repro download dataset draft && python -m stages.search
+
 .venv/ready: requirements.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: name it with make PYTHON=…')"
 	$(PYTHON) -m venv .venv
@@ -123,4 +129,4 @@ sparse: .venv/ready-for-tests
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery machine waterfall rivals sparse
+.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery machine waterfall rivals sparse search

@@ -1,7 +1,8 @@
-"""DVC stage `dataset`: makes the pictures to evaluate on and to calibrate with, in one form whatever their source.
+"""DVC stage `dataset`: makes the pictures to evaluate on, to calibrate with and to search recipes on, in one form
+whatever their source.
 
-`data/eval` and `data/calibration` each hold `images/` and `captions.json` in COCO's annotation format, and if the
-pictures are drawn scenes `scenes.json`, what they show.
+`data/eval`, `data/calibration` and `data/search` each hold `images/` and `captions.json` in COCO's annotation format,
+and if the pictures are drawn scenes `scenes.json`, what they show.
 """
 
 import stages.setup.shared_machine  # noqa: F401  (first, as its docstring says)
@@ -10,8 +11,9 @@ import stages.setup.shared_machine  # noqa: F401  (first, as its docstring says)
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -23,7 +25,16 @@ from stages.captioner.images import allow_large_pictures
 from stages.pictures import photographs
 from stages.pictures.coco import choose_examples
 from stages.pictures.folder import choose_pictures
-from stages.records.examples import CALIBRATION, CAPTIONS, EVALUATION, CocoAnnotation, CocoCaptions, CocoImage, Example
+from stages.records.examples import (
+    CALIBRATION,
+    CAPTIONS,
+    EVALUATION,
+    SEARCH,
+    CocoAnnotation,
+    CocoCaptions,
+    CocoImage,
+    Example,
+)
 from stages.scenes.composition import Split, compose, write_scenes
 from stages.scenes.drawing import draw
 from stages.scenes.wording import refer
@@ -32,41 +43,54 @@ from stages.setup.params import Coco, Dataset, Folder, Noise, Scenes, read_param
 NOISE_SIDE = 384
 
 
-def make_dataset(dataset: Dataset, evaluation: Path, calibration: Path) -> None:
-    """Writes both folders. Raises InputError if the pictures or their captions can't be used."""
-    for_evaluation, for_calibration = _examples(dataset)
-    splits: tuple[Split, Split] = ("held_out", "training")
-    for output, examples, split in zip(
-        (evaluation, calibration), (for_evaluation, for_calibration), splits, strict=True
-    ):
+def make_dataset(dataset: Dataset, evaluation: Path, calibration: Path, search: Path | None = None) -> None:
+    """Writes the folders, that to search on where one is given. Raises InputError if the pictures or their captions
+    can't be used."""
+    folders = [evaluation, calibration, *([search] if search else [])]
+    drawn = _seeds(dataset) if isinstance(dataset, Scenes) else [None, None, None]
+    for output, examples, seeds in zip(folders, _examples(dataset), drawn, strict=False):
         with replacing(output) as unfinished:
             _write(examples, unfinished)
-            if isinstance(dataset, Scenes):
-                write_scenes([compose(seed, split) for seed in range(len(examples))], unfinished)
+            if seeds:
+                write_scenes([compose(seed, seeds.split) for seed in seeds.numbers], unfinished)
 
 
-def _examples(dataset: Dataset) -> tuple[list[Example], list[Example]]:
-    """The examples to evaluate on and those to calibrate with; they have no picture in common."""
+def _examples(dataset: Dataset) -> Sequence[list[Example]]:
+    """The examples to evaluate on, those to calibrate with and those to search on; no two have a picture in common."""
     if isinstance(dataset, Scenes):
-        return list(_scenes("held_out", dataset.evaluation)), list(_scenes("training", dataset.calibration))
+        return [list(_scenes(*seeds)) for seeds in _seeds(dataset)]
     if isinstance(dataset, Noise):
-        pictures = list(_noise(dataset))
-        return pictures[: dataset.evaluation], pictures[dataset.evaluation :]
+        pictures, searched = list(_noise(dataset)), dataset.evaluation + dataset.calibration
+        return pictures[: dataset.evaluation], pictures[dataset.evaluation : searched], pictures[searched:]
     if isinstance(dataset, Coco):
         return choose_examples(dataset)
     if isinstance(dataset, Folder):
         return choose_pictures(dataset)
-    return _photographs(photographs.EVALUATION), _photographs(photographs.CALIBRATION)
+    return _photographs(photographs.EVALUATION), _photographs(photographs.CALIBRATION), []
 
 
-def _scenes(split: Split, count: int) -> Iterator[Example]:
-    for seed in track(range(count), description=f"drawing {split.replace('_', '-')} scenes", auto_refresh=False):
+class Seeds(NamedTuple):
+    """The seeds that scenes of a split are drawn by."""
+
+    split: Split
+    numbers: range
+
+
+def _seeds(dataset: Scenes) -> list[Seeds]:
+    """Those to evaluate on, to calibrate with, and after these to search on."""
+    calibration = range(dataset.calibration)
+    search = range(dataset.calibration, dataset.calibration + dataset.search)
+    return [Seeds("held_out", range(dataset.evaluation)), Seeds("training", calibration), Seeds("training", search)]
+
+
+def _scenes(split: Split, seeds: range) -> Iterator[Example]:
+    for seed in track(seeds, description=f"drawing {split.replace('_', '-')} scenes", auto_refresh=False):
         scene = compose(seed, split)
         yield Example(f"{seed:05}.png", draw(scene, seed), refer(scene, seed))
 
 
 def _noise(dataset: Noise) -> Iterator[Example]:
-    for index in range(dataset.evaluation + dataset.calibration):
+    for index in range(dataset.evaluation + dataset.calibration + dataset.search):
         pixels = np.random.default_rng((dataset.seed, index)).integers(0, 256, (NOISE_SIDE, NOISE_SIDE, 3), np.uint8)
         yield Example(f"{index:05}.png", Image.fromarray(pixels), [])
 
@@ -107,7 +131,7 @@ def _copy(picture: Path, target: Path) -> None:
 def main() -> None:
     """Makes the dataset of the model that params.yaml chooses."""
     allow_large_pictures()
-    make_dataset(read_params().chosen_model().dataset, EVALUATION, CALIBRATION)
+    make_dataset(read_params().chosen_model().dataset, EVALUATION, CALIBRATION, SEARCH)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def _uncaptioned(dataset: Folder) -> Iterator[Path]:
 
 def _considered(dataset: Coco | Folder) -> int:
     """Twice as many pictures as are taken, as those that don't open are replaced."""
-    return 2 * (dataset.evaluation + dataset.calibration)
+    return 2 * (dataset.evaluation + dataset.calibration + dataset.search)
 
 
 def captions_files(params: Params) -> list[str]:

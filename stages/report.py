@@ -22,6 +22,7 @@ from stages.page.charts import draw_examples, draw_speed
 from stages.page.gallery import Examples, who_says
 from stages.page.kept import Folder
 from stages.page.plots import difference_rows, part_rows, speed_rows
+from stages.page.searches import SEARCHES, Study, found_table, found_variants, read_searches, strange_searches
 from stages.page.sweeps import SWEEPS, Sweep, read_sweeps, strange_sweeps
 from stages.page.waterfalls import WATERFALLS, Waterfall, read_waterfalls, strange_waterfalls, waterfall_table
 from stages.page.web_page import write_page
@@ -30,7 +31,7 @@ from stages.records.examples import EVALUATION, PICTURES, read_examples
 from stages.records.machine import name_machine
 from stages.records.metrics import REPORTS, Metrics, read_captions, read_metrics, write_metrics, write_text
 from stages.records.provenance import KEY, Provenance
-from stages.setup.params import Params, read_params
+from stages.setup.params import Params, Recipe, read_params
 
 EXAMPLES = 4
 # What Markdown takes for markup within a line; of underscores, those that are not inside a word.
@@ -104,7 +105,9 @@ def write_report(
     captions: dict[str, list[str]],
     examples: Examples,
     waterfalls: Folder[Waterfall],
+    searches: Folder[Study],
     recommendation: Recommendation,
+    variants: dict[str, Recipe],
     output: Path,
     *,
     trained: bool,
@@ -131,6 +134,11 @@ def write_report(
         metrics=metrics,
         waterfalls=waterfalls,
         waterfall_table=waterfall_table,
+        searches=searches,
+        found_table={
+            file: found_table(found_variants(own, {} if file in searches.strange else metrics, variants))
+            for file, own in searches.files.items()
+        },
         said={index: who_says({name: own[index] for name, own in captions.items()}) for index in shown},
         recommendation=recommendation,
         references={index: examples[index][1] for index in shown},
@@ -194,13 +202,14 @@ def check_budgets(variants: list[str]) -> None:
     print(f"within the budgets of accept in params.yaml: {', '.join(names)}")
 
 
-def read_kept_figures(run: Provenance, params: Params) -> tuple[Folder[Sweep], Folder[Waterfall]]:
-    """Sweeps and waterfalls, and which of them are not of this run."""
+def read_kept_figures(run: Provenance, params: Params) -> tuple[Folder[Sweep], Folder[Waterfall], Folder[Study]]:
+    """Sweeps, waterfalls and searches, and which of them are not of this run."""
     pictures = read_metrics(PICTURES)
-    sweeps, waterfalls = read_sweeps(SWEEPS), read_waterfalls(WATERFALLS)
+    sweeps, waterfalls, searches = read_sweeps(SWEEPS), read_waterfalls(WATERFALLS), read_searches(SEARCHES)
     return (
         Folder(SWEEPS, sweeps, strange_sweeps(sweeps, run, params, pictures)),
         Folder(WATERFALLS, waterfalls, strange_waterfalls(waterfalls, run, params, pictures)),
+        Folder(SEARCHES, searches, strange_searches(searches, run, params, pictures)),
     )
 
 
@@ -219,17 +228,19 @@ def main(
     one_run = gather(checkpoints, params, EVALUATION, REPORTS)
     metrics, tables = one_run.metrics, gather_captions(checkpoints, REPORTS)
     captions = {name: list(table["caption"]) for name, table in tables.items()}
-    examples, sweeps, waterfalls = read_examples(EVALUATION), *read_kept_figures(one_run.provenance, params)
+    examples = read_examples(EVALUATION)
+    sweeps, waterfalls, searches = read_kept_figures(one_run.provenance, params)
     write_views(params.model, metrics, one_run.machine, REPORTS)
     trained = read_manifest(BASELINE).trained
     dataset = params.chosen_model().dataset
     recommendation = recommend(metrics, params.accept, one_run.final, params.model, dataset, trained=trained)
     write_recommendation(recommendation, one_run.provenance, REPORTS)
-    write_report(one_run, captions, examples, waterfalls, recommendation, REPORTS, trained=trained)
-    write_page(one_run, tables, examples, sweeps, waterfalls, recommendation, REPORTS, trained=trained)
+    written = (recommendation, params.variants, REPORTS)
+    write_report(one_run, captions, examples, waterfalls, searches, *written, trained=trained)
+    write_page(one_run, tables, examples, sweeps, waterfalls, searches, *written, trained=trained)
     print_table(params.model, metrics, captions)
     print_recommendation(recommendation)
-    print_left_out(left_over(checkpoints, REPORTS), sweeps, waterfalls)
+    print_left_out(left_over(checkpoints, REPORTS), sweeps, waterfalls, searches)
 
 
 if __name__ == "__main__":

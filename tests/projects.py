@@ -29,7 +29,7 @@ def own_files() -> list[str]:
 def copy_project(target: Path, variants: Sequence[str] = VARIANTS) -> Path:
     """A Git repository with this project's files as they are now, and settings small enough for a test."""
     for name in own_files():
-        kept = name.startswith(("reports/sweeps/", "reports/waterfalls/")) or not name.startswith(
+        kept = name.startswith(("reports/search/", "reports/sweeps/", "reports/waterfalls/")) or not name.startswith(
             ("reports/", "tests/")
         )
         if kept and (PROJECT / name).is_file():

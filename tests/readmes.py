@@ -14,6 +14,7 @@ PAGES = tuple(
             "data/local",
             "models",
             "reports",
+            "reports/search",
             "reports/sweeps",
             "reports/waterfalls",
             "stages",

@@ -4,10 +4,13 @@ import tomllib
 
 import yaml
 
+from stages.page import searches
 from stages.setup.params import Recipe, read_params
 from tests.conftest import PROJECT
 
 ARTIFACTS = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))["artifacts"]
+# What `make search` finds is for one machine, and replaced by the next search: nobody gets it by name.
+FOUND = set(searches.FOUND)
 EXTRAS = {"pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
 
 
@@ -24,12 +27,12 @@ def labels(recipe: Recipe) -> list[str]:
     return ["image-captioning", "cpu", recipe.runtime, *(label for label, settings in done.items() if settings)]
 
 
-def test_every_variant_is_an_artifact_that_tells_its_recipe_and_what_it_runs_with() -> None:
+def test_every_variant_that_people_made_is_an_artifact_that_tells_its_recipe_and_what_it_runs_with() -> None:
     variants = read_params(PROJECT / "params.yaml").variants
-    assert ARTIFACTS.keys() == variants.keys()
+    assert ARTIFACTS.keys() == variants.keys() - FOUND
     package = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for name, recipe in variants.items():
-        artifact = ARTIFACTS[name]
+    for name, artifact in ARTIFACTS.items():
+        recipe = variants[name]
         extra = EXTRAS[recipe.runtime]
         assert extra in package["optional-dependencies"]
         assert artifact == {

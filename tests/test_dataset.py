@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import TypeAdapter
 
 from stages.captioner.command_line import InputError
 from stages.dataset import make_dataset
@@ -22,6 +23,12 @@ from stages.records.examples import read_examples
 from stages.scenes.composition import compose, read_scenes
 from stages.scenes.wording import refer
 from stages.setup.params import Coco, Dataset, Folder, Noise, Photographs, Scenes
+
+DATASET: TypeAdapter[Dataset] = TypeAdapter(Dataset)
+PLACES = {
+    "coco": {"images": "data/local/coco/val2014", "annotations": "data/local/coco/captions_val2014.json"},
+    "folder": {"images": "data/local/coco/val2014"},
+}
 
 
 @pytest.fixture
@@ -58,6 +65,33 @@ def test_noise_has_no_references(folders: tuple[Path, Path]) -> None:
     make_dataset(Noise(kind="noise", evaluation=3, calibration=2), *folders)
     assert [own for _, own in read_examples(folders[0])] == [[], [], []]
     assert len(set(pixels(folders[0]) + pixels(folders[1]))) == 5
+
+
+@pytest.mark.parametrize("kind", ["scenes", "noise", "coco", "folder"])
+def test_pictures_to_search_on_are_none_of_the_others(folders: tuple[Path, Path], tmp_path: Path, kind: str) -> None:
+    save_pictures(tmp_path, *(f"{number}.png" for number in range(9)))
+    save_captions(tmp_path, [{"image": f"{number}.png", "caption": f"a dog {number}"} for number in range(9)])
+    counts = {"evaluation": 4, "calibration": 2, "search": 3}
+    make_dataset(DATASET.validate_python({"kind": kind, **counts, **PLACES.get(kind, {})}), *folders, tmp_path / "own")
+    found = [pixels(folder) for folder in (*folders, tmp_path / "own")]
+    assert [len(own) for own in found] == [4, 2, 3]
+    assert len({picture for own in found for picture in own}) == 9
+    scenes = [compose(seed, "training") for seed in (2, 3, 4)] if kind == "scenes" else []
+    assert read_scenes(tmp_path / "own") == scenes
+
+
+def test_photographs_are_too_few_to_search_on(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    make_dataset(Photographs(kind="photographs"), *folders, tmp_path / "own")
+    assert read_examples(tmp_path / "own") == []
+
+
+@pytest.mark.parametrize("kind", ["coco", "folder"])
+def test_too_few_pictures_to_search_on_are_one_sentence(folders: tuple[Path, Path], tmp_path: Path, kind: str) -> None:
+    save_pictures(tmp_path, *(f"{number}.png" for number in range(6)))
+    save_captions(tmp_path, [{"image": f"{number}.png", "caption": f"a dog {number}"} for number in range(6)])
+    dataset = DATASET.validate_python({"kind": kind, "evaluation": 3, "calibration": 2, "search": 2, **PLACES[kind]})
+    with pytest.raises(InputError, match=r"params\.yaml asks for 7"):
+        make_dataset(dataset, *folders, tmp_path / "own")
 
 
 def test_photographs_have_several_references_each(folders: tuple[Path, Path]) -> None:

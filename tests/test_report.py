@@ -17,6 +17,7 @@ from stages.dataset import make_dataset
 from stages.page.charts import draw_examples, draw_speed
 from stages.page.kept import Folder
 from stages.page.plots import Metrics, difference_rows, part_rows, speed_rows
+from stages.page.searches import Study
 from stages.page.waterfalls import Waterfall
 from stages.records.examples import read_examples
 from stages.records.metrics import write_captions
@@ -70,6 +71,7 @@ MACHINE = {
 
 
 NOTHING = Folder(Path("reports/waterfalls"), dict[str, Waterfall](), {})
+NOT_SEARCHED = Folder(Path("reports/search"), dict[str, Study](), {})
 RECOMMENDATION = Recommendation(
     checkpoint=None,
     sentence="Ship the *baseline*: nothing else passes.",
@@ -105,7 +107,8 @@ def write_a_report(
     peaks = {"gops": {"float32": 184.0, "int8": 860.0}, "read_gb_per_s": {"4": 80, "256": 61}}
     whose = WHOSE.model_copy(update={"model": model})
     one_run = OneRun(whose, metrics or made_up(own), peaks, Final(), MACHINE, ["another CPU"])
-    write_report(one_run, own, read_examples(tmp_path / "eval"), NOTHING, RECOMMENDATION, tmp_path, trained=trained)
+    kept = (NOTHING, NOT_SEARCHED)
+    write_report(one_run, own, read_examples(tmp_path / "eval"), *kept, RECOMMENDATION, {}, tmp_path, trained=trained)
     return (tmp_path / "report.md").read_text(encoding="utf-8")
 
 

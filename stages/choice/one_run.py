@@ -76,7 +76,7 @@ def gather(checkpoints: list[str], params: Params, pictures: Path, reports: Path
     peaks, _ = _read(reports / "peaks.json", of_peaks(params, machine))
     contenders = _read_json(reports / CONTENDERS.name)
     final, _ = _read(reports / FINAL.name, of_final(params, contenders, what, machine))
-    settings = params.model_dump(mode="json", exclude={"model", "models", "demo_training"})
+    settings = params.model_dump(mode="json", exclude={"model", "models", "search", "demo_training"})
     provenance = of_run(settings, what, machine)
     elsewhere = sorted(scored_on - {provenance.machine})
     return OneRun(provenance, metrics, peaks, Final.model_validate(final), machine, elsewhere)

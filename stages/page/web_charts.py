@@ -15,7 +15,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from stages.captioner.command_line import shorten
-from stages.page.words import Words, number
+from stages.page.words import Words, number, words_of
 
 # Colors that stand for the page's own, which its style sheet gives in light and in dark.
 COLORS = {"ink": "#010101", "muted": "#020202", "line": "#030303", "accent": "#040404", "band": "#050505"}
@@ -139,6 +139,37 @@ def draw_trade_off(points: Sequence[Point], speed: Words, quality: Words, label:
             for point in points
         ]
         return _svg(figure, f"Speed against quality ({label}). {'; '.join(said)}.", "trade-off")
+
+
+def draw_front(
+    name: str, candidates: Sequence[Point], checkpoints: Sequence[Point], words: Words, label: str
+) -> Markup:
+    """Quality over speed of all that a search tried, small, filled where no other beats it, and of checkpoints, square
+    and with their names."""
+    with _figure(340) as (figure, axes):
+        for point in (*candidates, *checkpoints):
+            small = point in candidates
+            color = (ACCENT if point.best else MUTED) if small else INK
+            axes.hlines(point.quality[0], *point.speed[1:], color=color, linewidth=1, alpha=0.5)
+            axes.vlines(point.speed[0], *point.quality[1:], color=color, linewidth=1, alpha=0.5)
+            face = color if point.best else "none"
+            shape, size = ("o", 5) if small else ("s", 7)
+            axes.plot(point.speed[0], point.quality[0], shape, color=color, markerfacecolor=face, markersize=size)
+        axes.set_xlabel("times as fast as the baseline")
+        axes.set_ylabel(label)
+        axes.grid(color=LINE, linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.margins(x=0.12, y=0.15)
+        axes.set_xlim(left=0)
+        _use_percent(axes, words)
+        _label_apart(figure, axes, checkpoints)
+        words_of_speed = words_of("speedup")
+        said = [
+            f"{own.name}: {number(own.speed[0], words_of_speed)} times as fast, {number(own.quality[0], words)}"
+            for own in (*checkpoints, *(point for point in candidates if point.best))
+        ]
+        title = f"Speed against quality ({label}) of {len(candidates)} candidates"
+        return _svg(figure, f"{title}. {'; '.join(said)}.", name)
 
 
 def draw_curves(name: str, title: str, curves: dict[str, list[Bar]], label: str, words: Words) -> Markup:

@@ -16,12 +16,14 @@ from stages.choice.acceptance import Recommendation
 from stages.choice.one_run import OneRun
 from stages.page.gallery import Examples, make_gallery
 from stages.page.kept import Folder
+from stages.page.searches import Study
+from stages.page.shown_searches import as_points, beaten_in_words, show_search
 from stages.page.sweeps import Failed, Sweep, drawn_curves
+from stages.page.trade_offs import quality_of, trade_offs
 from stages.page.waterfalls import Step, Waterfall, known_columns
 from stages.page.web_charts import (
     LONGEST_NAME,
     Bar,
-    Point,
     draw_bars,
     draw_curves,
     draw_losses,
@@ -30,6 +32,7 @@ from stages.page.web_charts import (
 )
 from stages.page.words import ENDS, PARTS, SPOILED_DB, WORDS, interval, number, words_of
 from stages.records.metrics import Metrics, write_text
+from stages.setup.params import Recipe
 
 HERE = Path(__file__).parent
 # The columns of the table of checkpoints, where there are such figures: the JSON's folder, its key, the heading.
@@ -51,8 +54,6 @@ COSTS = {
 SWEPT_TABLE = ("speedup", "latency_ms", "cider", "cider_change_share", "same_caption", "checkpoint_mb")
 SETTING = re.compile(r"(dataset: \{.*?\})")  # what a recommendation says to write into params.yaml
 LOSSES = "recover_losses"  # of a quality JSON: on the way through a distillation, (step, loss) each
-Estimated = tuple[float, float, float]  # value, and the interval's bounds
-TradeOffs = dict[str, tuple[Estimated, Estimated]]
 
 
 class ShownSweep(NamedTuple):
@@ -86,7 +87,9 @@ def write_page(
     examples: Examples,
     sweeps: Folder[Sweep],
     waterfalls: Folder[Waterfall],
+    searches: Folder[Study],
     recommendation: Recommendation,
+    variants: dict[str, Recipe],
     reports: Path,
     *,
     trained: bool,
@@ -95,6 +98,10 @@ def write_page(
     metrics = one_run.metrics
     shown = [show_sweep(file, own, sweeps.strange.get(file, "")) for file, own in sweeps.files.items()]
     fallen = [show_waterfall(file, own, waterfalls.strange.get(file, "")) for file, own in waterfalls.files.items()]
+    searched = [
+        show_search(file, own, searches.strange.get(file, ""), metrics, variants, trained=trained)
+        for file, own in searches.files.items()
+    ]
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -117,7 +124,10 @@ def write_page(
         strange_sweeps=[sweep for sweep in shown if sweep.strange],
         waterfalls=[own for own in fallen if not own.strange],
         strange_waterfalls=[own for own in fallen if own.strange],
+        searches=[own for own in searched if not own.strange],
+        strange_searches=[own for own in searched if own.strange],
         recommendation=recommendation,
+        beaten=beaten_in_words(trade_offs(metrics)) if trained else "",
         metrics=metrics,
         trained=trained,
         baseline=BASELINE.name,
@@ -193,41 +203,7 @@ def draw_charts(metrics: Metrics, *, trained: bool) -> dict[str, Any]:
 def _trade_off(metrics: Metrics) -> Markup:
     key, _, label = quality_of(metrics)
     found = trade_offs(metrics)
-    best = pareto_optimal(found)
-    points = [Point(name, *own, name in best) for name, own in found.items()]
-    return draw_trade_off(points, words_of("speedup"), words_of(key), label)
-
-
-def quality_of(metrics: Metrics) -> tuple[str, float, str]:
-    """What quality is judged by: its key, the baseline's value of it, and words for an axis."""
-    if any("cider_change_share" in own["quality"] for own in metrics.values()):
-        return "cider_change_share", 0.0, "change of CIDEr"
-    return "same_caption", 1.0, "share of the baseline's captions"
-
-
-def trade_offs(metrics: Metrics) -> TradeOffs:
-    """Each checkpoint's speed-up and quality, (value, low, high) each; the baseline's quality is what it is."""
-    key, own, _ = quality_of(metrics)
-    return {
-        name: (_estimate(figures["benchmark"], "speedup"), _estimate({key: own, **figures["quality"]}, key))
-        for name, figures in metrics.items()
-    }
-
-
-def _estimate(figures: dict[str, Any], key: str) -> Estimated:
-    value = figures[key]
-    return value, figures.get(f"{key}_ci_low", value), figures.get(f"{key}_ci_high", value)
-
-
-def pareto_optimal(points: TradeOffs) -> list[str]:
-    """Those that no other beats: by intervals, none is faster without being worse, or better without being slower."""
-
-    def beats(one: str, other: str) -> bool:
-        surely = [mine[1] > theirs[2] for mine, theirs in zip(points[one], points[other], strict=True)]
-        surely_not = [mine[2] < theirs[1] for mine, theirs in zip(points[one], points[other], strict=True)]
-        return any(surely) and not any(surely_not)
-
-    return [name for name in points if not any(beats(other, name) for other in points if other != name)]
+    return draw_trade_off(as_points(found), words_of("speedup"), words_of(key), label)
 
 
 def show_sweep(file: str, sweep: Sweep, strange: str = "") -> ShownSweep:

@@ -66,6 +66,9 @@ WORDS = {
     "guesses_right": Words("guesses that were right, of those looked at", "%"),
     "same_caption_in_batch": Words("same caption in a batch as alone", "%"),
     "same_next_token": Words("same next token as the baseline", "%", 2),
+    "lead": Words("times as fast as the recipe that leaves nothing out, timed in turns", "×", 2),
+    "counted": Words("what a caption takes, of the baseline's, by multiplications", "%"),
+    "first_kl": Words("the same before int8, on the first pictures", "nats", 5),
     "kl": Words("KL of the next token from the baseline's", "nats", 5),
     "worst_int8_layer_db": Words("the weakest int8 layer is above its error by", "dB", 1),
 }

@@ -14,8 +14,9 @@ from stages.records.examples import Example
 from stages.setup.params import Coco
 
 
-def choose_examples(dataset: Coco) -> tuple[list[Example], list[Example]]:
-    """Examples to evaluate on and to calibrate with: the first pictures that are good and differ from each other.
+def choose_examples(dataset: Coco) -> tuple[list[Example], list[Example], list[Example]]:
+    """Examples to evaluate on, to calibrate with and, after those, to search on: the first pictures that are good and
+    differ from each other.
 
     Raises InputError if there are too few of them, or if one that should be there is not.
     """
@@ -24,12 +25,14 @@ def choose_examples(dataset: Coco) -> tuple[list[Example], list[Example]]:
     sources = [_located(own, dataset, locate) for own in (for_evaluation, for_calibration)]
     if for_evaluation == for_calibration:  # no splits, so the second goes on where the first ends
         sources[1] = sources[0]
-    evaluation, calibration = take_usable(
+    evaluation, others = take_usable(
         (sources[0], dataset.evaluation),
-        (sources[1], dataset.calibration),
+        (sources[1], dataset.calibration + dataset.search),
     )
-    _check_enough(dataset, len(evaluation), len(calibration), len(evaluation) + len(calibration))
-    return _named(evaluation, Path(dataset.images)), _named(calibration, Path(dataset.images))
+    _check_enough(dataset, len(evaluation), len(others), len(evaluation) + len(others))
+    calibration, search = others[: dataset.calibration], others[dataset.calibration :]
+    folder = Path(dataset.images)
+    return _named(evaluation, folder), _named(calibration, folder), _named(search, folder)
 
 
 def candidates(dataset: Coco) -> tuple[list[CaptionedPicture], list[CaptionedPicture]]:
@@ -80,16 +83,18 @@ def _check_names(dataset: Coco, pictures: list[CaptionedPicture]) -> None:
             )
 
 
-def _check_enough(dataset: Coco, evaluation: int, calibration: int, total: int) -> None:
-    wanted = dataset.evaluation + dataset.calibration
+def _check_enough(dataset: Coco, evaluation: int, others: int, total: int) -> None:
+    wanted_others = dataset.calibration + dataset.search
+    wanted = dataset.evaluation + wanted_others
     if total < wanted:
         raise InputError(
             f"{dataset.annotations} captions {total} pictures, but params.yaml asks for {wanted}: lower its limits"
         )
-    if evaluation < dataset.evaluation or calibration < dataset.calibration:
+    if evaluation < dataset.evaluation or others < wanted_others:
+        purpose = "calibrate with and search on" if dataset.search else "calibrate with"
         raise InputError(
-            f"{dataset.annotations} captions {evaluation} pictures in splits to evaluate on and {calibration} in those "
-            f"to calibrate with, but params.yaml asks for {dataset.evaluation} and {dataset.calibration}: lower these"
+            f"{dataset.annotations} captions {evaluation} pictures in splits to evaluate on and {others} in those "
+            f"to {purpose}, but params.yaml asks for {dataset.evaluation} and {wanted_others}: lower these"
         )
 
 

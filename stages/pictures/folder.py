@@ -14,21 +14,24 @@ from stages.setup.params import Folder
 LONGEST_NAME = 60
 
 
-def choose_pictures(dataset: Folder) -> tuple[list[Example], list[Example]]:
-    """Examples to evaluate on and to calibrate with, without captions: the first good ones of `candidates`.
+def choose_pictures(dataset: Folder) -> tuple[list[Example], list[Example], list[Example]]:
+    """Examples to evaluate on, to calibrate with and to search on, without captions: the first good ones of
+    `candidates`.
 
     Raises InputError if there are too few that are good and differ from each other.
     """
     source = iter([(path, list[str]()) for path in candidates(dataset)])
-    evaluation, calibration = take_usable((source, dataset.evaluation), (source, dataset.calibration))
-    _check_enough(dataset, len(evaluation) + len(calibration), "different pictures that open")
+    counts = (dataset.evaluation, dataset.calibration, dataset.search)
+    evaluation, calibration, search = take_usable(*((source, count) for count in counts))
+    taken = [*evaluation, *calibration, *search]
+    _check_enough(dataset, len(taken), "different pictures that open")
     images = Path(dataset.images)
-    if captions := unread_captions([path for path, _ in [*evaluation, *calibration]], images):
+    if captions := unread_captions([path for path, _ in taken], images):
         print(
             f"there is {printable(captions)}, which kind: folder does not read: for captions, use kind: coco with "
             f"annotations: {captions if captions.name in METADATA else images}"
         )
-    return _named(evaluation, images), _named(calibration, images)
+    return _named(evaluation, images), _named(calibration, images), _named(search, images)
 
 
 def candidates(dataset: Folder) -> list[Path]:
@@ -45,11 +48,13 @@ def candidates(dataset: Folder) -> list[Path]:
 
 
 def _check_enough(dataset: Folder, found: int, kind: str) -> None:
-    wanted = dataset.evaluation + dataset.calibration
+    wanted = dataset.evaluation + dataset.calibration + dataset.search
     if found < wanted:
+        searched = f", {dataset.search} to search" if dataset.search else ""
         raise InputError(
             f"{dataset.images} and the folders below it hold {found} {kind}, but params.yaml asks for {wanted} "
-            f"({dataset.evaluation} to evaluate, {dataset.calibration} to calibrate): lower these, or add some"
+            f"({dataset.evaluation} to evaluate, {dataset.calibration} to calibrate{searched}): lower these, or add "
+            "some"
         )
 
 

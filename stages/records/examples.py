@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from stages.captioner.command_line import InputError, explain
 
-EVALUATION, CALIBRATION = Path("data/eval"), Path("data/calibration")
+EVALUATION, CALIBRATION, SEARCH = Path("data/eval"), Path("data/calibration"), Path("data/search")
 # What the stage `host` records of the files that they are made of.
 PICTURES = Path("data/inputs/pictures.json")
 # Captions for checkpoints to guess words from.

@@ -96,12 +96,16 @@ Source = Annotated[
 ]
 
 
+SearchPictures = Annotated[int, Field(ge=0, description="how many others `make search` tries recipes on")]
+
+
 class Scenes(_Frozen):
     """Drawn scenes, for the embedded demo captioner."""
 
     kind: Literal["scenes"]
     evaluation: int = Field(ge=2)
     calibration: int = Field(ge=1)
+    search: SearchPictures = 0
 
 
 class Photographs(_Frozen):
@@ -118,6 +122,7 @@ class Coco(_Frozen):
     annotations: LocalPath = Field(description="a captions file, or a folder with a text file for each picture")
     evaluation: int = Field(ge=2, description="how many pictures to evaluate on, the first in the captions' order")
     calibration: int = Field(ge=1, description="how many of the pictures after those calibrate")
+    search: SearchPictures = 0
 
 
 class Folder(_Frozen):
@@ -127,6 +132,7 @@ class Folder(_Frozen):
     images: LocalPath
     evaluation: int = Field(ge=2, description="how many pictures to evaluate on")
     calibration: int = Field(ge=1, description="how many others calibrate")
+    search: SearchPictures = 0
 
 
 class Noise(_Frozen):
@@ -135,6 +141,7 @@ class Noise(_Frozen):
     kind: Literal["noise"]
     evaluation: int = Field(ge=2)
     calibration: int = Field(ge=1)
+    search: SearchPictures = 0
     seed: int = 0
 
 
@@ -313,6 +320,14 @@ class Benchmark(_Frozen):
     throughput_batch: int = Field(ge=2)
 
 
+class Search(_Frozen):
+    """How long, and how, `make search` looks for recipes."""
+
+    minutes: float = Field(gt=0, description="the candidate under way is finished")
+    first_pictures: int = Field(ge=1, description="what a candidate is tried on before it is built")
+    seed: int = Field(ge=0, description="of the candidates")
+
+
 class TrainingPhase(_Frozen):
     """A part of the demo captioner's training: pictures of one side, a learning rate that rises and falls."""
 
@@ -340,6 +355,7 @@ class Params(_Frozen):
     evaluation: Evaluation
     accept: Accept
     benchmark: Benchmark
+    search: Search
     demo_training: DemoTraining
 
     @model_validator(mode="after")

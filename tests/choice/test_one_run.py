@@ -13,6 +13,7 @@ from stages.captioner.checkpoint import BASELINE, read_manifest, seal
 from stages.captioner.command_line import LONGEST_MESSAGE, InputError
 from stages.choice.one_run import gather
 from stages.page.kept import settings_of
+from stages.page.searches import searched_settings
 from stages.page.sweeps import SWEEPS, read_sweeps, strange_sweeps, swept_settings
 from stages.records.examples import EVALUATION, PICTURES
 from stages.records.metrics import REPORTS, read_metrics, write_metrics
@@ -21,6 +22,7 @@ from stages.report import main
 from stages.setup.params import read_params
 from tests.conftest import PROJECT, RunStage, assert_one_sentence
 from tests.page.pages import make_project, say_whose
+from tests.page.test_searches import SEARCH
 
 FAST, TIMES = "reports/quality/fast.json", "reports/benchmark/fast.json"
 FIRST, FIRST_TIMES = "reports/quality/baseline.json", "reports/benchmark/baseline.json"
@@ -378,3 +380,45 @@ def test_the_codes_digest_is_of_the_modules_that_the_stages_name(tmp_path: Path)
     assert taken("evaluate") != one
     digest_code.cache_clear()
     assert digest_code("evaluate") == digest_code("evaluate_baseline", project=PROJECT)
+
+
+# Searches
+
+
+FOUND = "reports/search/demo.a-cpu.json"
+
+
+@pytest.fixture
+def searched(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same with a search of its own run, as the current folder."""
+    monkeypatch.chdir(project)
+    params = read_params()
+    run = gather([BASELINE.name, "fast"], params, EVALUATION, REPORTS).provenance
+    settings = searched_settings(params, read_metrics(PICTURES))
+    own = run.model_copy(update={"settings": digest(settings)}).model_dump()
+    write_metrics(SEARCH | {"provenance": own}, Path(FOUND))
+    return project
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (then(setting("search.minutes", 9)), ""),
+        (then(setting("variants.fast.quantize.weight_bits", 8)), ""),
+        (then(setting("benchmark.sessions", 9)), "with other settings than"),
+        (then(renamed), "It is of demo on A CPU 1/2/3 avx2 x2, with another model than this run."),
+        (figures(FOUND, code="0" * 16), "with other code than"),
+    ],
+)
+def test_a_search_of_another_run_stands_apart_under_its_owners_name(
+    searched: Path, spoil: Spoil, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(searched)
+    main()
+    own, apart = section("search"), section("other-searches")
+    assert (bool(own), bool(apart)) == (not said, bool(said)) and "candidate_4" in own + apart and said in apart
+    report = Path("reports/report.md").read_text()
+    assert (
+        "## Searches of other runs" if said else "## Search\n"
+    ) in report and "| found_fast | to search on" in report
+    assert (f"{FOUND}: It is of" in capsys.readouterr().out) == bool(said)

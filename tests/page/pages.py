@@ -15,6 +15,7 @@ from stages.captioner.checkpoint import BASELINE, Manifest, seal
 from stages.choice.acceptance import Final, Recommendation
 from stages.choice.one_run import OneRun, recipe_of
 from stages.page.kept import Folder
+from stages.page.searches import read_searches
 from stages.page.sweeps import read_sweeps
 from stages.page.waterfalls import read_waterfalls
 from stages.page.web_page import write_page
@@ -22,7 +23,7 @@ from stages.records.examples import EVALUATION, read_examples
 from stages.records.metrics import REPORTS, read_metrics, write_captions, write_metrics
 from stages.records.provenance import KEY, Provenance, of_final, of_peaks, of_quality, of_times, of_what
 from stages.report import gather_captions
-from stages.setup.params import read_params
+from stages.setup.params import Recipe, read_params
 from tests.conftest import PROJECT
 
 RECOMMENDATION = Recommendation(
@@ -122,10 +123,12 @@ def write(
     model: str = "demo",
     recommendation: Recommendation = RECOMMENDATION,
     strange: dict[str, str] | None = None,
+    variants: dict[str, Recipe] | None = None,
     *,
     trained: bool = True,
 ) -> Path:
-    """The page of what `make_reports` made; `strange` says whose the files of other runs are."""
+    """The page of what `make_reports` made; `strange` says whose the files of other runs are, `variants` what is made
+    into those that a search found."""
     reports = folder / "reports"
     names = sorted(path.stem for path in (reports / "benchmark").glob("*.json"))
     metrics = {
@@ -138,7 +141,9 @@ def write(
     tables, examples = gather_captions(names, reports), read_examples(folder / "eval")
     sweeps = Folder(reports / "sweeps", read_sweeps(reports / "sweeps"), strange or {})
     waterfalls = Folder(reports / "waterfalls", read_waterfalls(reports / "waterfalls"), strange or {})
-    write_page(one_run, tables, examples, sweeps, waterfalls, recommendation, reports, trained=trained)
+    searches = Folder(reports / "search", read_searches(reports / "search"), strange or {})
+    kept = (sweeps, waterfalls, searches)
+    write_page(one_run, tables, examples, *kept, recommendation, variants or {}, reports, trained=trained)
     return reports / "report.html"
 
 

@@ -15,8 +15,9 @@ from PIL import Image
 
 from stages.captioner.command_line import printable
 from stages.page.gallery import SHOWN, as_line
+from stages.page.trade_offs import pareto_optimal
 from stages.page.web_charts import ACCENT, BAND, COLORS, INK, LINE, MUTED
-from stages.page.web_page import COLUMNS, HERE, pareto_optimal
+from stages.page.web_page import COLUMNS, HERE
 from stages.page.words import interval, number, words_of
 from stages.records.metrics import read_metrics, write_metrics
 from tests.page.pages import CAPTIONS, RECOMMENDATION, WHOSE, make_reports, write, write_references

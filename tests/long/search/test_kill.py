@@ -1,0 +1,66 @@
+"""A search that is killed at any moment goes on with the candidates that it would have tried."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from sqlalchemy.exc import SQLAlchemyError
+
+from stages.search.study import done, open_study
+from tests.conftest import PROJECT
+
+CANDIDATES = 7
+
+
+def searching(workspace: Path, folder: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.search.studies", str(workspace), str(folder), str(CANDIDATES)],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        start_new_session=True,
+    )
+
+
+def candidates(study: optuna.Study) -> list[tuple[dict[str, object], object]]:
+    """The first of them, and what Optuna was told of each."""
+    return [(trial.params, trial.values) for trial in done(study)[:CANDIDATES]]
+
+
+@pytest.fixture(scope="module")
+def expected(baseline: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[dict[str, object], object]]:
+    """Those of a search that nobody kills."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert searching(baseline.parents[1], folder).wait(timeout=900) == 0
+    return candidates(open_study(folder / "study.db"))
+
+
+@pytest.mark.parametrize("after", [0, 1, 4])
+def test_a_killed_search_goes_on_with_the_same_candidates(
+    baseline: Path, expected: list[tuple[dict[str, object], object]], tmp_path: Path, after: int
+) -> None:
+    killed, database = searching(baseline.parents[1], tmp_path), tmp_path / "study.db"
+    while killed.poll() is None and len(_candidates_so_far(database)) < after + 1:
+        time.sleep(0.1)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert len(done(_look(database))) < CANDIDATES, "too late to kill it"
+    assert searching(baseline.parents[1], tmp_path).wait(timeout=900) == 0
+    assert len(expected) == CANDIDATES and candidates(open_study(database)) == expected
+
+
+def _candidates_so_far(database: Path) -> list[object]:
+    """All that were asked for, also that under way; none as long as there is no study."""
+    try:
+        return list(_look(database).get_trials(deepcopy=False)) if database.exists() else []
+    except (KeyError, SQLAlchemyError):
+        return []
+
+
+def _look(database: Path) -> optuna.Study:
+    """A study that another process is at: nothing in it is ended."""
+    return optuna.load_study(study_name="search", storage=f"sqlite:///{database}")
