@@ -17,10 +17,10 @@ from stages.alternatives.rival_times import INT8, OWN, TIMES
 from stages.captioner.checkpoint import BASELINE
 from stages.captioner.command_line import InputError, explain, read_text, run
 from stages.page import markdown
-from stages.page.kept import Kept, Strict, in_file_names, read_kept
+from stages.page.kept import Kept, Strict, read_kept
 from stages.page.machines import ALL_MACHINES, SYSTEM, Fingerprint
 from stages.page.waterfalls import End, Positive
-from stages.records.machine import name_machine
+from stages.records.machine import in_file_names, name_machine
 from stages.records.metrics import REPORTS, read_metrics, write_metrics, write_text
 from stages.setup.params import Name
 from stages.sweep.checkout import git

@@ -1,7 +1,6 @@
 """What sweeps and waterfalls have in common: figures that stay in `reports/` whatever runs next, so that each file says
 whose they are, and a page tells those of its own run from others."""
 
-import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
@@ -79,11 +78,6 @@ def _read(path: Path, kind: type[Own], what: str) -> Own:
     except (OSError, ValueError) as error:
         reason = explain(error) if isinstance(error, ValidationError) else brief(error)
         raise InputError(f"{path} is not a {what}'s figures ({reason}): delete it or run the {what} again") from None
-
-
-def in_file_names(machine: str) -> str:
-    """What `name_machine` calls a machine, as a part of a file's name."""
-    return re.sub(r"[^a-z0-9_]+", "-", machine.lower()).strip("-")
 
 
 def settings_of(checkpoints: Collection[str], params: Params, pictures: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from safetensors import safe_open
 
 from stages.captioner.checkpoint import BASELINE, MODELS, WEIGHTS, read_manifest
 from stages.captioner.command_line import InputError, explain, run
-from stages.page.kept import in_file_names, settings_of
+from stages.page.kept import settings_of
 from stages.page.waterfalls import COLUMNS, WATERFALLS, Step, Waterfall, waterfall_table
 from stages.page.words import ENDS
 from stages.records.examples import PICTURES
