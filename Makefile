@@ -98,6 +98,21 @@ waterfall: .venv/ready
 		apart=$$(python -m stages.sweep.checkout $(APART)) && \
 		python -m stages.sweep.waterfall "$$apart" $(or $(VARIANT),fastest) $(or $(MODEL),demo)
 
+# What else one could run: BLIP-large, GIT, ViT-GPT2, Florence-2 and SmolVLM with random weights, in turns with BLIP-base,
+# in reports/rivals. Wants a quiet machine, ten to fifteen minutes, 8 GB of memory and 8 GB of disk.
+rivals: .venv/ready
+	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && \
+		apart=$$(python -m stages.sweep.checkout $(APART)) && \
+		(cd "$$apart" && dvc exp run -S model=blip-base-untrained \
+			optimize@quantized optimize@openvino_int8 optimize@fastest && \
+			python -m stages.alternatives.blip_large && python -m stages.alternatives.rival_times) && \
+		python -m stages.alternatives.rivals "$$apart"
+
+# Kernels for weights that are zero at BLIP-base's full size, and what zeros cost the demo's captions, in reports/sparse.
+# Wants a quiet machine, and TVM, which is among what tests need; ten minutes, and 8 GB of memory.
+sparse: .venv/ready-for-tests
+	$(ACTIVATE) python -m stages.alternatives.sparse_speed && python -m stages.alternatives.sparse_captions
+
 # Recipes for this CPU and this model, tried on pictures of their own: found_fast, found_even and found_careful among the
 # variants of params.yaml, and all that was tried in reports/search. Wants a quiet machine for `search.minutes`; killed,
 # it goes on where it was.
@@ -114,4 +129,4 @@ search: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery machine waterfall search
+.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery machine waterfall rivals sparse search

@@ -21,6 +21,7 @@ def labels(recipe: Recipe) -> list[str]:
         "shortened": recipe.shorten,
         "pruned": recipe.prune,
         "equalized": recipe.equalize,
+        "recovered": recipe.recover,
         recipe.quantize.scheme if recipe.quantize else "": recipe.quantize,
     }
     return ["image-captioning", "cpu", recipe.runtime, *(label for label, settings in done.items() if settings)]

@@ -10,7 +10,18 @@ from typing import Any
 import numpy as np
 from transformers import BlipForConditionalGeneration
 
-from stages.passes import equalize, prune, prune_structured, recover, shorten, side, tokens, vocabulary
+from stages.passes import (
+    equalize,
+    prune,
+    prune_sparsegpt,
+    prune_structured,
+    prune_wanda,
+    recover,
+    shorten,
+    side,
+    tokens,
+    vocabulary,
+)
 from stages.passes.activations import capture_inputs
 from stages.setup.params import Recipe
 
@@ -42,10 +53,13 @@ def apply_recipe(
         records["prune"] = prune_structured.apply(
             model, amount, amount if in_decoder is None else in_decoder, calibration
         )
-    elif recipe.prune:
+    elif recipe.prune and recipe.prune.method == "l1_unstructured":
         records["prune"] = prune.apply(model, recipe.prune.amount)
+    elif recipe.prune:
+        by = {"wanda": prune_wanda, "sparsegpt": prune_sparsegpt}[recipe.prune.method]
+        records["prune"] = by.apply(model, recipe.prune.amount, calibration)
+    if recipe.equalize or (recipe.recover and lesson):
+        records["equalize"] = equalize.apply(model, capture_inputs(model, calibration))
     if recipe.recover:
         records["recover"] = recover.apply(model, recipe.recover, lesson, calibration) if lesson else {"steps": 0}
-    if recipe.equalize:
-        records["equalize"] = equalize.apply(model, capture_inputs(model, calibration))
     return records

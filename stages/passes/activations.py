@@ -1,7 +1,9 @@
-"""What the linear layers of a model take in on calibration pictures: the ground for every decision about int8."""
+"""What the linear layers of a model take in on calibration pictures: the ground for every decision about int8, and for
+what pruning drops."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,9 @@ from stages.passes.next_words import say
 PICTURES = 8
 # Enough of a picture's rows, evenly spaced, to tell how an error is spread.
 ROWS = 128
+# Added to the diagonal of what is to be inverted, as a share of its mean: what the calibration pictures show too seldom
+# to fit to.
+RIDGE = 0.01
 
 
 class Inputs(NamedTuple):
@@ -23,6 +28,81 @@ class Inputs(NamedTuple):
     rows: torch.Tensor
     low: torch.Tensor
     high: torch.Tensor
+
+
+@dataclass
+class Moments:
+    """What a layer took in, added up over rows: how many, and if there were any their sum, float64 (channels,), and the
+    products of each two channels, float32 (channels, channels)."""
+
+    rows: int = 0
+    total: torch.Tensor | float = 0.0
+    products: torch.Tensor | float = 0.0
+
+    def add(self, rows: torch.Tensor) -> None:
+        """Adds rows, float32 (rows, channels)."""
+        self.rows += len(rows)
+        self.total = self.total + rows.sum(dim=0, dtype=torch.float64)
+        self.products = self.products + rows.T @ rows
+
+    def covariance(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean, float64 (channels,), and covariance with the ridge, float64 (channels, channels)."""
+        mean = torch.as_tensor(self.total, dtype=torch.float64) / self.rows
+        return mean, _with_ridge(self._mean_products() - mean.outer(mean))
+
+    def second_moments(self) -> torch.Tensor:
+        """The mean products of each two channels with the ridge, float64 (channels, channels)."""
+        return _with_ridge(self._mean_products())
+
+    def norms(self) -> torch.Tensor:
+        """Each channel's Euclidean norm over all rows, float32 (channels,)."""
+        return torch.as_tensor(self.products).diagonal().clamp(min=0).sqrt()
+
+    def _mean_products(self) -> torch.Tensor:
+        return torch.as_tensor(self.products, dtype=torch.float64) / self.rows
+
+
+def _with_ridge(matrix: torch.Tensor) -> torch.Tensor:
+    ridge = RIDGE * matrix.diagonal().mean() + torch.finfo(torch.float32).tiny
+    matrix.diagonal().add_(ridge)
+    return matrix
+
+
+def add_rows(moments: Moments) -> Callable[[Any, tuple[torch.Tensor, ...]], None]:
+    """A hook that adds up what a layer takes in."""
+
+    def add(_: Any, arguments: tuple[torch.Tensor, ...]) -> None:
+        moments.add(arguments[0].flatten(0, -2))
+
+    return add
+
+
+@torch.no_grad()
+def capture_moments(model: BlipForConditionalGeneration, calibration: Sequence[np.ndarray]) -> dict[str, Moments]:
+    """What every linear layer takes in, by its name, while the model captions all calibration pictures.
+
+    `calibration` is pixels, float32 (1, 3, side, side) each.
+    """
+    seen: dict[str, Moments] = {}
+    taken: dict[str, list[torch.Tensor]] = {}
+    with ExitStack() as hooks:
+        for name, layer in model.named_modules():
+            if isinstance(layer, torch.nn.Linear):
+                seen[name], taken[name] = Moments(), []
+                hooks.enter_context(layer.register_forward_pre_hook(_keep_rows(taken[name])))
+        for pixels in calibration:
+            caption(model, pixels)
+            for name, rows in taken.items():  # all words at once, as a product for each of them would take long
+                seen[name].add(torch.cat(rows))
+                rows.clear()
+    return seen
+
+
+def _keep_rows(rows: list[torch.Tensor]) -> Callable[[Any, tuple[torch.Tensor, ...]], None]:
+    def keep(_: Any, arguments: tuple[torch.Tensor, ...]) -> None:
+        rows.append(arguments[0].flatten(0, -2))
+
+    return keep
 
 
 @torch.inference_mode()

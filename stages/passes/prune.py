@@ -1,9 +1,11 @@
 """Unstructured magnitude pruning: the smallest weights of every linear layer become zero for good."""
 
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
+
+from stages.passes.zeros import Choose, linear_layers, lowest, sparsity
 
 
 def apply(model: torch.nn.Module, amount: float) -> dict[str, Any]:
@@ -14,17 +16,12 @@ def apply(model: torch.nn.Module, amount: float) -> dict[str, Any]:
 
     Returns the reached sparsity, overall and per layer (shares between 0 and 1).
     """
-    sparsity: dict[str, float] = {}
-    zeros = weights = 0
-    with torch.no_grad():
-        for name, layer in model.named_modules():
-            if not isinstance(layer, torch.nn.Linear):
-                continue
-            values = layer.weight.detach().numpy().reshape(-1)  # a view
-            count = round(amount * values.size)
-            values[np.argpartition(np.abs(values), count - 1)[:count]] = 0
-            layer_zeros = layer.weight.numel() - int(torch.count_nonzero(layer.weight))
-            sparsity[name] = round(layer_zeros / layer.weight.numel(), 4)
-            zeros += layer_zeros
-            weights += layer.weight.numel()
-    return {"sparsity": round(zeros / weights, 4), "sparsity_per_layer": sparsity}
+    zero(model, partial(lowest, amount=amount))
+    return sparsity(model)
+
+
+@torch.no_grad()
+def zero(model: torch.nn.Module, choose: Choose) -> None:
+    """Zeroes, in place, the weights of each linear layer that are chosen by their magnitudes."""
+    for _, layer in linear_layers(model):
+        layer.weight.masked_fill_(choose(layer.weight.abs()), 0)

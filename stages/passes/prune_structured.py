@@ -21,10 +21,8 @@ from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.pytorch_blocks import Block, blocks, resize
 from stages.captioner.runtimes.pytorch_merging import lengths, merged_patches
 from stages.captioner.runtimes.pytorch_vocabulary import output_rows
-from stages.passes.activations import caption
+from stages.passes.activations import Moments, add_rows, caption
 
-# Added to the covariance's diagonal, as a share of its mean: what the calibration pictures show too seldom to fit to.
-RIDGE = 0.01
 # Of a block's units that are left, the share that goes at once: one by one, the many neurons would take hours.
 AT_ONCE = 1 / 32
 # Work is counted for the word of this number, as a caption has some ten.
@@ -32,21 +30,10 @@ WORD = 10
 
 
 @dataclass
-class Taken:
+class Taken(Moments):
     """What a block's reader took in, added up over rows, and how far the sum behind it varied within a row."""
 
-    rows: int = 0
-    total: torch.Tensor | float = 0.0
-    products: torch.Tensor | float = 0.0
     variation: float = 0.0
-
-    def covariance(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean, float64 (channels,), and covariance with the ridge, float64 (channels, channels)."""
-        mean = torch.as_tensor(self.total, dtype=torch.float64) / self.rows
-        covariance = torch.as_tensor(self.products, dtype=torch.float64) / self.rows - mean.outer(mean)
-        ridge = RIDGE * covariance.diagonal().mean() + torch.finfo(torch.float32).tiny
-        covariance.diagonal().add_(ridge)
-        return mean, covariance
 
 
 class Removal(NamedTuple):
@@ -106,21 +93,11 @@ def _watch_captioning(
     with ExitStack() as hooks:
         for block in own_blocks:
             reader, norm = model.get_submodule(block.reader), model.get_submodule(block.norm)
-            hooks.enter_context(reader.register_forward_pre_hook(_add_rows(taken[block.reader])))
+            hooks.enter_context(reader.register_forward_pre_hook(add_rows(taken[block.reader])))
             hooks.enter_context(norm.register_forward_pre_hook(_add_variation(taken[block.reader])))
         for pixels in calibration:
             caption(model, pixels)
     return taken
-
-
-def _add_rows(taken: Taken) -> Callable[[Any, tuple[torch.Tensor, ...]], None]:
-    def add(_: Any, arguments: tuple[torch.Tensor, ...]) -> None:
-        rows = arguments[0].flatten(0, -2)
-        taken.rows += len(rows)
-        taken.total = taken.total + rows.sum(dim=0, dtype=torch.float64)
-        taken.products = taken.products + rows.T @ rows
-
-    return add
 
 
 def _add_variation(taken: Taken) -> Callable[[Any, tuple[torch.Tensor, ...]], None]:

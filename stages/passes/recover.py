@@ -2,7 +2,8 @@
 
 Behind each word of a caption, the next words shall be as likely as with the baseline, and if the encoder learns too,
 its states be those of the baseline's patches. Words' embeddings and the output layer stay, and so do weights of zero.
-The decoder alone takes a tenth of the time, as the encoder's states are then computed once.
+Steps of one size suit weights of one scale, so the model is to be equalized before: with outliers, more is lost than
+learned. The decoder alone takes a tenth of the time, as the encoder's states are then computed once.
 Sources: G. Hinton, O. Vinyals, J. Dean, Distilling the Knowledge in a Neural Network, arXiv 1503.02531; V. Sanh et al.,
 DistilBERT, arXiv 1910.01108 (states as well as next words).
 """

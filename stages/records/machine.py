@@ -127,3 +127,8 @@ def name_machine(machine: dict[str, Any]) -> str:
     name = " ".join([*words, *([family] if "?" not in family else []), *newest, f"x{machine['usable_cores']}"])
     caps = [f"{variable.partition('_')[0].lower()} {cap}" for variable, cap in machine.get("caps", {}).items()]
     return f"{name} capped: {', '.join(caps)}" if caps else name
+
+
+def in_file_names(machine: str) -> str:
+    """What `name_machine` calls a machine, in small letters, digits, `_` and `-`."""
+    return re.sub(r"[^a-z0-9_]+", "-", machine.lower()).strip("-")

@@ -80,7 +80,7 @@ def look(unbuilt: Unbuilt, recipe: Recipe) -> FirstLook:
     if recipe.side:
         preprocessing = preprocessing.model_copy(update={"size": Size(height=recipe.side, width=recipe.side)})
     calibration = [preprocess([image], preprocessing) for image in unbuilt.calibration]
-    # What prepares for int8 changes nothing in float.
+    # What prepares for int8 changes nothing in float. Nobody learns yet, as that takes longer than all the rest.
     apply_recipe(model, recipe.model_copy(update={"equalize": False, "quantize": None}), calibration)
     captioner = PyTorchCaptioner(model, unbuilt.captioner.tokenizer, unbuilt.captioner.image_processor)
     agreements = [

@@ -1,6 +1,5 @@
 """What a search found, as `reports/search` keeps it and as a terminal shows it."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import optuna
 
 from stages.page.searches import Candidate, Study, recipe_in_words
 from stages.records.examples import read_examples
+from stages.records.machine import in_file_names
 from stages.records.provenance import Provenance
 from stages.search.candidates import Given
 from stages.search.choice import choose, keeps_budgets
@@ -47,8 +47,7 @@ def candidate_of(number: int, result: Mapping[str, Any]) -> Candidate:
 
 def file_name(study: Study) -> str:
     """One for each model and machine; neither has a dot."""
-    machine = re.sub(r"[^a-z0-9_]+", "-", study.provenance.machine.lower()).strip("-")
-    return f"{study.provenance.model}.{machine}.json"
+    return f"{study.provenance.model}.{in_file_names(study.provenance.machine)}.json"
 
 
 def most_taken(results: Sequence[Mapping[str, Any]]) -> float | None:

@@ -12,6 +12,9 @@ from stages.setup.params import Recipe
 
 # Below two thirds of its side, captions of a picture are others: reports/README.md has what sides cost.
 SMALLEST_SIDE = 2 / 3
+# With the calibration pictures that there usually are, more steps bring nothing.
+RECOVER_STEPS = 50
+CUTS = {"side", "tokens", "shorten", "prune"}  # what can be recovered from
 FLOAT_BELOW_DB = 15  # as in the variants that people made
 SCHEMES = {"openvino": "static-int8", "onnxruntime": "dynamic-int8"}
 Knobs = dict[str, Any]  # by their places in a recipe; of `shorten`, how many layers
@@ -40,6 +43,7 @@ def space(shape: Shape) -> dict[str, BaseDistribution]:
         "shorten": IntDistribution(0, shape.decoder_layers // 2),
         "prune.amount": FloatDistribution(0, 0.4, step=0.05),
         "prune.decoder_amount": FloatDistribution(0, 0.4, step=0.05),
+        "recover.steps": CategoricalDistribution([0, RECOVER_STEPS]),
         "quantize.decoder_weight_bits": CategoricalDistribution([8, 4]),
         "runtime": CategoricalDistribution(list(SCHEMES)),
     }
@@ -53,6 +57,7 @@ def uncut(shape: Shape) -> Knobs:
         "shorten": 0,
         "prune.amount": 0.0,
         "prune.decoder_amount": 0.0,
+        "recover.steps": 0,
         "quantize.decoder_weight_bits": 8,
         "runtime": "openvino",
     }
@@ -77,6 +82,8 @@ def recipe_of(knobs: Knobs, shape: Shape) -> Recipe:
     if amount or in_decoder:
         own["prune"] = {"method": "structured", "amount": amount}
         own["prune"] |= {"decoder_amount": in_decoder} if in_decoder != amount else {}
+    if knobs["recover.steps"] and own.keys() & CUTS:
+        own["recover"] = {"steps": knobs["recover.steps"]}
     return Recipe.model_validate(own)
 
 
@@ -92,6 +99,8 @@ def knobs_of(recipe: Recipe, shape: Shape) -> Knobs | None:
     if recipe.prune:
         knobs["prune.amount"] = amount = recipe.prune.amount
         knobs["prune.decoder_amount"] = amount if recipe.prune.decoder_amount is None else recipe.prune.decoder_amount
+    if recipe.recover:
+        knobs["recover.steps"] = recipe.recover.steps
     if recipe.quantize:
         knobs["quantize.decoder_weight_bits"] = recipe.quantize.decoder_weight_bits
     return knobs if _inside(knobs, shape) and recipe_of(knobs, shape) == recipe else None

@@ -173,9 +173,10 @@ class Vocabulary(_Frozen):
 
 
 class Prune(_Frozen):
-    """Unstructured pruning of every linear layer's weight by magnitude, or heads and neurons taken out."""
+    """Unstructured pruning of every linear layer's weight, by magnitude or by what it gives on the calibration
+    pictures, or heads and neurons taken out."""
 
-    method: Literal["l1_unstructured", "structured"]
+    method: Literal["l1_unstructured", "wanda", "sparsegpt", "structured"]
     amount: float = Field(
         gt=0, lt=1, description="of each weight; structured: of a picture's multiplications, and of a word's"
     )
@@ -226,15 +227,15 @@ class Quantize(_Frozen):
 
 class Recipe(_Frozen):
     """What is done to the baseline to make a variant: given smaller pictures, fewer words, patches and layers,
-    pruned, taught again, equalized, written for a runtime, quantized for it."""
+    pruned, equalized, taught again, written for a runtime, quantized for it."""
 
     side: int | None = Field(None, ge=1, description="of the pictures, in pixels; a multiple of the patches' side")
     vocabulary: Vocabulary | None = None
     tokens: Tokens | None = None
     shorten: float | None = Field(None, gt=0, lt=1, description="the share of the decoder's layers that is left out")
     prune: Prune | None = None
-    recover: Recover | None = None
     equalize: bool = Field(False, description="rewrite the model so that it loses less in int8")
+    recover: Recover | None = None
     runtime: Literal["pytorch", "onnxruntime", "openvino"] = "pytorch"
     quantize: Quantize | None = None
 

@@ -5,7 +5,6 @@ in reports/waterfalls.
 """
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ from stages.page.kept import settings_of
 from stages.page.waterfalls import COLUMNS, WATERFALLS, Step, Waterfall, waterfall_table
 from stages.page.words import ENDS
 from stages.records.examples import PICTURES
-from stages.records.machine import caps_of
+from stages.records.machine import caps_of, in_file_names
 from stages.records.metrics import REPORTS, read_metrics, write_metrics
 from stages.records.provenance import MADE_BY, Provenance, differences, digest_code, of_run, take_provenance
 from stages.setup.params import PARAMS, Params, Recipe, in_flow_style, read_params
@@ -152,8 +151,7 @@ def _shapes_in_onnx(path: Path) -> list[Sequence[int]]:
 
 def file_name(own: Waterfall) -> str:
     """One for each model, variant and machine; none of these has a dot."""
-    machine = re.sub(r"[^a-z0-9_]+", "-", own.provenance.machine.lower()).strip("-")
-    return f"{own.provenance.model}.{own.variant}.{machine}.json"
+    return f"{own.provenance.model}.{own.variant}.{in_file_names(own.provenance.machine)}.json"
 
 
 def main(

@@ -20,7 +20,8 @@ from stages.captioner.checkpoint import read_manifest
 from stages.captioner.runtimes.pytorch import load_model
 from stages.captioner.runtimes.pytorch_merging import lengths
 from stages.optimize import optimize
-from stages.passes import apply_recipe, next_words, recover
+from stages.passes import apply_recipe, equalize, next_words, recover
+from stages.passes.activations import capture_inputs
 from stages.passes.recover import Lesson
 from stages.passes.training_state import read_state
 from stages.setup.params import Recipe, Recover
@@ -54,9 +55,9 @@ def test_what_was_lost_comes_back_in_part_and_what_was_cut_stays_away(name: str,
     cut = CUT.get(name, ALL)
     settings = Recover.model_validate({"steps": 8, "part": part, "learning_rate": 1e-3})
     before = tiny_model(1, num_hidden_layers=2)
-    apply_recipe(
-        before, Recipe.model_validate(cut), [own[..., : cut.get("side"), : cut.get("side")] for own in noise(6)]
-    )
+    pixels = [own[..., : cut.get("side"), : cut.get("side")] for own in noise(6)]
+    apply_recipe(before, Recipe.model_validate(cut), pixels)
+    equalize.apply(before, capture_inputs(before, pixels))
     model, record = teach(cut, settings, tmp_path / "state.safetensors")
     assert 0 <= record["kl_nats_after"] < record["kl_nats_before"]
     assert [step for step, _ in record["losses"]] == list(range(1, 9))
