@@ -81,7 +81,7 @@ coverage: .venv/ready
 demo-sensitivity: .venv/ready
 	$(ACTIVATE) python -m tests.demo.sensitivity
 
-# What of such damages a short distillation makes good, for reports/README.md; half an hour.
+# What of such damages a short distillation makes good, for reports/README.md; six minutes.
 demo-recovery: .venv/ready
 	$(ACTIVATE) python -m tests.demo.recovery
 

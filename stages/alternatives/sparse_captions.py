@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
-import torch
 import transformers
 from PIL import Image
 from rich.progress import track
@@ -39,6 +38,7 @@ from stages.scoring.quality import score_per_image
 from stages.scoring.small_samples import estimate_relative_change, estimate_share
 from stages.scoring.statistics import estimate_mean
 from stages.setup.params import DEMO_FOLDER, Params, Scenes, read_params
+from stages.sources.model import load_blip
 
 SHARES = (0.3, 0.5, 0.7, 0.8, 0.9)
 BATCH = 50
@@ -103,7 +103,7 @@ def measure(folder: Path, evaluation: Path, calibration: Path) -> Iterator[Cost]
     Raises InputError if the unpruned one has a CIDEr of 0 there.
     """
     transformers.logging.disable_progress_bar()
-    model = BlipForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
+    model = load_blip(folder).eval().requires_grad_(False)
     tokenizer, processor = BertTokenizer.from_pretrained(folder), BlipImageProcessorPil.from_pretrained(folder)
     examples = read_examples(evaluation)
     pictures, references = [open_whole(path) for path, _ in examples], [own for _, own in examples]

@@ -165,7 +165,7 @@ def _train(
     """Makes all steps that were not made before, and returns the loss of each."""
     optimizer = _optimizer(learning)
     losses: list[float] = []
-    if (found := read_state(lesson.state)) and found[0]["identity"] == identity:
+    if (found := read_state(lesson.state)) and found[0].get("identity") == identity:
         restore_state(found[1], learning, [optimizer])
         losses = json.loads(found[0]["losses"])
     text = TextColumn("learning from the baseline, loss {task.fields[loss]:.4f}")
@@ -248,7 +248,8 @@ def _text(
     if not lesson.texts or dice.random() < 0.5:
         return caption
     text = model.config.text_config
-    return caption.new_tensor([text.bos_token_id, *dice.choice(lesson.texts), text.sep_token_id])
+    chosen = dice.choice(lesson.texts)[: text.max_position_embeddings - 1]
+    return caption.new_tensor([text.bos_token_id, *chosen, text.sep_token_id])
 
 
 def _precision(device: torch.device) -> AbstractContextManager[object]:

@@ -32,7 +32,7 @@ def read_state(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]] | N
     """The metadata and tensors that `save_state` wrote, or nothing if there is no such file."""
     try:
         with safe_open(path, "pt") as file:
-            return file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
     except (FileNotFoundError, SafetensorError):
         return None
 

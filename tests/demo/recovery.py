@@ -29,11 +29,7 @@ CUTS: dict[str, dict[str, Any]] = {
     "decoder layers": {"shorten": 0.33},
 }
 STEPS = 60
-RECOVERIES: dict[str, dict[str, Any]] = {
-    "cut": {},
-    "the decoder learned": {"recover": {"steps": STEPS}},
-    "all learned": {"recover": {"steps": STEPS, "part": "model"}},
-}
+RECOVERIES: dict[str, dict[str, Any]] = {"cut": {}, "the decoder learned": {"recover": {"steps": STEPS}}}
 
 
 def cut(model: BlipForConditionalGeneration, _: torch.Generator, recipe: Recipe, folder: Path, pictures: int) -> None:

@@ -173,6 +173,18 @@ def test_texts_are_gone_through_as_often_as_the_teachers_captions(tmp_path: Path
     }
 
 
+def test_a_text_is_no_longer_than_the_decoder(baseline: Path, tmp_path: Path) -> None:
+    model = load_model(baseline)
+    longest = model.config.text_config.max_position_embeddings
+    lesson = Lesson(model, [], [[7] * (3 * longest)], tmp_path / "state")
+    start = torch.tensor([model.config.text_config.bos_token_id, 5])
+    texts = [recover._text(model, lesson, start, random.Random(seed)) for seed in range(20)]
+    with torch.no_grad():
+        states = model.vision_model(torch.from_numpy(noise(1)[0])).last_hidden_state
+        batch = next_words.to_batch(model, texts, states.expand(len(texts), -1, -1))
+        assert batch.tokens.shape[1] == longest and next_words.next_words(model, batch).isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("recipe", "sentence"),
     [

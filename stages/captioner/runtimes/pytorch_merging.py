@@ -73,7 +73,7 @@ def merge(
     goes, stays = order[:, :count], order[:, count:]
     weighted = torch.cat([hidden * sizes, sizes], dim=-1)
     first, odd, even = weighted[:, :1], weighted[:, 1::2], weighted[:, 2::2]
-    into = _rows(nearest, goes).transpose(1, 2) == torch.arange(even.shape[1])[:, None]
+    into = _rows(nearest, goes).transpose(1, 2) == torch.arange(even.shape[1], device=hidden.device)[:, None]
     sums = torch.cat([first, _rows(odd, stays), even + into.to(odd.dtype) @ _rows(odd, goes)], dim=1)
     merged = sums[..., -1:]
     return sums[..., :-1] / merged, merged
