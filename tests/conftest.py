@@ -172,7 +172,8 @@ def with_weights(baseline: Path, folder: Path, change: Callable[[BlipForConditio
 def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of calibration pictures, as `dataset` makes it. Not to be changed."""
     folder = tmp_path_factory.mktemp("data")
-    make_dataset(Scenes(kind="scenes", evaluation=2, calibration=8), folder / "eval", folder / "calibration")
+    scenes = Scenes(kind="scenes", evaluation=2, calibration=8)
+    make_dataset(scenes, *(folder / name for name in ("eval", "calibration", "search")))
     return folder / "calibration"
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tests.projects import environment, shell
 
 # What the pipeline makes that must be the same to the last bit, however often it was interrupted.
-MADE = ("models", "data/demo", "data/eval", "data/calibration", "data/baseline_next_tokens.npz")
+MADE = ("models", "data/demo", "data/eval", "data/calibration", "data/search", "data/baseline_next_tokens.npz")
 NAME = re.compile(r"([0-9a-f]{32})(\.dir)?")
 SHORT = "optimize@quantized"  # the only stage that the short forms, in the tests, interrupt
 LONGEST = 900  # seconds that anything may take, also on a machine that others use

@@ -45,8 +45,7 @@ def made(baseline: Path, calibration: Path, build: Build, tmp_path_factory: pyte
     for source, target in (
         (baseline, "models/baseline"),
         (build(VARIANT), f"models/{VARIANT}"),
-        (calibration, "data/calibration"),
-        (calibration.parent / "eval", "data/eval"),
+        *((calibration.parent / name, f"data/{name}") for name in ("eval", "calibration", "search")),
     ):
         shutil.copytree(source, project / target)
     shell(project, "dvc", "commit", "--force", "download", "dataset")
