@@ -72,7 +72,8 @@ def apply(
     Returns the KL divergence of next words, in nats, on the calibration pictures, before and after, and the loss on its
     way, (step, loss) each.
     """
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    # A torch for GPUs names their kind where there is none, too.
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     identity = _identity(model, settings, lesson, calibration)
     for own in (model, lesson.teacher):
         own.to(device)
