@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
-import transformers
 from PIL import Image
 from rich.progress import track
 from transformers import BertTokenizer, BlipForConditionalGeneration
@@ -102,7 +101,6 @@ def measure(folder: Path, evaluation: Path, calibration: Path) -> Iterator[Cost]
 
     Raises InputError if the unpruned one has a CIDEr of 0 there.
     """
-    transformers.logging.disable_progress_bar()
     model = load_blip(folder).eval().requires_grad_(False)
     tokenizer, processor = BertTokenizer.from_pretrained(folder), BlipImageProcessorPil.from_pretrained(folder)
     examples = read_examples(evaluation)

@@ -1,13 +1,12 @@
 """What the page for a browser says of searches."""
 
-import re
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
 from stages.page.searches import Found, Study, compared_figures, found_variants
 from stages.page.trade_offs import TradeOffs, beaten_by, estimated, trade_offs
-from stages.page.web_charts import Bar, Point, draw_bars, draw_front, draw_speed
+from stages.page.web_charts import Bar, Point, draw_bars, draw_front, draw_speed, slug
 from stages.page.words import Words, words_of
 from stages.records.metrics import Metrics
 from stages.setup.params import Recipe
@@ -37,7 +36,7 @@ def show_search(
     file: str, own: Study, strange: str, metrics: Metrics, variants: dict[str, Recipe], *, trained: bool
 ) -> ShownSearch:
     """What the page says of a search; of one of another run, without this run's checkpoints beside it."""
-    name, here = re.sub(r"[^A-Za-z0-9_-]+", "-", file), {} if strange else metrics
+    name, here = slug(file), {} if strange else metrics
     found, timed = found_variants(own, here, variants), [one.model_dump() for one in own.of_state("timed")]
     points = candidate_points(timed)
     front = _front(f"{name}-front", timed, points, here if trained else {}) if timed else None

@@ -78,6 +78,11 @@ class Point(NamedTuple):
     best: bool
 
 
+def slug(name: str) -> str:
+    """A name as a part of an id."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)
+
+
 def draw_speed(name: str, title: str, bars: Sequence[Bar], control: Bar, words: Words) -> Markup:
     """Speed-ups as dots with their intervals, over the band that the baseline against itself covers."""
     with _figure(ROW * len(bars) + 50) as (figure, axes):
@@ -125,13 +130,7 @@ def draw_trade_off(points: Sequence[Point], speed: Words, quality: Words, label:
             axes.vlines(point.speed[0], *point.quality[1:], color=color, linewidth=1.5)
             face = ACCENT if point.best else "none"
             axes.plot(point.speed[0], point.quality[0], "o", color=color, markerfacecolor=face, markersize=10)
-        axes.set_xlabel("times as fast as the baseline")
-        axes.set_ylabel(label)
-        axes.grid(color=LINE, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.margins(x=0.12, y=0.25)
-        axes.set_xlim(left=0)
-        _use_percent(axes, quality)
+        _use_speed_and_quality(axes, label, quality, margin=0.25)
         _label_apart(figure, axes, points)
         said = [
             f"{point.name}: {number(point.speed[0], speed)} times as fast, {number(point.quality[0], quality)}"
@@ -155,13 +154,7 @@ def draw_front(
             face = color if point.best else "none"
             shape, size = ("o", 5) if small else ("s", 7)
             axes.plot(point.speed[0], point.quality[0], shape, color=color, markerfacecolor=face, markersize=size)
-        axes.set_xlabel("times as fast as the baseline")
-        axes.set_ylabel(label)
-        axes.grid(color=LINE, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.margins(x=0.12, y=0.15)
-        axes.set_xlim(left=0)
-        _use_percent(axes, words)
+        _use_speed_and_quality(axes, label, words, margin=0.15)
         _label_apart(figure, axes, checkpoints)
         words_of_speed = words_of("speedup")
         said = [
@@ -223,6 +216,17 @@ def _name_rows(axes: Axes, bars: Sequence[Bar]) -> None:
 
 def _say(axes: Axes, text: str, place: tuple[float, float], color: str = INK) -> None:
     axes.annotate(text, place, xytext=(9, 0), textcoords="offset points", va="center", color=color)
+
+
+def _use_speed_and_quality(axes: Axes, label: str, words: Words, margin: float) -> None:
+    """Axes of a chart of quality over speed, once all is drawn; the margin is above and below that."""
+    axes.set_xlabel("times as fast as the baseline")
+    axes.set_ylabel(label)
+    axes.grid(color=LINE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.margins(x=0.12, y=margin)
+    axes.set_xlim(left=0)
+    _use_percent(axes, words)
 
 
 def _use_percent(axes: Axes, words: Words) -> None:

@@ -29,6 +29,7 @@ from stages.page.web_charts import (
     draw_losses,
     draw_speed,
     draw_trade_off,
+    slug,
 )
 from stages.page.words import ENDS, PARTS, SPOILED_DB, WORDS, interval, number, words_of
 from stages.records.metrics import Metrics, write_text
@@ -159,11 +160,6 @@ def figure_keys(checkpoints: list[dict[str, Any]]) -> list[str]:
     """The figures that any of them has, those with words here first; without the bounds of intervals."""
     found = {key for own in checkpoints for key in own if not key.endswith(ENDS)} - {LOSSES}
     return [key for key in WORDS if key in found] + sorted(found - WORDS.keys())
-
-
-def slug(name: str) -> str:
-    """A name as a part of an id."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)
 
 
 def _bars(metrics: Metrics, key: str) -> list[Bar]:
