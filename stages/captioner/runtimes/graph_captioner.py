@@ -13,6 +13,7 @@ from .decoding import Decoding, check_room
 from .drafts import read_drafts
 from .generate import Decoder, Vocabulary, generate
 from .preprocessing import preprocess, read_preprocessing
+from .scores import ScoredTokens
 from .wording import can_say, normalize
 
 # What the decoder takes beside keys and values.
@@ -79,6 +80,13 @@ class GraphCaptioner:
 
     def decode(self, states: tuple[int, Any], decoding: Decoding) -> list[list[int]]:
         """Token ids of one caption per picture. Raises InputError if the caption can't fit the decoder."""
+        return [caption.tokens for caption in self._decode(states, decoding, scored=False)]
+
+    def decode_with_scores(self, states: tuple[int, Any], decoding: Decoding) -> list[ScoredTokens]:
+        """The same captions, and how sure the model is of them."""
+        return self._decode(states, decoding, scored=True)
+
+    def _decode(self, states: tuple[int, Any], decoding: Decoding, scored: bool) -> list[ScoredTokens]:
         pictures, engine_states = states
         prompt = self.tokenizer.encode(decoding.prompt, add_special_tokens=False).ids
         check_room(decoding, len(prompt), self.positions)
@@ -86,7 +94,7 @@ class GraphCaptioner:
         guesses = min(decoding.drafts, self.positions - len(prompt) - decoding.max_new_tokens)
         decoding = decoding.model_copy(update={"drafts": guesses})
         decoder = self.engine.start_decoder(engine_states, pictures, decoding.beams)
-        return generate(decoder, pictures, prompt, decoding, self.vocabulary, self.drafts)
+        return generate(decoder, pictures, prompt, decoding, self.vocabulary, self.drafts, scored)
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """Token ids to text."""
