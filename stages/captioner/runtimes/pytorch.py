@@ -125,12 +125,13 @@ class PyTorchCaptioner:
         prompt = self._tokenize(decoding.prompt)
         check_room(decoding, len(prompt), self.config.max_position_embeddings)
         banned = banned_tokens(decoding, self.tokenizer.backend_tokenizer, self._tokenize, 1 + len(prompt))
+        configuration = generation_config(decoding, self.config, banned)
+        configuration.update(**asked)
         with _seeded(decoding):
             return self.model.text_decoder.generate(
                 input_ids=torch.tensor([[self.config.bos_token_id, *prompt]]).repeat(len(states), 1),
                 encoder_hidden_states=states,
-                generation_config=generation_config(decoding, self.config, banned),
-                **asked,
+                generation_config=configuration,
             )
 
     def _tokenize(self, text: str) -> list[int]:
