@@ -11,8 +11,9 @@ from typing import Self
 
 from PIL import Image
 
-from ..runtimes.captioner import Caption, Captioner
+from ..runtimes.captioner import Captioner
 from ..runtimes.decoding import Decoding
+from ..runtimes.scores import Caption
 
 WAIT_SECONDS = 0.003  # for pictures that come with the first; a caption takes 5 to 100 times as long
 
@@ -83,7 +84,7 @@ class Batcher:
                 self._arriving.put(None)  # for when nothing waits any more
                 break
             self._waiting.append(more)
-        self._waiting = [one for one in self._waiting if one not in batch]
+        self._waiting = [one for one in self._waiting if one not in batch and not one.future.cancelled()]
         return batch
 
     def _batch(self) -> list[Waiting]:

@@ -37,7 +37,13 @@ def as_parts(content: Any) -> Any:
     return [] if content is None else content
 
 
-PartsFirst = BeforeValidator(as_parts)
+def as_messages(content: Any) -> Any:
+    """What people say as a list of messages, where plain text is short for one message."""
+    return [{"role": "user", "content": content}] if isinstance(content, str) else content
+
+
+Parts = BeforeValidator(as_parts)
+Messages = BeforeValidator(as_messages)
 
 
 def server_sent(event: dict[str, Any], name: str = "") -> str:

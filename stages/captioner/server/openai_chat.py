@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from ..command_line import InputError, brief
 from .asked import Asked, Said, Wishes, only_picture, refuse_other_forms
-from .bodies import Body, Few, PartsFirst, parse, server_sent
+from .bodies import Body, Few, Parts, parse, server_sent
 
 EVENTS = "text/event-stream"
 
@@ -30,7 +30,7 @@ class Message(Body):
     """What somebody said, or showed."""
 
     role: str
-    content: Annotated[Few[Part], PartsFirst] = []
+    content: Annotated[Few[Part], Parts] = []
 
 
 class Form(Body):

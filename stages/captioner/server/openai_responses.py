@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from ..command_line import InputError, brief
 from .asked import Asked, Said, Wishes, only_picture, refuse_other_forms
-from .bodies import Body, Few, PartsFirst, parse, server_sent
+from .bodies import Body, Few, Messages, Parts, parse, server_sent
 from .openai_chat import EVENTS, Form
 
 TEXTS = ("text", "input_text", "output_text", "refusal")
@@ -25,7 +25,7 @@ class Item(Body):
     """What somebody said, or showed."""
 
     role: str = ""
-    content: Annotated[Few[Part], PartsFirst] = []
+    content: Annotated[Few[Part], Parts] = []
 
 
 class Text(Body):
@@ -37,7 +37,7 @@ class Text(Body):
 class Create(Body):
     """A request."""
 
-    input: str | Few[Item]
+    input: Annotated[Few[Item], Messages]
     stream: bool | None = None
     max_output_tokens: int | None = None
     temperature: float | None = None
@@ -49,9 +49,8 @@ def read(body: bytes) -> Asked:
     """A request as any API's. Raises InputError if it asks for what there isn't here."""
     request = parse(Create, body)
     refuse_other_forms(request.text and request.text.format and request.text.format.type)
-    items = [] if isinstance(request.input, str) else request.input
-    shown = [pictures for item in items if (pictures := _pictures(item))]
-    said = [item for item in items if item.role == "user"]
+    shown = [pictures for item in request.input if (pictures := _pictures(item))]
+    said = [item for item in request.input if item.role == "user"]
     return Asked(
         picture=only_picture(shown[-1] if shown else []),
         prompt=" ".join(part.text for part in said[-1].content) if said else "",
