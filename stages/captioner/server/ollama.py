@@ -12,7 +12,7 @@ LINES = "application/x-ndjson"
 
 
 class Options(Body):
-    """How a caption is to be chosen; PhotoPrism sends the same."""
+    """How a caption is to be chosen."""
 
     num_predict: int | None = None
     temperature: float | None = None

@@ -6,9 +6,8 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from ..command_line import InputError
-from .asked import Asked, Said, only_picture
+from .asked import Asked, Said, Wishes, only_picture
 from .bodies import Body, Few, parse
-from .ollama import Options
 from .pictures import HOW_TO_SEND
 
 
@@ -19,7 +18,6 @@ class Vision(Body):
     prompt: str | None = None
     url: str | None = None
     images: Few[str] | None = None
-    options: Options | None = None
 
 
 def read(body: bytes) -> Asked:
@@ -27,8 +25,8 @@ def read(body: bytes) -> Asked:
     request = parse(Vision, body)
     if request.url:
         raise InputError(f"no URL is fetched here: {HOW_TO_SEND}")
-    wishes = (request.options or Options()).wishes()
-    return Asked(only_picture(request.images or []), request.prompt or "", wishes, id=request.id)
+    # Without its options: they are for large models, and it sends a temperature whether anybody asks for one or not.
+    return Asked(only_picture(request.images or []), request.prompt or "", Wishes(), id=request.id)
 
 
 def answer(asked: Asked, said: Said) -> Response:

@@ -49,10 +49,16 @@ class Answer(NamedTuple):
 def serving(checkpoint: Path, *options: str) -> Iterator[Server]:
     """A server of a checkpoint on a free port of loopback, ended with the block."""
     command = [sys.executable, "-m", "stages.captioner.commands.serve", "--checkpoint", str(checkpoint), "--port", "0"]
+    with serving_by([*command, *options]) as server:
+        yield server
+
+
+@contextmanager
+def serving_by(command: list[str]) -> Iterator[Server]:
+    """The server that a command starts, ended with the block."""
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            [*command, *options], cwd=PROJECT, env={**os.environ, "PYTHONPATH": str(PROJECT)}, stderr=said
-        )
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        process = subprocess.Popen(command, cwd=PROJECT, env=environment, stderr=said)
         try:
             yield Server(_address(process, said.fileno()), process, said.fileno())
         finally:
