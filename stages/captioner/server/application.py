@@ -1,47 +1,31 @@
-"""The application: which path is answered by what, how a request comes to its caption, and in which order."""
+"""The application: which path is answered by what, and how a request comes to its caption."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
 from time import perf_counter, time
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from PIL import Image
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from tokenizers import Tokenizer
 
 from ..command_line import InputError
-from ..runtimes.decoding import Decoding
 from ..runtimes.scores import Caption
 from . import models, ollama, openai_chat, openai_responses, photoprism
-from .asked import Asked, Said, decoding_for, is_one_of_a_kind
-from .batching import Batcher
+from .asked import is_one_of_a_kind
 from .errors import error_response
 from .guard import ALIVE, Access, Guard
 from .metrics import CONTENT_TYPE, OTHER, Measured, Metrics
-from .models import Model
-from .pictures import open_picture, picture_bytes
+from .service import Api, Service, Wanted
 
 LARGEST_BODY = 32 * 1024**2  # bytes, of which a picture's file is three quarters
 BODY_SECONDS = 30  # in which a body must have come
-MOST_UNDER_WAY = 32  # requests, from their headers to their answers
 HUNG_UP = 499  # the status in figures; nobody gets it
 Result = TypeVar("Result")
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
-
-
-class Api(NamedTuple):
-    """How a path's requests are read, and how they are answered."""
-
-    read: Callable[[bytes], Asked]
-    answer: Callable[[Asked, Said], Response]
 
 
 APIS = {
@@ -51,58 +35,6 @@ APIS = {
     "/api/chat": Api(ollama.read_chat, ollama.answer_chat),
     "/api/v1/vision/caption": Api(photoprism.read, photoprism.answer),
 }
-
-
-class Wanted(NamedTuple):
-    """A request that can be captioned."""
-
-    asked: Asked
-    image: Image.Image
-    decoding: Decoding
-
-
-@dataclass
-class Service:
-    """What all requests share. `pool` opens pictures, `under_way` counts requests, in the event loop alone."""
-
-    model: Model
-    own: Decoding
-    prompt_as_prefix: bool
-    captions: Batcher
-    pool: ThreadPoolExecutor
-    tokenizer: Tokenizer
-    metrics: Metrics
-    under_way: int = 0
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place among the requests under way while the block runs. Raises HTTPException if all are taken."""
-        if self.under_way >= MOST_UNDER_WAY:
-            raise HTTPException(503, "too many requests are under way: try again", headers={"Retry-After": "1"})
-        self.under_way += 1
-        self.metrics.under_way.inc()
-        try:
-            yield
-        finally:
-            self.under_way -= 1
-            self.metrics.under_way.dec()
-
-    def prepare(self, api: Api, body: bytes) -> Wanted:
-        """Reads a request and opens its picture, which takes a while. Raises InputError if that can't be captioned."""
-        asked = api.read(body)
-        decoding = decoding_for(self.own, asked.wishes, asked.prompt if self.prompt_as_prefix else None)
-        return Wanted(asked, open_picture(picture_bytes(asked.picture)), decoding)
-
-    def say(self, wanted: Wanted, caption: Caption, created: float, seconds: float) -> Said:
-        """An answer of a caption, with its tokens as the tokenizer counts them in its text."""
-        prompt = self.count(wanted.decoding.prompt)
-        tokens = max(0, self.count(caption.text) - prompt)
-        cut_off = tokens >= wanted.decoding.max_new_tokens
-        return Said(self.model.name, caption.text, caption.score, prompt, tokens, cut_off, created, seconds)
-
-    def count(self, text: str) -> int:
-        """The tokens of a text."""
-        return len(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def application(service: Service, access: Access) -> Starlette:

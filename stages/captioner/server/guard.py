@@ -56,7 +56,7 @@ def is_loopback(host: str) -> bool:
 
 def in_url(host: str) -> str:
     """An address as it stands in a URL and in the header Host."""
-    return f"[{host}]" if ":" in host else host.lower()
+    return (f"[{host}]" if ":" in host else host).lower()
 
 
 class Guard:

@@ -14,13 +14,14 @@ from tokenizers import Tokenizer
 from ..command_line import InputError, brief, printable
 from ..own_process import open_in_own_process
 from ..runtimes.cores import usable_cores
-from .application import Service, application
+from .application import application
 from .batching import Batcher
 from .connections import KEEP_ALIVE_SECONDS, BoundedConnection
 from .guard import LOOPBACK, Access, in_url, is_loopback
 from .metrics import Metrics
 from .models import describe
 from .pictures import limit_pixels
+from .service import Service
 
 LAST_SECONDS = 60  # to finish what is under way; a client may be too slow for any
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from stages.captioner.server.application import LARGEST_BODY, MOST_UNDER_WAY
+from stages.captioner.server.application import LARGEST_BODY
+from stages.captioner.server.service import MOST_UNDER_WAY
 from tests.captioner.server.servers import Server, alone, ask, chat, figure, serving
 
 PATH = "/v1/chat/completions"

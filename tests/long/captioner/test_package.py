@@ -25,7 +25,7 @@ CHECKPOINTS = {"onnxruntime": "onnx_int8", "openvino": "openvino_int8", "torch":
 # What a checkpoint for an engine does without.
 ABSENT = {"torch", "transformers", "huggingface_hub", "dvc", "stages", "pandas", "scipy", "onnx", "nncf", "yaml"}
 PINS = [
-    line
+    Requirement(line)
     for file in ("requirements.txt", "requirements-test.txt")
     for line in (PROJECT / file).read_text(encoding="utf-8").splitlines()
     if not line.startswith(("#", "-r"))
@@ -89,7 +89,7 @@ def install(wheel: Path, extra: str, python: str, target: Path) -> Path:
         "--no-compile",
     ]
     constraints = target.with_suffix(".txt")
-    constraints.write_text("\n".join(PINS))
+    constraints.write_text("".join(f"{pin.name}{pin.specifier}\n" for pin in PINS))  # which may not name extras
     process = subprocess.run(
         [*pip, "--constraint", str(constraints), f"{wheel}[{extra}]"],
         capture_output=True,
@@ -248,7 +248,7 @@ def test_an_editable_installation_is_the_package_and_shows_edits(
 
 
 def test_what_the_project_runs_with_is_within_the_package_s_bounds() -> None:
-    pins = {pin.name.lower(): pin for pin in map(Requirement, PINS)}
+    pins = {pin.name.lower(): pin for pin in PINS}
     bounds = [
         *METADATA["dependencies"],
         *(each for extra in METADATA["optional-dependencies"].values() for each in extra),
