@@ -45,8 +45,8 @@ PATH = "/v1/chat/completions"
 
 
 class Turn(NamedTuple):
-    """Some seconds of some clients, each of which asks again as soon as it is answered: what each request took, of those
-    answered in that time, in seconds, and how many a second there were."""
+    """Some seconds of some clients, each of which asks again as soon as it is answered: the seconds that each request
+    took, of those answered in that time, and how many a second there were."""
 
     took: list[float]
     per_second: float
@@ -153,7 +153,7 @@ def summarize(sessions: Sequence[Turns]) -> list[dict[str, float]]:
         rates = [typical([turn.per_second for turn in own]) for own in turns]
         alone = [typical([turn.per_second for turn in session[clients, ALONE]]) for session in sessions]
         took = [[seconds for turn in own for seconds in turn.took] for own in turns]
-        row = {"clients": clients, "batch_size": size, "requests": sum(map(len, took))}
+        row: dict[str, float] = {"clients": clients, "batch_size": size, "requests": sum(map(len, took))}
         row |= estimate_over_sessions(rates).entries("per_second", 3)
         for percent in (50, 99):
             milliseconds = [1000 * float(np.percentile(own, percent)) for own in took]

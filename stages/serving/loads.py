@@ -26,9 +26,7 @@ from stages.sweep.checkout import git
 
 SERVING = REPORTS / "serving"
 PAGE = ALL_MACHINES
-TABLES = re.compile(
-    r"(?<=<!-- serving: made by `make serve-load` -->\n).*?(?=\n<!-- end of serving -->)", re.DOTALL
-)
+TABLES = re.compile(r"(?<=<!-- serving: made by `make serve-load` -->\n).*?(?=\n<!-- end of serving -->)", re.DOTALL)
 HEADINGS = [
     "clients",
     "pictures at once",

@@ -1,4 +1,4 @@
-"""Connections that are bounded in number and in the time that a request may take to begin, which uvicorn leaves open."""
+"""Connections, bounded in number and in the time that a request may take to begin, which uvicorn leaves open."""
 
 import asyncio
 from typing import Any

@@ -16,8 +16,8 @@ FAMILY = "blip"
 
 
 class Model(NamedTuple):
-    """A checkpoint: the name of its folder, the SHA-256 of its manifest, its size in bytes, since when it is there (Unix
-    time), and what it runs in."""
+    """A checkpoint: the name of its folder, the SHA-256 of its manifest, its size in bytes, since when it is there
+    (Unix time), and what it runs in."""
 
     name: str
     digest: str

@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 from uuid import uuid4
 
+from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from ..command_line import InputError, brief
@@ -30,7 +31,7 @@ class Message(Body):
     """What somebody said, or showed."""
 
     role: str
-    content: Annotated[Few[Part], Parts] = []
+    content: Annotated[Few[Part], Parts] = Field(default=[])
 
 
 class Form(Body):

@@ -86,9 +86,7 @@ def test_it_counts_what_it_answers(server: Server, pictures: list[Image.Image]) 
 
 
 @pytest.mark.parametrize("batch_size", ["1", "4"])
-def test_its_end_finishes_what_is_under_way(
-    checkpoint: Path, pictures: list[Image.Image], batch_size: str
-) -> None:
+def test_its_end_finishes_what_is_under_way(checkpoint: Path, pictures: list[Image.Image], batch_size: str) -> None:
     body = json.dumps(chat(pictures[0])).encode()
     with serving(checkpoint, "--batch-size", batch_size) as own:
         with begun(own, body, 10) as connection, begun(own, body, 10):

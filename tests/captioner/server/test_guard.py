@@ -64,7 +64,9 @@ def test_a_token_is_read_from_its_owner_s_file(tmp_path: Path) -> None:
     assert read_token(write(tmp_path / "token", TOKEN + b"\n")) == TOKEN
 
 
-@pytest.mark.parametrize("content", [b"", b"short", b"0123456789 abcdef", b"\xff" * 20, b"a" * 5000, b"a" * 20 + b"\nb"])
+@pytest.mark.parametrize(
+    "content", [b"", b"short", b"0123456789 abcdef", b"\xff" * 20, b"a" * 5000, b"a" * 20 + b"\nb"]
+)
 def test_what_is_no_token_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(InputError) as caught:
         read_token(write(tmp_path / "token", content))

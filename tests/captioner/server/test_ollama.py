@@ -14,9 +14,7 @@ def client(server: Server) -> ollama.Client:
     return ollama.Client(host=server.url)
 
 
-def test_what_is_generated_is_the_caption(
-    client: ollama.Client, checkpoint: Path, pictures: list[Image.Image]
-) -> None:
+def test_what_is_generated_is_the_caption(client: ollama.Client, checkpoint: Path, pictures: list[Image.Image]) -> None:
     [expected] = alone(checkpoint, pictures[:1])
     found = client.generate(model="blip", prompt="Describe", images=[in_base64(pictures[0])])
     assert found.response == expected.text and found.done and found.model == checkpoint.name

@@ -15,9 +15,7 @@ def client(server: Server) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
 
 
-def test_a_chat_completion_is_the_caption(
-    client: openai.OpenAI, checkpoint: Path, pictures: list[Image.Image]
-) -> None:
+def test_a_chat_completion_is_the_caption(client: openai.OpenAI, checkpoint: Path, pictures: list[Image.Image]) -> None:
     for picture, expected in zip(pictures, alone(checkpoint, pictures), strict=True):
         found = client.chat.completions.create(**chat(picture, max_tokens=300))
         assert found.choices[0].message.content == expected.text
@@ -78,9 +76,7 @@ def test_the_model_is_listed(client: openai.OpenAI, checkpoint: Path) -> None:
     assert model.id == checkpoint.name and model.created > 1e9
 
 
-def test_the_newest_picture_is_captioned(
-    client: openai.OpenAI, checkpoint: Path, pictures: list[Image.Image]
-) -> None:
+def test_the_newest_picture_is_captioned(client: openai.OpenAI, checkpoint: Path, pictures: list[Image.Image]) -> None:
     first, second = (chat(picture)["messages"] for picture in pictures[:2])
     spoken = [*first, {"role": "assistant", "content": "a dog"}, *second, {"role": "user", "content": "Sure?"}]
     found = client.chat.completions.create(model="blip", messages=spoken)
@@ -106,7 +102,9 @@ def test_what_cannot_be_is_a_bad_request(
     assert caught.value.type == "invalid_request_error"
 
 
-@pytest.mark.parametrize("url", ["https://example.com/a.jpg", "http://localhost/a.jpg", "file:///etc/passwd", "ftp://x"])
+@pytest.mark.parametrize(
+    "url", ["https://example.com/a.jpg", "http://localhost/a.jpg", "file:///etc/passwd", "ftp://x"]
+)
 def test_no_url_is_fetched(client: openai.OpenAI, url: str) -> None:
     content = [{"type": "image_url", "image_url": {"url": url}}]
     with pytest.raises(openai.BadRequestError, match="no URL is fetched here"):

@@ -12,9 +12,7 @@ from tests.captioner.server.servers import Server, alone, ask, data_url, in_base
 PROMPT = "Create a caption with exactly one sentence in the active voice that describes the main visual content."
 
 
-def test_its_own_api_has_caption_and_confidence(
-    server: Server, checkpoint: Path, pictures: list[Image.Image]
-) -> None:
+def test_its_own_api_has_caption_and_confidence(server: Server, checkpoint: Path, pictures: list[Image.Image]) -> None:
     [expected] = alone(checkpoint, pictures[:1])
     body = {
         "id": "0b3c7b6e-0b5a-4d8e-9c49-1f0c2c1d3e4f",

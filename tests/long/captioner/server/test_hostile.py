@@ -151,14 +151,16 @@ def test_a_thousand_at_once_are_answered_or_turned_away(server: Server, body: by
     assert found.keys() <= {"200", "503", "closed"} and found["200"] >= 1, found
     until(server, UNDER_WAY, 0)
     assert ask(server, "POST", PATH, body).status == 200
-    assert figure(server, "blip_batch_pictures_bucket{le=\"1.0\"}") < figure(server, "blip_batch_pictures_count")
+    assert figure(server, 'blip_batch_pictures_bucket{le="1.0"}') < figure(server, "blip_batch_pictures_count")
 
 
 def test_connections_are_bounded_in_number(server: Server) -> None:
     held = [connect(server) for _ in range(MOST_CONNECTIONS + 50)]
     try:
         time.sleep(1)
-        there = [one for one in psutil.Process(server.process.pid).net_connections("tcp") if one.status == "ESTABLISHED"]
+        there = [
+            one for one in psutil.Process(server.process.pid).net_connections("tcp") if one.status == "ESTABLISHED"
+        ]
         assert len(there) <= MOST_CONNECTIONS + 1
     finally:
         for connection in held:
