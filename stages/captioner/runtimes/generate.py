@@ -323,7 +323,7 @@ def _log_softmax(logits: np.ndarray) -> np.ndarray:
 
 def _zeros(rows: int, scored: bool) -> np.ndarray:
     """What sums of log-probabilities begin with, float64 (rows,): no numbers, and so they stay, if nobody asks."""
-    return np.full(rows, 0 if scored else np.nan)
+    return np.full(rows, 0.0 if scored else np.nan)
 
 
 def _caption(
