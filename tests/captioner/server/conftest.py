@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,3 +19,4 @@ def server(checkpoint: Path) -> Iterator[Server]:
     """A server as it is by default. Tests leave it as it was."""
     with serving(checkpoint) as running:
         yield running
+        assert "Traceback" not in os.pread(running.said, 1_000_000, 0).decode()
