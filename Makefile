@@ -85,6 +85,10 @@ demo-sensitivity: .venv/ready
 demo-recovery: .venv/ready
 	$(ACTIVATE) python -m tests.demo.recovery
 
+# The seconds of a step and the memory of such a distillation at BLIP-base's full size; five minutes.
+recovery-cost: .venv/ready
+	$(ACTIVATE) python -m tests.demo.recovery_cost
+
 # In a clone of the last commit, so that this checkout keeps its own checkpoints and reports.
 machine: .venv/ready
 	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && \
@@ -138,4 +142,4 @@ search: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery machine waterfall rivals serve-load sparse search
+.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery recovery-cost machine waterfall rivals serve-load sparse search

@@ -100,9 +100,7 @@ def test_another_s_file_is_refused_and_left_as_it_is(tmp_path: Path, name: str, 
     assert (tmp_path / name).read_bytes() == content
 
 
-def test_a_name_or_a_place_that_can_not_be_had_is_said_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_or_a_place_that_can_not_be_had_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, message in (
         ("captions.txt", "end it in .jsonl, .csv or .parquet"),
         ("nowhere/captions.csv", "make its folder"),
@@ -243,9 +241,7 @@ def test_to_pass_over_what_was_never_written_is_one_sentence(
     assert_one_sentence(process, "say what by --write or --output")
 
 
-def test_banned_words_and_repeats_are_options(
-    run_stage: RunStage, checkpoint: Path, picture_files: list[Path]
-) -> None:
+def test_banned_words_and_repeats_are_options(run_stage: RunStage, checkpoint: Path, picture_files: list[Path]) -> None:
     def words(*options: str) -> list[str]:
         process = run_stage("caption", "--checkpoint", checkpoint, "--json", *options, picture_files[0])
         assert process.returncode == 0, process.stderr
