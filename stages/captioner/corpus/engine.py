@@ -1,0 +1,93 @@
+"""Ray, started on this machine for one archive, or a cluster that runs already. Imported before Ray is.
+
+Ray reads its settings from the environment as it is imported, so they are made here first: it sends no statistics, and
+whoever has no token may not so much as ask.
+"""
+
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..command_line import InputError, brief
+from ..runtimes.cores import usable_cores
+
+# Nothing large passes through it: numbers of pictures, captions. Ray takes no less than 75 MB. A container's 64 MB of
+# shared memory are too few, and Ray then keeps it in the temporary folder.
+OBJECT_STORE = 128 * 1024**2
+# Of Ray's processors, beside those of the workers: for what writes captions and for what leaves out those of last time.
+SPARE_PROCESSORS = 2
+LARGEST_BLOCK = 4 * 1024**2  # bytes; captions of a block are written at once
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@contextmanager
+def started(address: str | None, logs: str | None) -> Iterator[Any]:
+    """The module of Ray, connected: to the cluster at an address, or to processes on this machine that end with the
+    block. Their logs lie in a folder of the system's for temporary files that ends with it too, or where they are told.
+
+    Raises InputError if Ray is not installed, doesn't start or can't be reached.
+    """
+    ray = _import(address)
+    folder = logs or tempfile.mkdtemp(prefix="corpus-")
+    try:
+        _connect(ray, address, folder)
+        yield ray
+    finally:
+        ray.shutdown()
+        if not logs:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _import(address: str | None) -> Any:
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    if address is None:  # else Ray would write one for all clusters of this user into the home folder
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise InputError(f"Ray can't be imported ({brief(error)}): install blip-on-cpu with its extra [corpus]") from None
+    return ray
+
+
+def _connect(ray: Any, address: str | None, logs: str) -> None:
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        if address is None:
+            processors = usable_cores() + SPARE_PROCESSORS
+            ray.init(
+                "local",
+                num_cpus=processors,
+                object_store_memory=OBJECT_STORE,
+                include_dashboard=False,
+                _temp_dir=os.path.abspath(logs),
+                **quiet,
+            )
+        else:
+            ray.init(address, **quiet)
+    except Exception as error:  # Ray's own, gRPC's, the system's
+        what = f"the cluster at {address} can't be reached" if address else "Ray doesn't start"
+        raise InputError(f"{what} ({brief(error)}): see models/README.md, «Caption an archive»") from None
+    _configure(ray)
+
+
+def _configure(ray: Any) -> None:
+    """Settings of Ray Data for all that runs in this process, which the workers get too."""
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.target_max_block_size = LARGEST_BLOCK
+    context.raise_original_map_exception = True
