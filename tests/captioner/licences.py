@@ -57,16 +57,24 @@ def shipped() -> dict[str, str]:
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
-        if (
-            name in found
-            or FOR_GPUS.fullmatch(name)
-            or (requirement.marker and not requirement.marker.evaluate({"extra": ""}))
-        ):
+        if FOR_GPUS.fullmatch(name) or (name in found and not requirement.extras) or not _is_needed(requirement, {""}):
             continue
         installed = distribution(name)
         found[name] = licence(installed.metadata)
-        waiting += map(Requirement, installed.requires or [])
+        needed = map(Requirement, installed.requires or [])
+        waiting += [_without_marker(more) for more in needed if _is_needed(more, requirement.extras | {""})]
     return dict(sorted(found.items()))
+
+
+def _is_needed(requirement: Requirement, extras: set[str]) -> bool:
+    """Whether what it depends on is the case here, with these extras."""
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)
+
+
+def _without_marker(requirement: Requirement) -> Requirement:
+    requirement.marker = None
+    return requirement
 
 
 def licence(metadata: PackageMetadata) -> str:

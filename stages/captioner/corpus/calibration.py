@@ -48,12 +48,12 @@ class TriedWorker:
         self._opener = PictureOpener(read_preprocessing(checkpoint))
         self._captioner = open_in_own_process(checkpoint, threads)
 
-    def rate(self, batch_size: int) -> float:
-        """Pictures per second, so many at once, after one batch that doesn't count."""
+    def rate(self, batch_size: int, seconds: float = SECONDS) -> float:
+        """Pictures per second, so many at once, for so long, after one batch that doesn't count."""
         pictures = itertools.cycle(self._pictures)
         self._caption(list(itertools.islice(pictures, batch_size)), batch_size)
         count, started = 0, time.perf_counter()
-        while not count or time.perf_counter() < started + SECONDS:
+        while not count or time.perf_counter() < started + seconds:
             some = list(itertools.islice(pictures, 2 * batch_size))
             self._caption(some, batch_size)
             count += len(some)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from PIL import Image
+from pyarrow import dataset
 
 from stages.captioner import open_captioner
 from tests.conftest import PROJECT, Build
@@ -68,6 +70,13 @@ def find_python(version: str, module: str = "venv") -> str | None:
     return None
 
 
+def pinned() -> list[str]:
+    """What the project and its tests run with."""
+    files = [PROJECT / name for name in ("requirements.txt", "requirements-test.txt")]
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if line and not line.startswith(("#", "-r"))]
+
+
 def install(wheel: Path, extra: str, python: str, target: Path) -> Path:
     """A new environment with the wheel, one extra and nothing else; in the versions that the project has."""
     subprocess.run([python, "-m", "venv", "--without-pip", str(target)], check=True, timeout=300)
@@ -81,7 +90,8 @@ def install(wheel: Path, extra: str, python: str, target: Path) -> Path:
         "--quiet",
         "--no-compile",
     ]
-    constraints = PROJECT / "requirements.txt"
+    constraints = target / "constraints.txt"  # which may name no extras
+    constraints.write_text("\n".join(re.sub(r"\[.*?\]", "", line) for line in pinned()))
     process = subprocess.run(
         [*pip, "--constraint", str(constraints), f"{wheel}[{extra}]"],
         capture_output=True,
@@ -146,6 +156,20 @@ def test_one_extra_in_an_empty_environment_captions(
     other = next(name for name in CHECKPOINTS if name != extra)
     with pytest.raises(AssertionError, match=rf"install blip-on-cpu with its extra \[{other}\]"):
         run(binaries / "blip-on-cpu", "--checkpoint", build(CHECKPOINTS[other]), picture_files[0], home=home)
+
+
+def test_the_extra_for_archives_captions_one(
+    wheel: Path, build: Build, picture_files: list[Path], pictures: list[Image.Image], home: Path, tmp_path: Path
+) -> None:
+    checkpoint = build(CHECKPOINTS["onnxruntime"])
+    binaries = install(wheel, "corpus,onnxruntime", sys.executable, tmp_path / "environment")
+    command = ("--checkpoint", checkpoint, "--images", picture_files[0].parent, "--output", tmp_path / "captions")
+    output = run(binaries / "blip-on-cpu-corpus", *command, home=home)
+    assert output.endswith(": 4 pictures captioned, 0 of them cut off, and 0 that can't be opened\n")
+    assert not [name for name in os.listdir(home) if name != ".cache"]  # no token for all clusters, no statistics
+    found = dataset.dataset(tmp_path / "captions", format="parquet").to_table(columns=["caption"])
+    with open_captioner(checkpoint) as captioner:
+        assert sorted(found["caption"].to_pylist()) == sorted(captioner.caption(pictures))
 
 
 @pytest.mark.parametrize("extra", CHECKPOINTS)
@@ -226,11 +250,7 @@ def test_an_editable_installation_is_the_package_and_shows_edits(
 
 
 def test_what_the_project_runs_with_is_within_the_package_s_bounds() -> None:
-    pins = {
-        pin.name.lower(): pin
-        for line in (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-        if not line.startswith(("#", "-r")) and (pin := Requirement(line))
-    }
+    pins = {pin.name.lower(): pin for pin in map(Requirement, pinned())}
     bounds = [
         *METADATA["dependencies"],
         *(each for extra in METADATA["optional-dependencies"].values() for each in extra),
