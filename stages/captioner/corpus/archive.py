@@ -102,7 +102,7 @@ def _caption(ray: Any, asked: Asked, work: Work, output: Output, before: int, to
     tally = _start_tally(ray)
     try:
         arrangement = _arrange(ray, asked, work, total - before, total)
-        with progress.shown(total, before, lambda: int(ray.get(tally.total.remote()))):
+        with progress.shown(total, before, lambda: _read(ray, tally)):
             _run(ray, asked, work, arrangement, output, total, tally)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
@@ -120,6 +120,14 @@ def _start_tally(ray: Any) -> Any:
     here = ray.get_runtime_context().get_node_id()
     place = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
     return ray.remote(num_cpus=0, scheduling_strategy=place)(Tally).remote()
+
+
+def _read(ray: Any, tally: Any) -> int:
+    """What a tally has counted; nothing if it is gone, of which captions know nothing."""
+    try:
+        return int(ray.get(tally.total.remote()))
+    except ray.exceptions.RayError:
+        return 0
 
 
 def _arrange(ray: Any, asked: Asked, work: Work, left: int, total: int) -> Arrangement:
@@ -154,7 +162,7 @@ def _run(
         batch_format="pyarrow",
         num_cpus=arrangement.threads,
         max_task_retries=RETRIES,
-        compute=_pool(ray, asked, arrangement),
+        compute=_pool(ray, asked, arrangement, blocks),
     ).write_parquet(path, filesystem=store)
 
 
@@ -171,10 +179,10 @@ def _checkpoint(data: Any, output: Output) -> Any:
     return config
 
 
-def _pool(ray: Any, asked: Asked, arrangement: Arrangement) -> Any:
+def _pool(ray: Any, asked: Asked, arrangement: Arrangement, blocks: int) -> Any:
     """This machine's workers, or as many as the cluster has processors for at any time."""
     if asked.address is None:
-        return ray.data.ActorPoolStrategy(size=arrangement.workers)
+        return ray.data.ActorPoolStrategy(size=min(arrangement.workers, blocks))
     processors = ray.cluster_resources().get("CPU", 1)
     return ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, int(processors // arrangement.threads)))
 

@@ -102,8 +102,8 @@ def caption_batch(captioner: Captioner, batch: Sequence[Opened], decoding: Decod
     captions = iter(captioner.caption_with_scores(images, decoding))
     results = []
     for opened in batch:
-        caption = next(captions) if opened.image else None
-        results.append(Result(caption and caption.text, caption and caption.score, opened.error))
+        text, score, _ = next(captions) if opened.image else (None, None, None)
+        results.append(Result(text, score, opened.error))
     return results
 
 

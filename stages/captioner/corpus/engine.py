@@ -21,14 +21,15 @@ from ..runtimes.cores import usable_cores
 OBJECT_STORE = 128 * 1024**2
 # Of Ray's processors, beside those of the workers: for what writes captions and for what leaves out those of last time.
 SPARE_PROCESSORS = 2
-LARGEST_BLOCK = 4 * 1024**2  # bytes; captions of a block are written at once
+BLOCK_BYTES = 4 * 1024**2  # of captions at most: what is larger, Ray would write in parts
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+# Where it is 0, Ray takes no address but the loopback's, on Linux too, and nobody on the network reaches it.
+LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 @contextmanager
@@ -52,8 +53,8 @@ def started(address: str | None, logs: str | None) -> Iterator[Any]:
 def _import(address: str | None) -> Any:
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    if address is None:  # else Ray would write one for all clusters of this user into the home folder
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    if address is None:
+        os.environ |= {LOOPBACK_ONLY: "0", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
         import ray
         import ray.data
@@ -85,9 +86,11 @@ def _connect(ray: Any, address: str | None, logs: str) -> None:
 
 def _configure(ray: Any) -> None:
     """Settings of Ray Data for all that runs in this process, which the workers get too."""
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):  # a terminal; what goes wrong ends in a sentence of the command
+            handler.setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.target_max_block_size = LARGEST_BLOCK
+    context.target_max_block_size = BLOCK_BYTES
     context.raise_original_map_exception = True

@@ -43,6 +43,12 @@ def workers(temporary: Path) -> list[psutil.Process]:
     return [each for each in every if each.pid in mine and "MapWorker" in " ".join(each.info["cmdline"] or [])]
 
 
+def reachable(temporary: Path) -> list[str]:
+    """The addresses at which somebody on the network could reach Ray."""
+    sockets = [each for process in survivors(temporary) for each in process.net_connections(kind="inet")]
+    return [each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN and each.laddr.ip != "127.0.0.1"]
+
+
 def kill_driver(process: "subprocess.Popen[str]", temporary: Path) -> None:
     process.kill()
     process.wait()
@@ -82,6 +88,7 @@ def test_a_worker_that_dies_is_replaced(archive: Path, build: Build, temporary: 
     process = start(build("onnx"), archive, output, log=log, TMPDIR=str(temporary))
     for wanted in (1, 4):
         until(lambda wanted=wanted: (files(output) >= wanted and workers(temporary)) or process.poll() is not None)
+        assert not reachable(temporary)
         for worker in workers(temporary):
             worker.kill()
     assert process.wait(timeout=PATIENCE) == 0, log.read_text(encoding="utf-8")
