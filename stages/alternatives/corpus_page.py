@@ -138,13 +138,13 @@ def arithmetic(own: Corpus) -> str:
     stream = MACHINES * rate * READ_BYTES / 1e6
     return (
         f"**A hundred million pictures**, of the full size: 100,000,000 ÷ {rate:.3g} a second ÷ 3600 = {hours:,.0f} "
-        f"hours of one such machine ({own.machine.usable_cores or own.machine.cores} cores), so {MACHINES} of them take "
-        f"{duration(3600 * hours / MACHINES)}. What they cost is {hours:,.0f} times an hour's price of one, and grows "
-        f"with the words of a caption and falls with the cores' speed; all else is small beside it. They read "
+        f"hours of one such machine ({own.machine.usable_cores or own.machine.cores} cores), so {MACHINES} of them "
+        f"take {duration(3600 * hours / MACHINES)}. What they cost is {hours:,.0f} times an hour's price of one, and "
+        f"grows with the words of a caption and falls with the cores' speed; all else is small beside it. They read "
         f"{read:,.0f} TB at {READ_BYTES // 1000} KB a picture, {stream:,.0f} MB a second all together, and write "
-        f"{written:,.1f} GB of captions and of what is done, at {largest.written_bytes_per_picture:.0f} bytes a picture. "
-        "The numbers of those that are done, of eight bytes each, take 0.8 GB of memory of the machine that leaves them "
-        "out after a stop.\n"
+        f"{written:,.1f} GB of captions and of what is done, at {largest.written_bytes_per_picture:.0f} bytes a "
+        "picture. The numbers of those that are done, of eight bytes each, take 0.8 GB of memory of the machine that "
+        "leaves them out after a stop.\n"
     )
 
 

@@ -1,5 +1,5 @@
-"""Times archives captioned in every way: by the loop that people write, by processes, and through Ray. The part of `make
-corpus-load` that runs in a clone, where the full-size checkpoints have been made."""
+"""Times archives captioned in every way: by the loop that people write, by processes, and through Ray. The part of
+`make corpus-load` that runs in a clone, where the full-size checkpoints have been made."""
 
 import json
 import os
@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -43,7 +42,7 @@ SIDE = (1024, 768)  # pixels of the full-size model's pictures, which are opened
 # Through Ray, what a picture takes is what these two archives differ by: its start takes as long for both.
 FEW, MANY = 100, 400
 DEMO_PICTURES = (100, 1000, 10_000)
-LOOKED_EVERY = 0.5  # seconds, at memory
+LOOKED_EVERY = 0.25  # seconds, at memory
 WAYS = ("loop", "all_cores", "per_core", "ray")
 
 
@@ -131,10 +130,10 @@ def time_command(checkpoint: Path, source: Path, output: Path, decoding: Decodin
 
 def _peak_memory_until_end(process: "subprocess.Popen[bytes]") -> int:
     """The most memory that a process and all that it started have held at once; what they share counts once."""
-    peak, ended = 0, threading.Event()
-    threading.Thread(target=lambda: (process.wait(), ended.set()), daemon=True).start()
-    while not ended.wait(LOOKED_EVERY):
+    peak = 0
+    while process.poll() is None:
         peak = max(peak, sum(map(_memory, _family(process.pid))))
+        time.sleep(LOOKED_EVERY)
     return peak
 
 
@@ -186,11 +185,15 @@ def time_full_size(folder: Path, decoding: Decoding) -> dict[str, Any]:
             with opened(way, manifest, decoding, FEW) as processes:
                 size = 1 if name == "loop" else _best_size(processes)
                 rates[name].append(processes.rate(size, SECONDS))
-                print(f"session {session + 1} of {SESSIONS}: {name} {rates[name][-1]:.2f} pictures a second", flush=True)
+            _say(session, name, rates[name][-1])
         times = [time_command(fastest, source, folder / f"{source.name}-{session}", decoding) for source in (few, many)]
         rates["ray"].append((MANY - FEW) / (times[1].seconds - times[0].seconds))
-        print(f"session {session + 1} of {SESSIONS}: ray {rates['ray'][-1]:.2f} pictures a second", flush=True)
+        _say(session, "ray", rates["ray"][-1])
     return summarize(rates)
+
+
+def _say(session: int, name: str, rate: float) -> None:
+    print(f"session {session + 1} of {SESSIONS}: {name} {rate:.2f} pictures a second", flush=True)
 
 
 def _best_size(processes: Processes) -> int:

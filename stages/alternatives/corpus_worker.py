@@ -5,7 +5,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -42,15 +42,13 @@ def open_loop(work: Work, pictures: int) -> Callable[[float], float]:
     def rate(seconds: float) -> float:
         caption_one()
         started = time.perf_counter()
-        count = sum(1 for _ in _until(started + seconds, caption_one))
+        count = 0
+        while time.perf_counter() < started + seconds:
+            caption_one()
+            count += 1
         return count / (time.perf_counter() - started)
 
     return rate
-
-
-def _until(end: float, act: Callable[[], None]) -> Iterator[None]:
-    while time.perf_counter() < end:
-        yield act()
 
 
 def main(kind: str, checkpoint: Path, threads: int, manifest: str, decoding: str, pictures: int) -> None:

@@ -92,8 +92,8 @@ def _say_where_it_begins(output: Output, before: Counts, total: int) -> None:
         print(f"going on: {before.total:,} of {total:,} pictures are done", flush=True)
     elif others := other_digests(output):
         print(
-            f"{output.folder} holds captions by another checkpoint or decoding ({', '.join(others)}), which stay: these "
-            f"begin anew in {output.captions}",
+            f"{output.folder} holds captions by another checkpoint or decoding ({', '.join(others)}), which stay: "
+            f"these begin anew in {output.captions}",
             flush=True,
         )
 
@@ -140,16 +140,14 @@ def _arrange(ray: Any, asked: Asked, work: Work, left: int, total: int) -> Arran
     trial = calibration.calibrate(ray, work, numbers, cores, asked.threads, asked.batch_size)
     workers, threads, batch_size = trial.arrangement
     print(
-        f"on each machine: {workers} × {threads} threads, {batch_size} pictures at once, as {trial.rate:.3g} pictures a "
-        "second were the most of all that was tried",
+        f"on each machine: {workers} × {threads} threads, {batch_size} pictures at once, as {trial.rate:.3g} pictures "
+        "a second were the most of all that was tried",
         flush=True,
     )
     return trial.arrangement
 
 
-def _run(
-    ray: Any, asked: Asked, work: Work, arrangement: Arrangement, output: Output, total: int, tally: Any
-) -> None:
+def _run(ray: Any, asked: Asked, work: Work, arrangement: Arrangement, output: Output, total: int, tally: Any) -> None:
     """Ray Data's own part: numbers in blocks, workers, files, and the checkpoint of what is done."""
     data = ray.data
     data.DataContext.get_current().checkpoint_config = _checkpoint(data, output)

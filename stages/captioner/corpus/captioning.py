@@ -116,20 +116,20 @@ class BlockCaptioner:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Rows with the columns of SCHEMA, of a block with the column `id`."""
-        if self._captioner is None:
-            self._open()
+        captioner = self._captioner or self._open()
         numbers = block["id"].to_pylist()
         pictures = self._manifest.read(numbers)
         results: list[Result] = []
         for batch in self._opener.batches(pictures, self._batch_size):
-            results += caption_batch(self._captioner, batch, self._work.decoding)
+            results += caption_batch(captioner, batch, self._work.decoding)
             self._tally.add.remote(len(batch))
         names = [os.fsencode(picture.name).decode("utf-8", "backslashreplace") for picture in pictures]
         captions, scores, errors = zip(*results, strict=True)
         return pa.table([numbers, names, captions, scores, errors, [self._work.digest] * len(names)], schema=SCHEMA)
 
-    def _open(self) -> None:
+    def _open(self) -> Captioner:
         checkpoint = Path(self._work.checkpoint)
         self._manifest = ManifestReader(self._work.manifest)
         self._opener = PictureOpener(read_preprocessing(checkpoint))
         self._captioner = open_in_own_process(checkpoint, self._threads)
+        return self._captioner

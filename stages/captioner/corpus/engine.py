@@ -59,7 +59,9 @@ def _import(address: str | None) -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise InputError(f"Ray can't be imported ({brief(error)}): install blip-on-cpu with its extra [corpus]") from None
+        raise InputError(
+            f"Ray can't be imported ({brief(error)}): install blip-on-cpu with its extra [corpus]"
+        ) from None
     return ray
 
 

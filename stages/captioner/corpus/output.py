@@ -1,8 +1,8 @@
 """The folder of an archive's captions: what lies where, whose captions are whose, and what a crash left there.
 
-    captions/<digest>/…parquet       captions by one checkpoint and decoding, a file for each block of pictures
-    captions/_corpus/manifest.parquet
-    captions/_corpus/<digest>/…      Ray's checkpoint: which pictures are done; what begins with _ is no data to readers
+captions/<digest>/…parquet       captions by one checkpoint and decoding, a file for each block of pictures
+captions/_corpus/manifest.parquet
+captions/_corpus/<digest>/…      Ray's checkpoint: which pictures are done; what begins with _ is no data to readers
 """
 
 import fcntl

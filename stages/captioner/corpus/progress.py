@@ -45,9 +45,7 @@ def shown(total: int, before: int, captioned: Callable[[], int]) -> Iterator[Non
         thread.join(timeout=2 * LOOKED_EVERY)
 
 
-def _show_bar(
-    console: Console, ended: threading.Event, total: int, before: int, captioned: Callable[[], int]
-) -> None:
+def _show_bar(console: Console, ended: threading.Event, total: int, before: int, captioned: Callable[[], int]) -> None:
     columns = (BarColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
         task = progress.add_task("", total=total)

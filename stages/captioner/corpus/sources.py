@@ -105,9 +105,9 @@ def _lines(address: str) -> Iterator[str]:
 
 
 def _pictures_in(path: str, column: str | None) -> Iterator[Picture]:
-    readers = {TAR: _members, PARQUET: lambda path: _rows(path, column)}
-    reader = readers.get(_ending(path))
-    return reader(path) if reader else iter([Picture(path)])
+    if _ending(path) == TAR:
+        return _members(path)
+    return _rows(path, column) if _ending(path) == PARQUET else iter([Picture(path)])
 
 
 def _members(path: str) -> Iterator[Picture]:
@@ -117,7 +117,7 @@ def _members(path: str) -> Iterator[Picture]:
         for member in tar:
             if member.isfile() and _ending(member.name) in SUFFIXES:
                 yield Picture(path, member.name, member.offset_data, member.size)
-            tar.members.clear()  # or it would hold all headers in memory
+            tar.members.clear()  # type: ignore[attr-defined]  # or it would hold all headers in memory
 
 
 def _rows(path: str, column: str | None) -> Iterator[Picture]:

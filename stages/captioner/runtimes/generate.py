@@ -103,9 +103,7 @@ def _extend(
         words = np.column_stack([words, chosen])
         open_rows &= chosen != vocabulary.end
         if length + 1 == decoding.max_new_tokens or not open_rows.any():
-            return [
-                _caption(row, prompt_length, total, vocabulary) for row, total in zip(words, totals, strict=True)
-            ]
+            return [_caption(row, prompt_length, total, vocabulary) for row, total in zip(words, totals, strict=True)]
         logits = decoder.step(chosen[:, None], same_rows)[:, 0]
 
 
@@ -132,9 +130,7 @@ def _check_drafts(
         drafts.pace.add(guesses > 0, perf_counter() - started, said)
     for caption in captions:
         drafts.learn(caption.words)
-    return [
-        _caption(np.array(caption.words), caption.prompt_length, caption.total, vocabulary) for caption in captions
-    ]
+    return [_caption(np.array(caption.words), caption.prompt_length, caption.total, vocabulary) for caption in captions]
 
 
 class _DraftedCaption:

@@ -30,7 +30,9 @@ def png(picture: Image.Image) -> bytes:
 def fill(folder: Path, pictures: Sequence[Image.Image], count: int, side: int | None = None) -> Path:
     """A folder with so many pictures, the same ones over and over, in folders of ten; of so many pixels a side, for
     opening them to take a while."""
-    contents = [png(picture.resize((side, side), Image.Resampling.NEAREST) if side else picture) for picture in pictures]
+    contents = [
+        png(picture.resize((side, side), Image.Resampling.NEAREST) if side else picture) for picture in pictures
+    ]
     for number in range(count):
         file = folder / f"{number // 10:02}" / f"{number:04}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -69,9 +71,7 @@ def start(
         )
 
 
-def caption(
-    checkpoint: Path, source: object, output: object, *options: object, log: Path, **environment: str
-) -> str:
+def caption(checkpoint: Path, source: object, output: object, *options: object, log: Path, **environment: str) -> str:
     """What the command says, which must end well."""
     process = start(checkpoint, source, output, *options, log=log, **environment)
     try:

@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """A folder for temporary files with a short name: Ray's sockets have long ones, and a socket's may have 107 bytes."""
+    """A folder for temporary files with a short name: Ray's sockets have long ones, of 107 bytes at most."""
     folder = Path(tempfile.mkdtemp(prefix="r"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)

@@ -43,7 +43,10 @@ def test_each_picture_has_one_row_and_what_is_missing_is_done_again(
         row = by_name.pop(name)
         assert (row["caption"], row["error"]) == (expected[number].text, None)
         assert row["score"] == pytest.approx(expected[number].score, abs=1e-3)
-    assert by_name["broken.jpg"]["error"] == f"{archive}/broken.jpg is not a picture that can be read: convert it to JPEG or PNG"
+    assert (
+        by_name["broken.jpg"]["error"]
+        == f"{archive}/broken.jpg is not a picture that can be read: convert it to JPEG or PNG"
+    )
     assert by_name["table.parquet#1"]["error"] == f"{archive}/table.parquet#1 has no bytes: replace it"
     assert by_name["cut.png"]["caption"] and "is cut off, and" in by_name["cut.png"]["error"]
     assert by_name["broken.jpg"]["caption"] is None and by_name["broken.jpg"]["score"] is None

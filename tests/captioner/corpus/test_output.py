@@ -56,8 +56,7 @@ def test_others_captions_are_told_apart(output: Output, baseline: Path) -> None:
 
 
 def test_two_at_once_are_refused(output: Output) -> None:
-    with alone(output):
-        with pytest.raises(InputError, match="is being written by another process"), alone(output):
-            pass
+    with alone(output), pytest.raises(InputError, match="is being written by another process"), alone(output):
+        pass
     with alone(output):
         pass

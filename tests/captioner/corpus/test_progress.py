@@ -10,7 +10,8 @@ def test_what_is_left_goes_by_this_run_s_own_pace() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0, "0 seconds"), (119, "119 seconds"), (120, "2 minutes"), (7200, "2 hours"), (9e5, "10 days")]
+    ("seconds", "said"),
+    [(0, "0 seconds"), (119, "119 seconds"), (120, "2 minutes"), (7200, "2 hours"), (9e5, "10 days")],
 )
 def test_times_are_told_in_one_unit(seconds: float, said: str) -> None:
     assert duration(seconds) == said

@@ -29,7 +29,12 @@ def test_a_folder_tree_has_pictures_tars_and_parquet(tmp_path: Path, pictures: l
 def test_a_list_names_pictures_relative_to_its_folder(tmp_path: Path, picture_files: list[Path]) -> None:
     file = tmp_path / "list.txt"
     file.write_text(f"0.png\n\n  {picture_files[1]}\nabsent.png\ns3://bucket/a b.png\n")
-    assert names(file) == [str(picture_files[0]), str(picture_files[1]), str(tmp_path / "absent.png"), "s3://bucket/a b.png"]
+    assert names(file) == [
+        str(picture_files[0]),
+        str(picture_files[1]),
+        str(tmp_path / "absent.png"),
+        "s3://bucket/a b.png",
+    ]
 
 
 def test_a_glob_names_files_of_any_depth(tmp_path: Path, pictures: list[Image.Image]) -> None:
@@ -61,7 +66,7 @@ def test_what_is_not_there_is_said_or_empty(source: str, tmp_path: Path) -> None
     if "*" in source:
         assert names(tmp_path / source) == []
     else:
-        with pytest.raises(InputError, match="there is nothing at .*absent: check the name"):
+        with pytest.raises(InputError, match=r"there is nothing at .*absent: check the name"):
             names(tmp_path / source)
 
 
@@ -94,7 +99,7 @@ def test_what_can_t_be_opened_is_said_by_its_own_name(tmp_path: Path) -> None:
     _, empty = find_pictures(str(table))
     with pytest.raises(InputError, match=rf"^{table}#1 has no bytes"):
         RowReader().read(empty)
-    with pytest.raises(InputError, match="gone.tar#a.png does not exist"):
+    with pytest.raises(InputError, match=r"gone.tar#a.png does not exist"):
         open_picture(Picture(str(tmp_path / "gone.tar"), "a.png", 512, 10))
 
 

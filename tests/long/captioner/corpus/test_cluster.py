@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.captioner.corpus.archives import fill, rows, start
 from tests.conftest import PROJECT, Build
-from tests.long.captioner.corpus.test_kills import PATIENCE, PICTURES, SIDE, files, until
+from tests.long.captioner.corpus.test_kills import PATIENCE, PICTURES, SIDE, await_files
 
 # Of Ray's own for tests. It ends a node when a line comes, and all at the end of its input.
 NODES = """
@@ -53,7 +53,7 @@ def test_a_node_is_lost_and_nothing_with_it(
         assert stranger.wait(timeout=PATIENCE) == 1
         assert "can't be reached" in log.read_text()
         process = start(build("onnx"), archive, output, "--address", address, log=log, **token)
-        until(lambda: files(output) >= 3 or process.poll() is not None)
+        await_files(process, output, 3)
         nodes.stdin.write("\n")
         nodes.stdin.flush()
         assert nodes.stdout.readline() == "lost\n"

@@ -32,6 +32,10 @@ def until(what: Callable[[], object]) -> None:
     raise AssertionError("it took too long")
 
 
+def await_files(process: "subprocess.Popen[str]", output: Path, wanted: int) -> None:
+    until(lambda: files(output) >= wanted or process.poll() is not None)
+
+
 def files(output: Path) -> int:
     return len(list(output.glob("[0-9a-f]*/*.parquet")))
 
@@ -72,7 +76,7 @@ def test_what_was_stopped_goes_on(
     output, log = tmp_path / "captions", tmp_path / "log"
     for wanted in (2, 5):
         process = start(build("onnx"), archive, output, log=log, TMPDIR=str(temporary))
-        until(lambda wanted=wanted: files(output) >= wanted or process.poll() is not None)
+        await_files(process, output, wanted)
         stop(process, temporary)
     before = files(output)
     said = caption(build("onnx"), archive, output, log=log, TMPDIR=str(temporary))

@@ -44,6 +44,9 @@ def test_pictures_tars_and_captions_lie_on_s3(
 def _look(output: Path) -> None:
     found = rows(output)
     assert [row["id"] for row in found] == list(range(45))
-    assert {row["path"] for row in found} >= {"s3://bucket/an archive/03/0039.png", "s3://bucket/an archive/shard.tar#a.png"}
+    assert {row["path"] for row in found} >= {
+        "s3://bucket/an archive/03/0039.png",
+        "s3://bucket/an archive/shard.tar#a.png",
+    }
     [broken] = [row for row in found if row["error"]]
     assert broken["error"].startswith("s3://bucket/an archive/shard.tar#b.png is not a picture")
