@@ -8,10 +8,12 @@ import typer
 
 from ..command_line import InputError, brief, printable, run
 from .decoding_options import (
+    BannedWords,
     Beams,
     LengthPenalty,
     MaxNewTokens,
     MinNewTokens,
+    NoRepeatNgram,
     Prompt,
     RepetitionPenalty,
     Seed,
@@ -37,6 +39,8 @@ def main(
     beams: Beams = None,
     length_penalty: LengthPenalty = None,
     repetition_penalty: RepetitionPenalty = None,
+    no_repeat_ngram: NoRepeatNgram = None,
+    banned_words: BannedWords = None,
     temperature: Temperature = None,
     top_k: TopK = None,
     top_p: TopP = None,

@@ -17,6 +17,10 @@ MinNewTokens = Annotated[int | None, typer.Option(help="shortest caption in toke
 Beams = Annotated[int | None, typer.Option(help="beam width; 1 is greedy")]
 LengthPenalty = Annotated[float | None, typer.Option(help="above 0 favors long captions in beam search")]
 RepetitionPenalty = Annotated[float | None, typer.Option(help="above 1 makes repeated words unlikely")]
+NoRepeatNgram = Annotated[int | None, typer.Option(help="so many tokens in a row come only once; 0: any")]
+BannedWords = Annotated[
+    list[str] | None, typer.Option("--banned-word", help="what no caption says; may be given several times")
+]
 Temperature = Annotated[float | None, typer.Option(help="0 does not sample")]
 TopK = Annotated[int | None, typer.Option(help="sample among the k likeliest tokens; 0 is all")]
 TopP = Annotated[float | None, typer.Option(help="sample among the likeliest that hold this share")]

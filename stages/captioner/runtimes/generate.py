@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from .bans import forbid
 from .decoding import Decoding
 from .drafts import Drafts
 from .scores import ScoredTokens
@@ -38,11 +39,13 @@ class Decoder(Protocol):
 
 
 class Vocabulary(NamedTuple):
-    """The tokens with a meaning of their own."""
+    """The tokens with a meaning of their own, and the sequences of tokens that may not be said, as `bans.by_length`
+    groups them."""
 
     begin: int
     end: int
     pad: int
+    banned: Sequence[np.ndarray] = ()
 
 
 def generate(
@@ -265,8 +268,8 @@ class FinishedBeams:
 
     def add(self, total: float, length: int, tokens: np.ndarray, own_total: float) -> None:
         """Takes in a caption by the sum of its log-probabilities, as adjusted and as they were, and its number of new
-        tokens, if it is good enough."""
-        if not self.closed:
+        tokens, if it is good enough. What bans make impossible is none."""
+        if not self.closed and total != -np.inf:
             self.captions.append((self._score(total, length), tokens, own_total))
             self.captions.sort(key=lambda caption: -caption[0])
             del self.captions[self.decoding.beams :]
@@ -295,11 +298,14 @@ def _best_continuations(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.
 def _adjust(
     scores: np.ndarray, words: np.ndarray, length: int, decoding: Decoding, vocabulary: Vocabulary
 ) -> np.ndarray:
-    """Makes repeated words less likely and an early end impossible, in place. Scores: float32 (rows, vocabulary)."""
+    """Makes repeated words less likely, and banned ones and an early end impossible, in place. Scores: float32 (rows,
+    vocabulary)."""
     if decoding.repetition_penalty != 1:
         penalty = np.float32(decoding.repetition_penalty)
         said = np.take_along_axis(scores, words, axis=-1)
         np.put_along_axis(scores, words, np.where(said < 0, said * penalty, said / penalty), axis=-1)
+    if decoding.no_repeat_ngram or vocabulary.banned:
+        forbid(scores, words, decoding.no_repeat_ngram, vocabulary.banned)
     if length < decoding.min_new_tokens:
         scores[:, vocabulary.end] = -np.inf
     return scores
@@ -313,7 +319,7 @@ def _log_softmax(logits: np.ndarray) -> np.ndarray:
 
 def _zeros(rows: int, scored: bool) -> np.ndarray:
     """What sums of log-probabilities begin with, float64 (rows,): no numbers, and so they stay, if nobody asks."""
-    return np.full(rows, 0 if scored else np.nan)
+    return np.full(rows, 0.0 if scored else np.nan)
 
 
 def _caption(
