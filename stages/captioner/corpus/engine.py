@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,12 +43,35 @@ def started(address: str | None, logs: str | None) -> Iterator[Any]:
     ray = _import(address)
     folder = logs or tempfile.mkdtemp(prefix="corpus-")
     try:
-        _connect(ray, address, folder)
-        yield ray
+        os.makedirs(folder, exist_ok=True)
+        with _native_errors_in(f"{folder}/driver.log"):
+            try:
+                _connect(ray, address, folder)
+                yield ray
+            finally:
+                ray.shutdown()
     finally:
-        ray.shutdown()
         if not logs:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _native_errors_in(file: str) -> Iterator[None]:
+    """Lets Ray's core, which is no Python, write into a file what it takes for errors, while Python's go where they
+    went."""
+    terminal = os.dup(2)
+    own = sys.stderr
+    with open(file, "ab") as log, open(os.dup(terminal), "w", encoding=own.encoding, errors=own.errors) as stream:
+        own.flush()
+        os.dup2(log.fileno(), 2)
+        sys.stderr = stream
+        try:
+            yield
+        finally:
+            sys.stderr = own
+            stream.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def _import(address: str | None) -> Any:
