@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 
 import psutil
@@ -40,17 +41,22 @@ def files(output: Path) -> int:
     return len(list(output.glob("[0-9a-f]*/*.parquet")))
 
 
+def processes(temporary: Path) -> list[psutil.Process]:
+    """All of Ray's."""
+    return [each for parent in survivors(temporary) for each in [parent, *parent.children(recursive=True)]]
+
+
 def workers(temporary: Path) -> list[psutil.Process]:
     """Those that caption."""
-    every = psutil.process_iter(["name", "cmdline"])
-    mine = {process.pid for parent in survivors(temporary) for process in [parent, *parent.children(recursive=True)]}
-    return [each for each in every if each.pid in mine and "MapWorker" in " ".join(each.info["cmdline"] or [])]
+    return [each for each in processes(temporary) if "MapWorker" in " ".join(each.cmdline())]
 
 
 def reachable(temporary: Path) -> list[str]:
     """The addresses at which somebody on the network could reach Ray."""
-    sockets = [each for process in survivors(temporary) for each in process.net_connections(kind="inet")]
-    return [each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN and each.laddr.ip != "127.0.0.1"]
+    sockets = [each for process in processes(temporary) for each in process.net_connections(kind="inet")]
+    listening = [each.laddr.ip.removeprefix("::ffff:") for each in sockets if each.status == psutil.CONN_LISTEN]
+    assert listening
+    return [address for address in listening if not ip_address(address).is_loopback]
 
 
 def kill_driver(process: "subprocess.Popen[str]", temporary: Path) -> None:
