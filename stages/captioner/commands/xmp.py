@@ -19,13 +19,13 @@ PROPERTIES = (
     ("Iptc4xmpCore", "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/", "AltTextAccessibility"),
 )
 DESCRIBED = f"{PROPERTIES[0][1]} {PROPERTIES[0][2]}"
-PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+PACKET = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
- <rdf:RDF xmlns:rdf="{}">
+ <rdf:RDF xmlns:rdf="{RDF}">
  </rdf:RDF>
 </x:xmpmeta>
 <?xpacket end="w"?>
-""".format(RDF)
+"""
 TAG = re.compile(rb"<([^\s/>]+)(?:\"[^\"]*\"|'[^']*'|[^\"'>])*>")
 # What XML can't hold.
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

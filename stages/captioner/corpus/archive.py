@@ -1,6 +1,7 @@
 """Captions an archive: its pictures numbered, shared out among workers by Ray Data, and written as Parquet."""
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +20,6 @@ from .storage import locate
 
 # A block is captioned by one worker, and written when all of it is. What is lost to a crash is a block of each.
 SMALLEST_BLOCK, LARGEST_BLOCK = 16, 4096  # pictures
-# How often a block is tried again whose worker dies: a picture that kills each worker must not keep all busy for ever.
-RETRIES = 5
 FILTER_MEMORY = 64 * 1024**2  # bytes; of a hundred million pictures, numbers take 800 MB, for which Ray makes room
 
 
@@ -39,10 +38,16 @@ class Asked(NamedTuple):
 
 
 class Tally:
-    """Counts captioned pictures, in a process of its own that all workers reach."""
+    """Counts captioned pictures, and how often each block was begun, in a process of its own that all workers reach."""
 
     def __init__(self) -> None:
         self._count = 0
+        self._begun = Counter[int]()
+
+    def begin(self, number: int) -> int:
+        """How often the block with this first number has been begun by now."""
+        self._begun[number] += 1
+        return self._begun[number]
 
     def add(self, pictures: int) -> None:
         """Counts some more."""
@@ -159,7 +164,6 @@ def _run(ray: Any, asked: Asked, work: Work, arrangement: Arrangement, output: O
         batch_size=None,
         batch_format="pyarrow",
         num_cpus=arrangement.threads,
-        max_task_retries=RETRIES,
         compute=_pool(ray, asked, arrangement, blocks),
     ).write_parquet(path, filesystem=store)
 

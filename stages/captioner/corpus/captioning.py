@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
 )
 OPENERS = 4  # threads that open pictures: a store lets each wait
 BATCHES_AHEAD = 1
+MOST_TRIES = 6  # of a block whose workers die
 
 
 class Work(NamedTuple):
@@ -119,6 +120,7 @@ class BlockCaptioner:
         captioner = self._captioner or self._open()
         numbers = block["id"].to_pylist()
         pictures = self._manifest.read(numbers)
+        self._refuse_deadly(pictures, numbers[0])
         results: list[Result] = []
         for batch in self._opener.batches(pictures, self._batch_size):
             results += caption_batch(captioner, batch, self._work.decoding)
@@ -126,6 +128,16 @@ class BlockCaptioner:
         names = [os.fsencode(picture.name).decode("utf-8", "backslashreplace") for picture in pictures]
         captions, scores, errors = zip(*results, strict=True)
         return pa.table([numbers, names, captions, scores, errors, [self._work.digest] * len(names)], schema=SCHEMA)
+
+    def _refuse_deadly(self, pictures: Sequence[Picture], number: int) -> None:
+        """A picture that kills its worker would keep all busy for ever, as Ray tries again whatever was lost."""
+        import ray  # here, as it reads settings that are made before
+
+        if ray.get(self._tally.begin.remote(number)) > MOST_TRIES:
+            raise InputError(
+                f"a worker died {MOST_TRIES} times between {pictures[0].name} and {pictures[-1].name}: leave out the "
+                "picture that kills it"
+            )
 
     def _open(self) -> Captioner:
         checkpoint = Path(self._work.checkpoint)

@@ -10,7 +10,7 @@ from pyarrow import fs, parquet
 
 from ..command_line import InputError, brief, printable
 from .pictures import Picture
-from .storage import locate
+from .storage import is_remote, locate
 
 MANIFEST = "manifest.parquet"
 # Paths are bytes, as Linux's are. A row group is what a worker reads to find some of its pictures.
@@ -30,7 +30,8 @@ def write_manifest(address: str, source: str, column: str | None, pictures: Iter
     numbered = iter(pictures)
     count = 0
     try:
-        store.create_dir(os.path.dirname(path), recursive=True)
+        if not is_remote(address):  # stores have no folders, and to make what stands for one may not be allowed
+            store.create_dir(os.path.dirname(path), recursive=True)
         with parquet.ParquetWriter(unfinished, schema, filesystem=store, compression="zstd") as writer:
             while rows := list(itertools.islice(numbered, ROWS_IN_GROUP)):
                 writer.write_table(_table(rows, schema), row_group_size=ROWS_IN_GROUP)

@@ -3,14 +3,11 @@
 import os
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import urlsplit
 
+import fsspec
 from pyarrow import fs
 
 from ..command_line import InputError, brief
-
-# Where stores of S3's protocol other than Amazon's are, as Amazon's own tools read it.
-ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
 def is_remote(address: str) -> bool:
@@ -41,18 +38,14 @@ def locate(address: str) -> tuple[fs.FileSystem, str]:
     if not is_remote(address):
         return fs.LocalFileSystem(), os.path.abspath(address)
     scheme, _, path = address.partition("://")
-    return _open_store(scheme, path.partition("/")[0]), path
+    return _open_store(scheme), path
 
 
 @lru_cache(maxsize=16)
-def _open_store(scheme: str, bucket: str) -> fs.FileSystem:
-    endpoint = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), None)
+def _open_store(scheme: str) -> fs.FileSystem:
+    """A store in fsspec's way: pyarrow's own puts what stands for a folder beside files, which not all let it do."""
     try:
-        if scheme == "s3" and endpoint:
-            parts = urlsplit(endpoint if is_remote(endpoint) else f"https://{endpoint}")
-            return fs.S3FileSystem(endpoint_override=parts.netloc, scheme=parts.scheme, allow_bucket_creation=False)
-        return fs.FileSystem.from_uri(f"{scheme}://{bucket}")[0]
-    except (OSError, ValueError, ImportError) as error:
-        raise InputError(
-            f"{scheme}://{bucket} can't be reached ({brief(error)}): correct the address, or the store's settings"
-        ) from None
+        store = fsspec.filesystem(scheme, use_listings_cache=False)  # others write there, too
+    except (ImportError, ValueError, OSError) as error:
+        raise InputError(f"{scheme}:// can't be reached ({brief(error)}): correct the address") from None
+    return fs.PyFileSystem(fs.FSSpecHandler(store))

@@ -34,10 +34,11 @@ def test_a_node_is_lost_and_nothing_with_it(
     archive = fill(tmp_path / "archive", pictures, PICTURES, SIDE)
     output, log = tmp_path / "captions", tmp_path / "log"
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4, "RAY_USAGE_STATS_ENABLED": "0"}
+    (temporary / "ray").mkdir()  # where Ray's own helper says which cluster there is
     nodes = subprocess.Popen(
         [sys.executable, "-c", NODES, str(temporary)],
         cwd=PROJECT,
-        env=os.environ | token,
+        env=os.environ | token | {"RAY_TMPDIR": str(temporary)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=(tmp_path / "nodes.log").open("w"),
