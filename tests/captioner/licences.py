@@ -36,11 +36,14 @@ ALLOWED = {
 # What those say who don't use the short names of SPDX.
 SPELLINGS = {
     "3-Clause BSD License": "BSD-3-Clause",
+    "Apache 2.0": "Apache-2.0",
     "Apache 2.0 License": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD",
     "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "Python Software Foundation License": "PSF-2.0",
 }
 # How Poetry classifies what may be had under one of several licences, archspec for instance.
 NO_ONE_LICENCE = "Other/Proprietary License"
@@ -82,7 +85,12 @@ def licence(metadata: PackageMetadata) -> str:
     classifiers = [line.rpartition(" :: ")[2] for line in metadata.get_all("Classifier", []) if "License ::" in line]
     if classifiers == [NO_ONE_LICENCE] and metadata.get("License"):
         classifiers = []
-    said = metadata.get("License-Expression") or " AND ".join(classifiers) or metadata.get("License") or "unknown"
+    said = (
+        metadata.get("License-Expression")
+        or " AND ".join(SPELLINGS.get(each, each) for each in classifiers)
+        or metadata.get("License")
+        or "unknown"
+    )
     return SPELLINGS.get(said, said)
 
 
