@@ -156,4 +156,5 @@ def _as_parquet(rows: Iterable[Row]) -> bytes:
 def _from_parquet(content: bytes) -> Iterable[Any]:
     import pyarrow.parquet
 
-    return pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()
+    rows: list[Any] = pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()
+    return rows

@@ -27,6 +27,7 @@ PACKET = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <?xpacket end="w"?>
 """
 TAG = re.compile(rb"<([^\s/>]+)(?:\"[^\"]*\"|'[^']*'|[^\"'>])*>")
+ANY_TAG = re.compile(rb"<[^>]*>")
 # What XML can't hold.
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -56,7 +57,7 @@ def describes(content: bytes) -> bool:
     if any(own.attributes.get(DESCRIBED, "").strip() for own in descriptions):
         return True
     properties = [found for own in descriptions for found in own.named(DESCRIBED)]
-    return any(TAG.sub(b"", content[found.opened : found.closed]).strip() for found in properties)
+    return any(ANY_TAG.sub(b"", content[found.opened : found.closed]).strip() for found in properties)
 
 
 def with_caption(content: bytes, caption: str) -> bytes:

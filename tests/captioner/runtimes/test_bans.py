@@ -86,7 +86,9 @@ def test_bans_must_leave_something_to_say(banned: tuple[str, ...], settings: dic
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
-@pytest.mark.parametrize("decoding", [Decoding(max_new_tokens=9), Decoding(beams=3, max_new_tokens=9)], ids=str)
+@pytest.mark.parametrize(
+    "decoding", [Decoding(max_new_tokens=9), Decoding(beams=3, max_new_tokens=9)], ids=["greedy", "beams"]
+)
 def test_what_is_banned_is_said_no_more(
     name: str, decoding: Decoding, build: Build, pictures: list[Image.Image]
 ) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from PIL import Image
 from pyarrow import dataset
 
 from stages.captioner import open_captioner
+from tests.captioner.server.servers import ask, chat, serving_by
 from tests.conftest import PROJECT, Build
 from tests.readmes import code_blocks
 
@@ -25,6 +25,12 @@ PROGRAM = PROJECT / "tests" / "captioner" / "embedding_program.py"
 CHECKPOINTS = {"onnxruntime": "onnx_int8", "openvino": "openvino_int8", "torch": "quantized"}
 # What a checkpoint for an engine does without.
 ABSENT = {"torch", "transformers", "huggingface_hub", "dvc", "stages", "pandas", "scipy", "onnx", "nncf", "yaml"}
+PINS = [
+    Requirement(line)
+    for file in ("requirements.txt", "requirements-test.txt")
+    for line in (PROJECT / file).read_text(encoding="utf-8").splitlines()
+    if not line.startswith(("#", "-r"))
+]
 METADATA = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -70,13 +76,6 @@ def find_python(version: str, module: str = "venv") -> str | None:
     return None
 
 
-def pinned() -> list[str]:
-    """What the project and its tests run with."""
-    files = [PROJECT / name for name in ("requirements.txt", "requirements-test.txt")]
-    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
-    return [line for line in lines if line and not line.startswith(("#", "-r"))]
-
-
 def install(wheel: Path, extra: str, python: str, target: Path) -> Path:
     """A new environment with the wheel, one extra and nothing else; in the versions that the project has."""
     subprocess.run([python, "-m", "venv", "--without-pip", str(target)], check=True, timeout=300)
@@ -90,8 +89,8 @@ def install(wheel: Path, extra: str, python: str, target: Path) -> Path:
         "--quiet",
         "--no-compile",
     ]
-    constraints = target / "constraints.txt"  # which may name no extras
-    constraints.write_text("\n".join(re.sub(r"\[.*?\]", "", line) for line in pinned()))
+    constraints = target.with_suffix(".txt")
+    constraints.write_text("".join(f"{pin.name}{pin.specifier}\n" for pin in PINS))  # which may not name extras
     process = subprocess.run(
         [*pip, "--constraint", str(constraints), f"{wheel}[{extra}]"],
         capture_output=True,
@@ -172,6 +171,20 @@ def test_the_extra_for_archives_captions_one(
         assert sorted(found["caption"].to_pylist()) == sorted(captioner.caption(pictures))
 
 
+def test_the_server_is_an_extra(
+    wheel: Path, build: Build, pictures: list[Image.Image], home: Path, tmp_path: Path
+) -> None:
+    checkpoint = build("onnx_int8")
+    binaries = install(wheel, "onnxruntime", sys.executable, tmp_path / "environment")
+    with pytest.raises(AssertionError, match=r"install blip-on-cpu with its extra \[server\]"):
+        run(binaries / "blip-on-cpu-serve", "--checkpoint", checkpoint, home=home)
+    binaries = install(wheel, "onnxruntime,server", sys.executable, tmp_path / "with the server")
+    command = [str(binaries / "blip-on-cpu-serve"), "--checkpoint", str(checkpoint), "--port", "0"]
+    with serving_by(command) as server, open_captioner(checkpoint) as captioner:
+        answer = ask(server, "POST", "/v1/chat/completions", chat(pictures[0]))
+        assert answer.json["choices"][0]["message"]["content"] == captioner.caption(pictures[:1])[0]
+
+
 @pytest.mark.parametrize("extra", CHECKPOINTS)
 def test_a_program_that_has_everything_keeps_its_process(
     extra: str, wheel: Path, build: Build, picture_files: list[Path], pictures: list[Image.Image], home: Path
@@ -250,7 +263,7 @@ def test_an_editable_installation_is_the_package_and_shows_edits(
 
 
 def test_what_the_project_runs_with_is_within_the_package_s_bounds() -> None:
-    pins = {pin.name.lower(): pin for pin in map(Requirement, pinned())}
+    pins = {pin.name.lower(): pin for pin in PINS}
     bounds = [
         *METADATA["dependencies"],
         *(each for extra in METADATA["optional-dependencies"].values() for each in extra),
