@@ -112,6 +112,16 @@ rivals: .venv/ready
 			python -m stages.alternatives.blip_large && python -m stages.alternatives.rival_times) && \
 		python -m stages.alternatives.rivals "$$apart"
 
+# Archives captioned by the loop that people write, by processes and through Ray, at BLIP-base's full size, and the demo's
+# of 100, 1,000 and 10,000 pictures, in reports/corpus. Wants a quiet machine and Ray, which is among what tests need;
+# half an hour, 6 GB of memory and 6 GB of disk.
+corpus-load: .venv/ready-for-tests
+	$(ACTIVATE) dvc repro optimize@fastest && rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && \
+		apart=$$(python -m stages.sweep.checkout $(APART)) && \
+		(cd "$$apart" && dvc exp run -S model=blip-base-untrained optimize@fastest && \
+			python -m stages.alternatives.corpus_speed "$(CURDIR)/models/fastest") && \
+		python -m stages.alternatives.corpus_page "$$apart"
+
 # The server under 1, 4 and 16 clients, in batches and one picture at a time, in reports/serving. Wants a quiet machine and
 # what tests need; ten minutes, of which half makes the full-size checkpoint.
 serve-load: .venv/ready-for-tests
@@ -142,4 +152,4 @@ search: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery recovery-cost machine waterfall rivals serve-load sparse search
+.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery recovery-cost machine waterfall rivals corpus-load serve-load sparse search

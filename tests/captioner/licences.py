@@ -36,11 +36,14 @@ ALLOWED = {
 # What those say who don't use the short names of SPDX.
 SPELLINGS = {
     "3-Clause BSD License": "BSD-3-Clause",
+    "Apache 2.0": "Apache-2.0",
     "Apache 2.0 License": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD",
     "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "Python Software Foundation License": "PSF-2.0",
 }
 # How Poetry classifies what may be had under one of several licences, archspec for instance.
 NO_ONE_LICENCE = "Other/Proprietary License"
@@ -57,16 +60,24 @@ def shipped() -> dict[str, str]:
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
-        if (
-            name in found
-            or FOR_GPUS.fullmatch(name)
-            or (requirement.marker and not requirement.marker.evaluate({"extra": ""}))
-        ):
+        if FOR_GPUS.fullmatch(name) or (name in found and not requirement.extras) or not _is_needed(requirement, {""}):
             continue
         installed = distribution(name)
         found[name] = licence(installed.metadata)
-        waiting += map(Requirement, installed.requires or [])
+        needed = map(Requirement, installed.requires or [])
+        waiting += [_without_marker(more) for more in needed if _is_needed(more, requirement.extras | {""})]
     return dict(sorted(found.items()))
+
+
+def _is_needed(requirement: Requirement, extras: set[str]) -> bool:
+    """Whether what it depends on is the case here, with these extras."""
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)
+
+
+def _without_marker(requirement: Requirement) -> Requirement:
+    requirement.marker = None
+    return requirement
 
 
 def licence(metadata: PackageMetadata) -> str:
@@ -74,7 +85,12 @@ def licence(metadata: PackageMetadata) -> str:
     classifiers = [line.rpartition(" :: ")[2] for line in metadata.get_all("Classifier", []) if "License ::" in line]
     if classifiers == [NO_ONE_LICENCE] and metadata.get("License"):
         classifiers = []
-    said = metadata.get("License-Expression") or " AND ".join(classifiers) or metadata.get("License") or "unknown"
+    said = (
+        metadata.get("License-Expression")
+        or " AND ".join(SPELLINGS.get(each, each) for each in classifiers)
+        or metadata.get("License")
+        or "unknown"
+    )
     return SPELLINGS.get(said, said)
 
 

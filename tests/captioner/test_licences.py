@@ -3,7 +3,16 @@ from tests.captioner.licences import not_allowed, shipped
 
 def test_all_that_the_package_brings_along_may_be_shipped() -> None:
     licences = shipped()
-    assert {"numpy", "openvino", "onnxruntime", "torch", "huggingface-hub", "cryptography"} <= licences.keys()
+    assert {
+        "numpy",
+        "openvino",
+        "onnxruntime",
+        "torch",
+        "huggingface-hub",
+        "cryptography",
+        "ray",
+        "pyarrow",
+    } <= licences.keys()
     assert not_allowed(licences) == {}
 
 

@@ -9,16 +9,29 @@ from typing import Annotated, NamedTuple, TextIO
 
 import typer
 from PIL import Image
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import track
 
-from ..checkpoint import read_manifest
-from ..command_line import InputError, explain, printable, run
+from ..command_line import InputError, printable, run
 from ..images import cut_off_in_words, open_image, pictures_below, share_there
 from ..own_process import open_in_own_process
 from ..runtimes.decoding import Decoding
 from ..runtimes.scores import Caption
+from .decoding_options import (
+    BannedWords,
+    Beams,
+    LengthPenalty,
+    MaxNewTokens,
+    MinNewTokens,
+    NoRepeatNgram,
+    Prompt,
+    RepetitionPenalty,
+    Seed,
+    Temperature,
+    TopK,
+    TopP,
+    chosen_decoding,
+)
 from .outputs import Outputs, open_outputs
 from .sidecars import Sidecar
 from .tables import Row, name_of
@@ -111,28 +124,21 @@ def main(
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="pass over what has captions there")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="pictures captioned at once")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default one per usable core")] = None,
-    prompt: Annotated[str | None, typer.Option(help="words that every caption starts with")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="longest caption in tokens, without the prompt")] = None,
-    min_new_tokens: Annotated[int | None, typer.Option(help="shortest caption in tokens, without the prompt")] = None,
-    beams: Annotated[int | None, typer.Option(help="beam width; 1 is greedy")] = None,
-    length_penalty: Annotated[float | None, typer.Option(help="above 0 favors long captions in beam search")] = None,
-    repetition_penalty: Annotated[float | None, typer.Option(help="above 1 makes repeated words unlikely")] = None,
-    no_repeat_ngram: Annotated[int | None, typer.Option(help="so many tokens in a row come only once; 0: any")] = None,
-    banned_words: Annotated[
-        list[str] | None, typer.Option("--banned-word", help="what no caption says; may be given several times")
-    ] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 does not sample")] = None,
-    top_k: Annotated[int | None, typer.Option(help="sample among the k likeliest tokens; 0 is all")] = None,
-    top_p: Annotated[float | None, typer.Option(help="sample among the likeliest that hold this share")] = None,
-    seed: Annotated[int | None, typer.Option(help="seed of the sampling")] = None,
+    prompt: Prompt = None,
+    max_new_tokens: MaxNewTokens = None,
+    min_new_tokens: MinNewTokens = None,
+    beams: Beams = None,
+    length_penalty: LengthPenalty = None,
+    repetition_penalty: RepetitionPenalty = None,
+    no_repeat_ngram: NoRepeatNgram = None,
+    banned_words: BannedWords = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    seed: Seed = None,
 ) -> None:
     """Captions pictures. Decoding options that are not given are those that the checkpoint was made with."""
-    given = {name: value for name, value in locals().items() if name in Decoding.model_fields and value is not None}
-    own = read_manifest(checkpoint).decoding
-    try:
-        decoding = Decoding.model_validate(own.model_dump() | given)
-    except ValidationError as error:
-        raise InputError(explain(error)) from None
+    decoding = chosen_decoding(checkpoint, locals())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what an ASCII terminal can't show
     pictures = find_pictures(paths)

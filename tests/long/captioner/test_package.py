@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from PIL import Image
+from pyarrow import dataset
 
 from stages.captioner import open_captioner
 from tests.captioner.server.servers import ask, chat, serving_by
@@ -154,6 +155,20 @@ def test_one_extra_in_an_empty_environment_captions(
     other = next(name for name in CHECKPOINTS if name != extra)
     with pytest.raises(AssertionError, match=rf"install blip-on-cpu with its extra \[{other}\]"):
         run(binaries / "blip-on-cpu", "--checkpoint", build(CHECKPOINTS[other]), picture_files[0], home=home)
+
+
+def test_the_extra_for_archives_captions_one(
+    wheel: Path, build: Build, picture_files: list[Path], pictures: list[Image.Image], home: Path, tmp_path: Path
+) -> None:
+    checkpoint = build(CHECKPOINTS["onnxruntime"])
+    binaries = install(wheel, "corpus,onnxruntime", sys.executable, tmp_path / "environment")
+    command = ("--checkpoint", checkpoint, "--images", f"{tmp_path}/*.png", "--output", tmp_path / "captions")
+    output = run(binaries / "blip-on-cpu-corpus", *command, home=home)
+    assert output.endswith(": 4 pictures captioned, 0 of them cut off, and 0 that can't be opened\n")
+    assert not [name for name in os.listdir(home) if name != ".cache"]  # no token for all clusters, no statistics
+    found = dataset.dataset(tmp_path / "captions", format="parquet").to_table(columns=["caption"])
+    with open_captioner(checkpoint) as captioner:
+        assert sorted(found["caption"].to_pylist()) == sorted(captioner.caption(pictures))
 
 
 def test_the_server_is_an_extra(

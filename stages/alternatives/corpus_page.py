@@ -1,0 +1,175 @@
+"""How fast archives are captioned, in `reports/corpus/`, and the section of `reports/README.md` that is made of it.
+
+`make corpus-load` times this machine and adds it; without an argument, only the section is made anew.
+"""
+
+import json
+import re
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import typer
+from pydantic import Field, ValidationError, model_validator
+
+from stages.alternatives.corpus_speed import TIMES
+from stages.captioner.command_line import InputError, explain, read_text, run
+from stages.captioner.corpus.progress import duration
+from stages.page import markdown
+from stages.page.kept import Kept, Strict, read_kept
+from stages.page.machines import ALL_MACHINES, SYSTEM, Fingerprint
+from stages.page.waterfalls import End, Positive
+from stages.records.machine import in_file_names, name_machine
+from stages.records.metrics import REPORTS, read_metrics, write_metrics, write_text
+from stages.sweep.checkout import git
+
+CORPUS = REPORTS / "corpus"
+PAGE = ALL_MACHINES
+SECTION = re.compile(r"(?<=<!-- corpus: made by `make corpus-load` -->\n).*?(?=\n<!-- end of corpus -->)", re.DOTALL)
+Way = Literal["loop", "all_cores", "per_core", "ray"]
+TITLES: dict[Way, str] = {
+    "loop": "the loop over transformers in 32 bits, one picture at a time",
+    "all_cores": "`fastest`, one process with all cores",
+    "per_core": "`fastest`, a process for each core",
+    "ray": "`blip-on-cpu-corpus`, once it runs",
+}
+HUNDRED_MILLION = 10**8
+MACHINES = 100  # that are thought of
+READ_BYTES = 100_000  # of a picture, as web archives have them
+
+
+class Rate(Strict):
+    """Pictures per second, and how many times as many that is as the loop's."""
+
+    pictures_per_second: Positive
+    pictures_per_second_ci_low: End
+    pictures_per_second_ci_high: End
+    speedup: Positive
+    speedup_ci_low: End
+    speedup_ci_high: End
+    share_of_best: Positive | None = None
+    share_of_best_ci_low: End | None = None
+    share_of_best_ci_high: End | None = None
+
+    @model_validator(mode="after")
+    def _check_intervals(self) -> Self:
+        for name in ("pictures_per_second", "speedup"):
+            low, value, high = (getattr(self, f"{name}{end}") for end in ("_ci_low", "", "_ci_high"))
+            if not low <= value <= high:
+                raise ValueError(f"{name} is outside of its own interval")
+        return self
+
+
+class Archive(Strict):
+    """A run of the command over an archive of the demo's scenes."""
+
+    pictures: int = Field(ge=1)
+    seconds: Positive
+    peak_memory_mb: Positive
+    written_bytes_per_picture: Positive
+
+
+class Corpus(Kept):
+    """A file of `reports/corpus/`: where and by which code archives were captioned, and how fast."""
+
+    commit: str = Field(pattern=r"^[0-9a-f]{40}$")
+    date: date
+    new_tokens: Literal[10]
+    sessions: int = Field(ge=2)
+    machine: Fingerprint
+    full_size: dict[Way, Rate]
+    demo: list[Archive] = Field(min_length=2)
+
+
+def gather(checkout: Path) -> Corpus:
+    """What was timed in a clone of this project. Raises InputError if that can't stand beside others."""
+    if not (checkout / TIMES).is_file():
+        raise InputError(f"nothing was timed in {checkout}: run `make corpus-load`")
+    found = read_metrics(checkout / TIMES)
+    system = re.sub(f"^({SYSTEM}).*", r"\1", found["machine"]["operating_system"])
+    content = found | {
+        "commit": git(checkout, "rev-parse", "HEAD").decode().strip(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": found["machine"] | {"operating_system": system},
+    }
+    try:
+        return Corpus.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        raise InputError(f"the times in {checkout} can't be kept ({explain(error)}): put that right") from None
+
+
+def section(files: dict[str, Corpus]) -> str:
+    """All machines' tables in Markdown, and what a hundred million pictures take by them."""
+    return "\n" + "\n".join(_part(own, name) for name, own in files.items()) if files else ""
+
+
+def _part(own: Corpus, name: str) -> str:
+    machine = name_machine(own.machine.model_dump())
+    whose = f"[{machine}]({CORPUS.name}/{name}), {own.commit[:7]}, {own.date}:"
+    share = markdown.estimate(own.full_size["ray"].model_dump(), "share_of_best", 2)
+    reached = f"Through Ray, that is {share} of what processes without it reach at best."
+    return "\n".join([whose, "", _rates(own), reached, "", _archives(own), arithmetic(own), ""])
+
+
+def _rates(own: Corpus) -> str:
+    rows = []
+    for way, title in TITLES.items():
+        figures = own.full_size[way].model_dump()
+        speedup = "1" if way == "loop" else markdown.estimate(figures, "speedup", 1)
+        rows.append([title, markdown.estimate(figures, "pictures_per_second", 2), speedup])
+    return markdown.table(["full size, ten words", "pictures a second", "times as many as the loop"], rows)
+
+
+def _archives(own: Corpus) -> str:
+    rows = [
+        [f"{row.pictures:,}", f"{row.seconds:.1f} s", f"{row.peak_memory_mb:.0f} MB"]
+        for row in sorted(own.demo, key=lambda row: row.pictures)
+    ]
+    return markdown.table(["pictures of the demo", "from the command's start to its end", "memory at its peak"], rows)
+
+
+def arithmetic(own: Corpus) -> str:
+    """A hundred million pictures, on paper: machines, hours, and what costs."""
+    rate = own.full_size["ray"].pictures_per_second
+    hours = HUNDRED_MILLION / rate / 3600
+    largest = max(own.demo, key=lambda row: row.pictures)
+    written = HUNDRED_MILLION * largest.written_bytes_per_picture / 1e9
+    read = HUNDRED_MILLION * READ_BYTES / 1e12
+    stream = MACHINES * rate * READ_BYTES / 1e6
+    return (
+        f"**A hundred million pictures**, of the full size: 100,000,000 ÷ {rate:.3g} a second ÷ 3600 = {hours:,.0f} "
+        f"hours of one such machine ({own.machine.usable_cores or own.machine.cores} cores), so {MACHINES} of them "
+        f"take {duration(3600 * hours / MACHINES)}. What they cost is {hours:,.0f} times an hour's price of one, and "
+        f"grows with the words of a caption and falls with the cores' speed; all else is small beside it. They read "
+        f"{read:,.0f} TB at {READ_BYTES // 1000} KB a picture, {stream:,.0f} MB a second all together, and write "
+        f"{written:,.1f} GB of captions and of what is done, at {largest.written_bytes_per_picture:.0f} bytes a "
+        "picture. The numbers of those that are done, of eight bytes each, take 0.8 GB of memory of the machine that "
+        "leaves them out after a stop.\n"
+    )
+
+
+def with_section(page: str, files: dict[str, Corpus]) -> str:
+    """A page whose section between its marks is this. Raises InputError if the marks are not there."""
+    if not SECTION.search(page):
+        raise InputError(f"{PAGE} lacks the marks between which its tables of archives stand: restore them")
+    return SECTION.sub(lambda _: section(files), page)
+
+
+def main(
+    checkout: Annotated[
+        Path | None, typer.Argument(help="where they were timed on this machine; none: only the section")
+    ] = None,
+) -> None:
+    """Writes this machine's file into reports/corpus/ if archives were timed, and the section."""
+    files = read_kept(CORPUS, Corpus, "measurement")
+    if checkout:
+        own = gather(checkout)
+        files = dict(sorted((files | {f"{in_file_names(name_machine(own.machine.model_dump()))}.json": own}).items()))
+    page = with_section(read_text(PAGE), files)
+    for name, kept in files.items():
+        write_metrics(kept.model_dump(mode="json", exclude_none=True), CORPUS / name)
+    write_text(page, PAGE)
+
+
+if __name__ == "__main__":
+    run(main)

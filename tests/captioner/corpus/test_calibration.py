@@ -1,0 +1,42 @@
+import pytest
+
+from stages.captioner.corpus.archive import rows_in_block
+from stages.captioner.corpus.calibration import (
+    Arrangement,
+    Trial,
+    arrangements_to_try,
+    choose,
+    sizes_to_try,
+    try_batch_sizes,
+)
+
+
+def test_more_pictures_at_once_are_tried_as_long_as_they_pay() -> None:
+    rates = {1: 10.0, 2: 14.0, 4: 17.0, 8: 17.1, 16: 99.0}
+    tried: list[int] = []
+
+    def rate(size: int) -> float:
+        tried.append(size)
+        return rates[size]
+
+    assert try_batch_sizes(rate, [1, 2, 4, 8, 16]) == (4, 17.0)
+    assert tried == [1, 2, 4, 8]
+
+
+def test_what_is_asked_for_is_not_tried() -> None:
+    assert sizes_to_try(5) == [5] and sizes_to_try(None) == [1, 2, 4, 8, 16, 32]
+    assert arrangements_to_try(8, 2) == [(4, 2)] and arrangements_to_try(2, 8) == [(1, 8)]
+    assert arrangements_to_try(8, None) == [(8, 1), (1, 8)] and arrangements_to_try(1, None) == [(1, 1)]
+
+
+def test_workers_that_find_no_room_don_t_count() -> None:
+    many, one = Trial(Arrangement(8, 1, 4), 80.0, 100), Trial(Arrangement(1, 8, 4), 50.0, 150)
+    assert choose([many, one], 1000) == many
+    assert choose([many, one], 600) == Trial(Arrangement(6, 1, 4), 60.0, 100)
+    assert choose([many, one], 300) == one
+    assert choose([one], 10).arrangement.workers == 1
+
+
+@pytest.mark.parametrize(("pictures", "rows"), [(1, 16), (300, 17), (10_000, 100), (10**8, 4096)])
+def test_blocks_grow_with_the_archive(pictures: int, rows: int) -> None:
+    assert rows_in_block(pictures) == rows
