@@ -85,6 +85,10 @@ demo-sensitivity: .venv/ready
 demo-recovery: .venv/ready
 	$(ACTIVATE) python -m tests.demo.recovery
 
+# The seconds of a step and the memory of such a distillation at BLIP-base's full size; five minutes.
+recovery-cost: .venv/ready
+	$(ACTIVATE) python -m tests.demo.recovery_cost
+
 # In a clone of the last commit, so that this checkout keeps its own checkpoints and reports.
 machine: .venv/ready
 	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && \
@@ -108,6 +112,15 @@ rivals: .venv/ready
 			python -m stages.alternatives.blip_large && python -m stages.alternatives.rival_times) && \
 		python -m stages.alternatives.rivals "$$apart"
 
+# The server under 1, 4 and 16 clients, in batches and one picture at a time, in reports/serving. Wants a quiet machine and
+# what tests need; ten minutes, of which half makes the full-size checkpoint.
+serve-load: .venv/ready-for-tests
+	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && \
+		apart=$$(python -m stages.sweep.checkout $(APART)) && \
+		(cd "$$apart" && dvc exp run -S model=blip-base-untrained optimize@fastest && \
+			python -m stages.serving.load_times) && \
+		python -m stages.serving.loads "$$apart"
+
 # Kernels for weights that are zero at BLIP-base's full size, and what zeros cost the demo's captions, in reports/sparse.
 # Wants a quiet machine, and TVM, which is among what tests need; ten minutes, and 8 GB of memory.
 sparse: .venv/ready-for-tests
@@ -129,4 +142,4 @@ search: .venv/ready
 	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery machine waterfall rivals sparse search
+.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery recovery-cost machine waterfall rivals serve-load sparse search

@@ -27,6 +27,7 @@ from stages.captioner.runtimes.captioner import Parts
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.drafts import count_steps, read_drafts
 from stages.captioner.runtimes.finite import check_logits
+from stages.captioner.runtimes.scores import ScoredTokens
 from stages.records.examples import EVALUATION, read_examples
 from stages.records.machine import describe_machine
 from stages.records.metrics import REPORTS, read_captions, write_captions, write_metrics
@@ -55,10 +56,10 @@ class Baseline(NamedTuple):
 
 
 class Evaluated(NamedTuple):
-    """A checkpoint's metrics; a table with one row per picture: image, caption, tokens (ids, separated by blanks), if
-    the folder has references cider, rouge_l and exact_match, of drawn scenes right, and with a baseline same_caption,
-    same_next_token and kl; and, without a baseline, what the checkpoint expects next at each position of its
-    captions."""
+    """A checkpoint's metrics; a table with one row per picture: image, caption, tokens (ids, separated by blanks),
+    score (how sure the model is, see `Caption`), if the folder has references cider, rouge_l and exact_match, of drawn
+    scenes right, and with a baseline same_caption, same_next_token and kl; and, without a baseline, what the checkpoint
+    expects next at each position of its captions."""
 
     metrics: Metrics
     table: pd.DataFrame
@@ -86,7 +87,7 @@ def evaluate(
     examples = read_examples(folder)
     paths, references = [path for path, _ in examples], [own for _, own in examples]
     given = baseline and _token_ids(baseline.table)
-    tokens: list[list[int]] = []
+    scored: list[ScoredTokens] = []
     next_tokens: list[NextTokens] = []
     agreements: list[tuple[float, float]] = []
     for number, [image] in enumerate(_batches(paths, 1, "captioning")):
@@ -94,16 +95,18 @@ def evaluate(
         # Both models continue the baseline's own words, so one early difference doesn't spoil the rest of a caption.
         (logits,) = captioner.next_token_logits(states, [given[number] if given else []])
         check_logits([logits], f"for {paths[number]}, the checkpoint")
-        tokens += captioner.decode(states, decoding)
+        scored += captioner.decode_with_scores(states, decoding)
         if baseline:
             agreements.append(agreement(logits, baseline.next_tokens[number]))
         else:
-            (logits,) = captioner.next_token_logits(states, [tokens[-1]])
+            (logits,) = captioner.next_token_logits(states, [scored[-1].tokens])
             check_logits([logits], f"for {paths[number]}, the checkpoint")
             next_tokens.append(likeliest(logits))
+    tokens = [said.tokens for said in scored]
     captions = [captioner.detokenize(row) for row in tokens]
     table = pd.DataFrame({"image": [path.name for path in paths], "caption": captions})
     table["tokens"] = [" ".join(map(str, row)) for row in tokens]
+    table["score"] = [round(said.score, 4) for said in scored]
     same_in_batch = _compare_with_batches(captioner, paths[:BATCHED], tokens, decoding, batch_size)
     metrics: Metrics = {"images": len(examples), "batch_size": batch_size}
     metrics |= estimate_share(same_in_batch).entries("same_caption_in_batch", 4)

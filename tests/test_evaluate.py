@@ -44,6 +44,8 @@ def test_captions_are_scored_as_pictures_are_captioned_one_by_one(
     batches = [captioner.caption(images[first : first + BATCH], Decoding()) for first in range(0, PICTURES, BATCH)]
     together = [text for texts in batches for text in texts]
     assert list(table["caption"]) == alone
+    scores = [captioner.caption_with_scores([image])[0].score for image in images]
+    assert list(table["score"]) == pytest.approx(scores, abs=1e-4)
     assert alone != together, "this model does not show the difference"
     assert metrics["same_caption_in_batch"] <= sum(map(str.__eq__, alone, together)) / PICTURES < 1
     assert metrics["batch_size"] == BATCH

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from .images import open_image
     from .runtimes.captioner import Captioner, open_captioner
     from .runtimes.decoding import Decoding
+    from .runtimes.scores import Caption
 
-__all__ = ["Captioner", "Decoding", "InputError", "open_captioner", "open_image"]
+__all__ = ["Caption", "Captioner", "Decoding", "InputError", "open_captioner", "open_image"]
 
 HOMES = {
+    "Caption": ".runtimes.scores",
     "Captioner": ".runtimes.captioner",
     "Decoding": ".runtimes.decoding",
     "InputError": ".command_line",

@@ -188,8 +188,30 @@ def draw_losses(name: str, title: str, losses: Sequence[tuple[int, float]]) -> M
         return _svg(figure, f"{title}: from {first:.4f} to {last:.4f} in {losses[-1][0]:,} steps.", name)
 
 
+def draw_right_by_score(curves: dict[str, list[Bar]]) -> Markup:
+    """The share of right captions over their mean score, a curve for each checkpoint; here the names of bars are those
+    scores."""
+    words = words_of("right")
+    with _figure(260) as (figure, axes):
+        _plot_lines(axes, curves, CURVE_COLORS)
+        _use_percent(axes, words)
+        axes.set_xlabel("score: mean log-probability of a caption's tokens")
+        axes.set_ylabel("captions that are right")
+        axes.grid(color=LINE, linewidth=0.8)
+        axes.legend(frameon=False, fontsize=11, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+        said = "; ".join(f"{checkpoint}: {_figures(bars, words)}" for checkpoint, bars in curves.items())
+        return _svg(figure, f"Share of right captions by their score. {said}.", "right-by-score")
+
+
 def plot_curves(axes: Axes, curves: dict[str, list[Bar]], words: Words, colors: Sequence[str]) -> None:
     """Draws a line for each checkpoint with its intervals, by color and by marker, over the values of a knob."""
+    _plot_lines(axes, curves, colors)
+    axes.set_xticks(sorted({float(bar.name) for bars in curves.values() for bar in bars}))
+    axes.xaxis.set_major_formatter("{x:g}")
+    _use_percent(axes, words)
+
+
+def _plot_lines(axes: Axes, curves: dict[str, list[Bar]], colors: Sequence[str]) -> None:
     for number_of, (checkpoint, bars) in enumerate(curves.items()):
         values = [float(bar.name) for bar in bars]
         color, marker = colors[number_of % len(colors)], MARKERS[number_of % len(MARKERS)]
@@ -197,9 +219,6 @@ def plot_curves(axes: Axes, curves: dict[str, list[Bar]], words: Words, colors: 
         axes.plot(values, middle, f"{marker}-", color=color, label=checkpoint, markersize=6, linewidth=1.5)
         for value, bar in zip(values, bars, strict=True):
             axes.vlines(value, *bar.ends(), color=color, linewidth=2)
-    axes.set_xticks(sorted({float(bar.name) for bars in curves.values() for bar in bars}))
-    axes.xaxis.set_major_formatter("{x:g}")
-    _use_percent(axes, words)
 
 
 @contextmanager

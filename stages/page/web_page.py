@@ -16,6 +16,7 @@ from stages.choice.acceptance import Recommendation
 from stages.choice.one_run import OneRun
 from stages.page.gallery import Examples, make_gallery
 from stages.page.kept import Folder
+from stages.page.scores import right_by_score
 from stages.page.searches import Study
 from stages.page.shown_searches import as_points, beaten_in_words, show_search
 from stages.page.sweeps import Failed, Sweep, drawn_curves
@@ -27,6 +28,7 @@ from stages.page.web_charts import (
     draw_bars,
     draw_curves,
     draw_losses,
+    draw_right_by_score,
     draw_speed,
     draw_trade_off,
     slug,
@@ -135,6 +137,7 @@ def write_page(
         columns=[column for column in COLUMNS if any(column[1] in own[column[0]] for own in metrics.values())],
         keys={part: figure_keys([own[part] for own in metrics.values()]) for part in ("benchmark", "quality")},
         charts=draw_charts(metrics, trained=trained),
+        right_by_score=_right_by_score(tables, recommendation),
         limits=any(key.endswith("_limit_ms") for own in metrics.values() for key in own["benchmark"]),
         spoiled=[
             name for name, own in metrics.items() if own["quality"].get("worst_int8_layer_db", SPOILED_DB) < SPOILED_DB
@@ -200,6 +203,13 @@ def _trade_off(metrics: Metrics) -> Markup:
     key, _, label = quality_of(metrics)
     found = trade_offs(metrics)
     return draw_trade_off(as_points(found), words_of("speedup"), words_of(key), label)
+
+
+def _right_by_score(tables: dict[str, pd.DataFrame], recommendation: Recommendation) -> Markup | None:
+    """Of the baseline and of what to ship, where captions are judged by what their scenes show."""
+    names = (BASELINE.name, recommendation.checkpoint or BASELINE.name)
+    curves = {name: bars for name in names if name in tables and (bars := right_by_score(tables[name]))}
+    return draw_right_by_score(curves) if curves else None
 
 
 def show_sweep(file: str, sweep: Sweep, strange: str = "") -> ShownSweep:

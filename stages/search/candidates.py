@@ -7,10 +7,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from stages.captioner.checkpoint import BASELINE, checkpoint_bytes
-from stages.captioner.command_line import InputError, explain
+from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.evaluate import evaluate
@@ -86,11 +84,7 @@ class Before(NamedTuple):
 
 def try_candidate(number: int, knobs: Knobs, before: Before, given: Given, say: Callable[[str], None]) -> Tried:
     """Tries the candidate of a number as far as it is worth it. `say` is told what is done."""
-    shape = Shape.of(given.unbuilt.captioner.model.config)
-    try:
-        recipe = recipe_of(knobs, shape)
-    except ValidationError as error:
-        return Tried("refused", explain(error), {}, {})
+    recipe = recipe_of(knobs, Shape.of(given.unbuilt.captioner.model.config))
     own = recipe.model_dump(mode="json", exclude_defaults=True)
     try:
         say(f"candidate {number}: tried on a few pictures")

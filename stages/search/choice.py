@@ -11,9 +11,6 @@ Figures = Mapping[str, Any]
 # By how much another candidate must be better in both for one to be given up: the first look lacks int8 and most
 # pictures, what is counted isn't what is timed, and one session has the luck of its processes.
 LESS_LOSS, LESS_WORK, FASTER = 0.8, 0.95, 1.1
-# How many times as fast as the recipe that leaves nothing out the careful one is at least: what nobody notices is no
-# reason to lose anything.
-WORTHWHILE = 1.1
 
 
 def exceeded(figures: Figures, accept: Accept, *, trained: bool) -> dict[str, float]:
@@ -58,12 +55,12 @@ def front(timed: Mapping[int, Figures]) -> list[int]:
 
 def choose(timed: Mapping[int, Figures]) -> dict[Variant, int]:
     """By the names that variants get, the numbers of up to three candidates, each once: the fastest, the one that loses
-    least and is faster than what leaves nothing out, and the knee of the front between them.
+    least of those that are faster than what leaves nothing out, and the knee of the front between them.
 
     Source: I. Das, On characterizing the «knee» of the Pareto curve based on Normal-Boundary Intersection, Structural
     Optimization 1999: the point furthest from the line between the ends.
     """
-    ends = [number for number in front(timed) if timed[number]["lead"] >= WORTHWHILE] or front(timed)[:1]
+    ends = [number for number in front(timed) if timed[number]["lead"] > 1] or front(timed)[:1]
     if not ends:
         return {}
     first, last = (timed[number] for number in (ends[0], ends[-1]))

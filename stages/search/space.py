@@ -64,7 +64,7 @@ def uncut(shape: Shape) -> Knobs:
 
 
 def recipe_of(knobs: Knobs, shape: Shape) -> Recipe:
-    """The recipe that knobs mean. Raises pydantic's ValidationError if the schema refuses it."""
+    """The recipe that knobs mean."""
     runtime, bits = knobs["runtime"], knobs["quantize.decoder_weight_bits"]
     quantize = {"scheme": SCHEMES[runtime], "float_below_db": FLOAT_BELOW_DB}
     own: dict[str, Any] = {

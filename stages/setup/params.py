@@ -178,7 +178,7 @@ class Prune(_Frozen):
 
     method: Literal["l1_unstructured", "wanda", "sparsegpt", "structured"]
     amount: float = Field(
-        gt=0, lt=1, description="of each weight; structured: of a picture's multiplications, and of a word's"
+        ge=0, lt=1, description="of each weight; structured: of a picture's multiplications, and of a word's"
     )
     decoder_amount: float | None = Field(
         None, ge=0, lt=1, description="structured: of a word's multiplications, if not as much as of a picture's"
@@ -188,6 +188,8 @@ class Prune(_Frozen):
     def _check_method(self) -> Self:
         if self.decoder_amount is not None and self.method != "structured":
             raise ValueError("decoder_amount is for method: structured, others zero every layer alike: leave it out")
+        if self.amount == 0 and not self.decoder_amount:
+            raise ValueError("an amount of 0 leaves all as it is: set it above 0, or leave prune out")
         return self
 
 

@@ -52,6 +52,7 @@ def test_json_has_one_object_a_line_and_decoding_options_count(
     assert [answer["image"] for answer in answers] == [str(path) for path in picture_files]
     assert all(answer["caption"].startswith("a picture of ") for answer in answers)
     assert all(len(answer["caption"].split()) <= 7 for answer in answers)
+    assert all(answer["beam_score"] <= 0 and answer["score"] <= 0 for answer in answers)
 
 
 def test_decoding_defaults_are_the_checkpoint_s_own(
@@ -101,7 +102,8 @@ def test_a_cut_off_picture_is_captioned_and_named_with_the_share_that_is_there(
     process = run_stage("caption", "--checkpoint", checkpoint, "--json", "--batch-size", "3", whole, cut, progressive)
     assert process.returncode == 0, process.stderr
     answers = [json.loads(line) for line in process.stdout.splitlines()]
-    assert [sorted(answer) for answer in answers] == [["caption", "image"], *[["caption", "cut_off", "image"]] * 2]
+    usual = ["caption", "image", "score"]
+    assert [sorted(answer) for answer in answers] == [usual, *[sorted([*usual, "cut_off"])] * 2]
     assert all(0.1 < answer["cut_off"] < 0.9 for answer in answers[1:])
     first, second = process.stderr.splitlines()
     assert re.fullmatch(rf"{re.escape(str(tmp_path))}/cut\\n\.jpg is cut off, and [\d.]+ % of it is there", first)

@@ -86,11 +86,27 @@ def test_what_is_said_to_be_left_is_what_a_counter_finds(
         assert record["parameters_left"] == pytest.approx(parameters["smaller"] / parameters["whole"], abs=1e-4)
 
 
-def test_the_decoder_may_lose_another_share_or_nothing(baseline: Path, calibration: Path, tmp_path: Path) -> None:
-    own = Recipe.model_validate({"prune": PRUNE | {"decoder_amount": 0}})
+@pytest.mark.parametrize(
+    ("amounts", "whole", "cut", "kept"),
+    [
+        ({"decoder_amount": 0}, "token", "encode", "text_decoder"),
+        ({"amount": 0, "decoder_amount": AMOUNT}, "encode", "token", "vision_model"),
+    ],
+)
+def test_the_decoder_or_the_encoder_may_lose_nothing(
+    amounts: dict[str, float], whole: str, cut: str, kept: str, baseline: Path, calibration: Path, tmp_path: Path
+) -> None:
+    own = Recipe.model_validate({"prune": PRUNE | amounts})
     record = optimize(baseline, own, calibration, tmp_path / "checkpoint").passes["prune"]
-    assert record["token_left"] == 1 and record["encode_left"] <= 1 - AMOUNT
-    assert {left for name, left in record["units_left"].items() if name.startswith("text_decoder")} == {1}
+    assert record[f"{cut}_left"] <= 1 - AMOUNT
+    assert whole == "encode" or record["token_left"] == 1  # a head of the cross-attention that goes spares work in both
+    assert {left for name, left in record["units_left"].items() if name.startswith(kept)} == {1}
+
+
+def test_amounts_that_mean_nothing_are_refused() -> None:
+    for amounts in ({"amount": 0}, {"amount": 0, "decoder_amount": 0}):
+        with pytest.raises(ValidationError, match="leaves all as it is"):
+            Recipe.model_validate({"prune": PRUNE | amounts})
     with pytest.raises(ValidationError, match="decoder_amount is for method: structured"):
         Recipe.model_validate({"prune": {"method": "l1_unstructured", "amount": 0.3, "decoder_amount": 0.1}})
 

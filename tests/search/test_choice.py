@@ -21,7 +21,8 @@ def test_the_front_is_who_no_other_beats() -> None:
     [
         ([], {}),
         ([(1.0, 0.1)], {"found_fast": 0}),
-        ([(1.0, 0.0), (1.05, 0.1)], {"found_fast": 1}),  # neither is worth it
+        ([(1.0, 0.0), (0.9, 0.1)], {"found_fast": 0}),  # nothing is faster
+        ([(1.0, 0.0), (1.03, 0.01), (1.05, 0.1), (0.99, 0.001)], {"found_fast": 2, "found_careful": 1}),
         ([(1.0, 0.0), (1.5, 0.0)], {"found_fast": 1}),  # time alone
         ([(1.0, 0.0), (1.5, 0.1), (1.2, 0.05)], {"found_fast": 1, "found_careful": 2}),
         ([(2.0, 0.1), (1.9, 0.02), (1.2, 0.01), (1.5, 0.018)], {"found_fast": 0, "found_even": 1, "found_careful": 2}),

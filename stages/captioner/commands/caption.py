@@ -1,10 +1,9 @@
 """The command that captions pictures, in files and folders, with any checkpoint."""
 
 import io
-import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple, TextIO
 
@@ -16,9 +15,13 @@ from rich.progress import track
 
 from ..checkpoint import read_manifest
 from ..command_line import InputError, explain, printable, run
-from ..images import CUT_OFF, cut_off_in_words, open_image, pictures_below, share_there
+from ..images import cut_off_in_words, open_image, pictures_below, share_there
 from ..own_process import open_in_own_process
 from ..runtimes.decoding import Decoding
+from ..runtimes.scores import Caption
+from .outputs import Outputs, open_outputs
+from .sidecars import Sidecar
+from .tables import Row, name_of
 
 # Few enough pictures for their progress to be no news.
 FEW = 4
@@ -30,7 +33,7 @@ class Captioned(NamedTuple):
     """A picture, the share of it that its file holds, and its caption, or what keeps it from being opened."""
 
     path: Path
-    caption: str | InputError
+    caption: Caption | InputError
     share: float = 1.0
 
 
@@ -65,7 +68,7 @@ def caption_files(
     for first in range(0, len(pictures), batch_size):
         opened = [(path, _try_to_open(path)) for path in pictures[first : first + batch_size]]
         images = [image for _, image in opened if isinstance(image, Image.Image)]
-        captions = iter(captioner.caption(images, decoding))
+        captions = iter(captioner.caption_with_scores(images, decoding))
         for path, image in opened:
             if isinstance(image, InputError):
                 yield Captioned(path, image)
@@ -89,22 +92,23 @@ def _print(line: str, stream: TextIO) -> None:
         sys.exit(READER_GONE)
 
 
-def _as_json(result: Captioned) -> str:
-    """A line of JSON, in ASCII where the output is not in UTF-8."""
-    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    cut_off = {CUT_OFF: round(result.share, 4)} if result.share < 1 else {}
-    return json.dumps({"image": _name(result.path), "caption": result.caption, **cut_off}, ensure_ascii=not unicode)
-
-
-def _name(path: Path) -> str:
-    r"""A path as text: a byte that is not UTF-8 as `\xff`, for JSON can't hold it."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def _row(path: Path, caption: Caption, share: float) -> Row:
+    return Row(
+        image=name_of(path),
+        caption=caption.text,
+        score=round(caption.score, 4),
+        beam_score=None if caption.beam_score is None else round(caption.beam_score, 4),
+        cut_off=round(share, 4) if share < 1 else None,
+    )
 
 
 def main(
     paths: Annotated[list[Path], typer.Argument(help="pictures, and folders of pictures")],
     checkpoint: Annotated[Path, typer.Option(help="a checkpoint directory, such as models/quantized")],
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object a line")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object a line, with scores")] = False,
+    write: Annotated[list[Sidecar] | None, typer.Option(help="put each caption beside its picture, as such")] = None,
+    output: Annotated[Path | None, typer.Option(help="put captions into this .jsonl, .csv or .parquet file")] = None,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="pass over what has captions there")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="pictures captioned at once")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default one per usable core")] = None,
     prompt: Annotated[str | None, typer.Option(help="words that every caption starts with")] = None,
@@ -113,6 +117,10 @@ def main(
     beams: Annotated[int | None, typer.Option(help="beam width; 1 is greedy")] = None,
     length_penalty: Annotated[float | None, typer.Option(help="above 0 favors long captions in beam search")] = None,
     repetition_penalty: Annotated[float | None, typer.Option(help="above 1 makes repeated words unlikely")] = None,
+    no_repeat_ngram: Annotated[int | None, typer.Option(help="so many tokens in a row come only once; 0: any")] = None,
+    banned_words: Annotated[
+        list[str] | None, typer.Option("--banned-word", help="what no caption says; may be given several times")
+    ] = None,
     temperature: Annotated[float | None, typer.Option(help="0 does not sample")] = None,
     top_k: Annotated[int | None, typer.Option(help="sample among the k likeliest tokens; 0 is all")] = None,
     top_p: Annotated[float | None, typer.Option(help="sample among the likeliest that hold this share")] = None,
@@ -128,28 +136,57 @@ def main(
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what an ASCII terminal can't show
     pictures = find_pictures(paths)
-    results = caption_files(checkpoint, pictures, decoding, batch_size, threads)
-    progress = Console(stderr=True)
-    shown = len(pictures) > FEW and progress.is_terminal
-    skipped = 0
-    for result in track(
-        results,
-        "captioning",
-        total=len(pictures),
-        console=progress,
-        disable=not shown,
-        transient=True,
-        auto_refresh=False,
-    ):
-        if isinstance(result.caption, InputError):
-            _print(f"skipped: {result.caption}", sys.stderr)
-            skipped += 1
-            continue
-        if result.share < 1:
-            _print(cut_off_in_words(result.path, result.share), sys.stderr)
-        _print(_as_json(result) if as_json else printable(f"{result.path}: {result.caption}"), sys.stdout)
-    if skipped:
-        raise InputError(f"{skipped} of {len(pictures)} pictures could not be captioned: see above")
+    with open_outputs(write or [], output, pictures, keep=skip_existing) as outputs:
+        waiting, failed = _without_captions(pictures, outputs)
+        results = caption_files(checkpoint, waiting, decoding, batch_size, threads) if waiting else iter(())
+        for result in _shown(results, len(waiting)):
+            failed += not _give_out(result, outputs, as_json=as_json)
+    if failed:
+        raise InputError(f"{failed} of {len(pictures)} pictures could not be captioned: see above")
+
+
+def _without_captions(pictures: list[Path], outputs: Outputs) -> tuple[list[Path], int]:
+    """The pictures whose captions some output lacks, and of how many nobody can tell."""
+    waiting: list[Path] = []
+    failed = 0
+    for picture in pictures:
+        try:
+            waiting += [picture] if outputs.lack(picture) else []
+        except InputError as error:
+            _print(f"skipped: {error}", sys.stderr)
+            failed += 1
+    if there := len(pictures) - len(waiting) - failed:
+        _print(f"{there} of {len(pictures)} pictures have captions already", sys.stderr)
+    return waiting, failed
+
+
+def _shown(results: Iterator[Captioned], total: int) -> Iterable[Captioned]:
+    """Results, with a bar that shows their progress on a terminal."""
+    console = Console(stderr=True)
+    hidden = total <= FEW or not console.is_terminal
+    return track(
+        results, "captioning", total=total, console=console, disable=hidden, transient=True, auto_refresh=False
+    )
+
+
+def _give_out(result: Captioned, outputs: Outputs, *, as_json: bool) -> bool:
+    """Prints a caption and puts it where it belongs. Returns whether that could be done."""
+    path, caption, share = result
+    try:
+        if isinstance(caption, InputError):
+            raise caption
+        row = _row(path, caption, share)
+        outputs.put(path, row)
+    except InputError as error:
+        _print(f"skipped: {error}", sys.stderr)
+        return False
+    if share < 1:
+        _print(cut_off_in_words(path, share), sys.stderr)
+    # In ASCII where the output is not in UTF-8.
+    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    line = row.as_json(ascii_only=ascii_only) if as_json else printable(f"{path}: {row.caption}")
+    _print(line, sys.stdout)
+    return True
 
 
 def command() -> None:

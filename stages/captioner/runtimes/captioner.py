@@ -6,11 +6,11 @@ import logging
 import os
 import sys
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, TypeVar
 
 from PIL import Image
 
@@ -24,6 +24,7 @@ from .decoding import Decoding
 from .drafts import Drafts
 from .failures import remedy
 from .helpers import Helpers, check_threads
+from .scores import Caption, ScoredTokens
 
 if TYPE_CHECKING:  # a runtime imports it, while the checkpoint's files are verified
     import numpy as np
@@ -38,6 +39,8 @@ ONE_AT_A_TIME = Lock()
 OPEN: "weakref.WeakSet[Parts]" = weakref.WeakSet()
 # What a library in Rust raises where it gives up. Python's libraries share no such class, and it is no Exception.
 PANIC = "PanicException"
+# What a picture becomes: a caption, with or without scores.
+Captioned = TypeVar("Captioned")
 
 
 class Parts(Protocol):
@@ -59,6 +62,10 @@ class Parts(Protocol):
 
     def decode(self, states: Any, decoding: Decoding) -> list[list[int]]:
         """One caption's token ids per picture: the prompt's and the new ones, without those that begin and end it."""
+        ...
+
+    def decode_with_scores(self, states: Any, decoding: Decoding) -> list[ScoredTokens]:
+        """The same captions, and how sure the model is of them."""
         ...
 
     def detokenize(self, tokens: Sequence[int]) -> str:
@@ -111,6 +118,29 @@ class Captioner:
         Raises InputError if one is no picture or can't be decoded, if the caption can't fit the decoder, or if the
         captioner is closed or was opened by the process that this one is a fork of.
         """
+        chosen = decoding or self.decoding
+        return self._decode(
+            images, lambda parts, states: [parts.detokenize(tokens) for tokens in parts.decode(states, chosen)]
+        )
+
+    def caption_with_scores(self, images: Sequence[Image.Image], decoding: Decoding | None = None) -> list[Caption]:
+        """The captions that `caption` gives, and how sure the model is of each, which takes a little longer.
+
+        Raises InputError where `caption` does.
+        """
+        chosen = decoding or self.decoding
+        return self._decode(
+            images,
+            lambda parts, states: [
+                Caption(parts.detokenize(tokens), score, beam_score)
+                for tokens, score, beam_score in parts.decode_with_scores(states, chosen)
+            ],
+        )
+
+    def _decode(
+        self, images: Sequence[Image.Image], decode: Callable[[Parts, Any], list[Captioned]]
+    ) -> list[Captioned]:
+        """What `decode` makes of the encoded pictures, in this thread's turn; nothing of none."""
         self._check_process()  # first, as a thread of that process may have had its turn, which no one ends here
         pictures = [to_rgb(image) for image in images]
         with self._turn:
@@ -118,8 +148,7 @@ class Captioner:
             if not pictures:
                 return []
             with _sentence("this checkpoint can't caption"):
-                states = parts.encode(parts.preprocess(pictures))
-                return [parts.detokenize(tokens) for tokens in parts.decode(states, decoding or self.decoding)]
+                return decode(parts, parts.encode(parts.preprocess(pictures)))
 
     def close(self) -> None:
         """Frees the engine, its memory and the files that it has mapped, once no thread captions any more.

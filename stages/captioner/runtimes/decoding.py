@@ -1,6 +1,6 @@
 """How a caption is chosen from the decoder's probabilities, whatever the runtime."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -34,6 +34,12 @@ class Decoding(BaseModel):
     repetition_penalty: float = Field(
         default=1.0, ge=0.01, le=100, description="above 1 makes repeated words less likely"
     )
+    no_repeat_ngram: int = Field(
+        default=0, ge=0, le=500, description="so many tokens in a row come once, with the prompt's; 0 lets them repeat"
+    )
+    banned_words: tuple[Annotated[str, Field(max_length=100)], ...] = Field(
+        default=(), max_length=1000, description="words that no caption says, such as «araffe», or several in a row"
+    )
     temperature: float = Field(
         default=0.0, ge=0, le=100, description="0 does not sample; 1 samples the model's own probabilities"
     )
@@ -48,6 +54,14 @@ class Decoding(BaseModel):
     @classmethod
     def _normalize(cls, prompt: str) -> str:
         return " ".join(prompt.split())
+
+    @field_validator("banned_words")
+    @classmethod
+    def _normalize_words(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        normal = tuple(" ".join(word.split()) for word in words)
+        if "" in normal:
+            raise ValueError("a banned word is blank: leave it out")
+        return normal
 
     @field_validator("temperature")
     @classmethod

@@ -1,6 +1,7 @@
 """Chooses the words of captions, in numpy, for every runtime that only computes logits.
 
-Greedy decoding and beam search give the tokens that transformers' `generate` gives on the same logits.
+Greedy decoding and beam search give the tokens that transformers' `generate` gives on the same logits, and scores are
+those that it computes. They are computed only if somebody asks: that takes a pass over each word's logits.
 """
 
 from collections.abc import Sequence
@@ -9,8 +10,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from .bans import forbid
 from .decoding import Decoding
 from .drafts import Drafts
+from .scores import ScoredTokens
 
 # What no real score reaches, for beams that do not exist yet. Finite, so that sums of it stay comparable.
 IMPOSSIBLE = np.float32(-1e9)
@@ -36,11 +39,13 @@ class Decoder(Protocol):
 
 
 class Vocabulary(NamedTuple):
-    """The tokens with a meaning of their own."""
+    """The tokens with a meaning of their own, and the sequences of tokens that may not be said, as `bans.by_length`
+    groups them."""
 
     begin: int
     end: int
     pad: int
+    banned: Sequence[np.ndarray] = ()
 
 
 def generate(
@@ -50,20 +55,21 @@ def generate(
     decoding: Decoding,
     vocabulary: Vocabulary,
     drafts: Drafts | None = None,
-) -> list[list[int]]:
-    """One caption's token ids per picture: the prompt's and the new ones, without those that begin and end it.
+    scored: bool = False,
+) -> list[ScoredTokens]:
+    """One caption per picture: the prompt's tokens and the new ones, without those that begin and end it.
 
     `decoder` must be new and have `decoding.beams` rows per picture. Greedy decoding checks the guesses of `drafts`,
-    which then learns each caption.
+    which then learns each caption. Scores are computed if `scored`, and no numbers (NaN) if not.
     """
     beginning = np.asarray([vocabulary.begin, *prompt], dtype=np.int64)
     words = np.tile(beginning, (pictures * decoding.beams, 1))
     if drafts and decoding.drafts and decoding.beams == 1 and decoding.temperature == 0:
-        return _check_drafts(decoder, words, decoding, vocabulary, drafts)
+        return _check_drafts(decoder, words, decoding, vocabulary, drafts, scored)
     logits = feed(decoder, words)
     if decoding.beams > 1:
-        return _search_beams(decoder, words, logits, decoding, vocabulary)
-    return _extend(decoder, words, logits, decoding, vocabulary)
+        return _search_beams(decoder, words, logits, decoding, vocabulary, scored)
+    return _extend(decoder, words, logits, decoding, vocabulary, scored)
 
 
 def feed(decoder: Decoder, words: np.ndarray) -> np.ndarray:
@@ -81,28 +87,32 @@ def _words_at_once(rows: int) -> int:
 
 
 def _extend(
-    decoder: Decoder, words: np.ndarray, logits: np.ndarray, decoding: Decoding, vocabulary: Vocabulary
-) -> list[list[int]]:
+    decoder: Decoder, words: np.ndarray, logits: np.ndarray, decoding: Decoding, vocabulary: Vocabulary, scored: bool
+) -> list[ScoredTokens]:
     """Greedy decoding or sampling: every row goes its own way."""
     same_rows = np.arange(len(words), dtype=np.int64)
     dice = np.random.default_rng(decoding.seed)
     prompt_length = words.shape[1]
     open_rows = np.ones(len(words), dtype=bool)
+    totals = _zeros(len(words), scored)
     while True:
         length = words.shape[1] - prompt_length
+        own = _log_softmax(logits) if scored else None
         scores = _adjust(logits, words, length, decoding, vocabulary)
         chosen = sample(scores, decoding, dice) if decoding.temperature > 0 else scores.argmax(axis=-1)
         chosen = np.where(open_rows, chosen, vocabulary.pad)
+        if own is not None:
+            totals += np.where(open_rows, own[same_rows, chosen], 0)
         words = np.column_stack([words, chosen])
         open_rows &= chosen != vocabulary.end
         if length + 1 == decoding.max_new_tokens or not open_rows.any():
-            return [_without_ends(row, vocabulary) for row in words]
+            return [_caption(row, prompt_length, total, vocabulary) for row, total in zip(words, totals, strict=True)]
         logits = decoder.step(chosen[:, None], same_rows)[:, 0]
 
 
 def _check_drafts(
-    decoder: Decoder, words: np.ndarray, decoding: Decoding, vocabulary: Vocabulary, drafts: Drafts
-) -> list[list[int]]:
+    decoder: Decoder, words: np.ndarray, decoding: Decoding, vocabulary: Vocabulary, drafts: Drafts, scored: bool
+) -> list[ScoredTokens]:
     """Greedy decoding, some guessed words a step: each row goes on from the first guess that it would not have said.
 
     All steps take the same number of words, padded where fewer are guessed: that costs an engine less than the change
@@ -112,7 +122,7 @@ def _check_drafts(
     fed = max(0, words.shape[1] - _words_at_once(len(words)))
     if fed:
         feed(decoder, words[:, :fed])
-    captions = [_DraftedCaption(row, fed, decoding, vocabulary, drafts, guesses) for row in words.tolist()]
+    captions = [_DraftedCaption(row, fed, decoding, vocabulary, drafts, guesses, scored) for row in words.tolist()]
     same_rows = np.arange(len(words), dtype=np.int64)
     while not all(caption.ended for caption in captions):
         started = perf_counter()
@@ -123,17 +133,25 @@ def _check_drafts(
         drafts.pace.add(guesses > 0, perf_counter() - started, said)
     for caption in captions:
         drafts.learn(caption.words)
-    return [_without_ends(np.array(caption.words), vocabulary) for caption in captions]
+    return [_caption(np.array(caption.words), caption.prompt_length, caption.total, vocabulary) for caption in captions]
 
 
 class _DraftedCaption:
-    """One row of greedy decoding: its words, how many of them the decoder has seen, and guesses behind them."""
+    """One row of greedy decoding: its words, how many of them the decoder has seen, guesses behind them, and, if it is
+    scored, the total of its new words' log-probabilities."""
 
     def __init__(
-        self, words: list[int], seen: int, decoding: Decoding, vocabulary: Vocabulary, drafts: Drafts, most_guesses: int
+        self,
+        words: list[int],
+        seen: int,
+        decoding: Decoding,
+        vocabulary: Vocabulary,
+        drafts: Drafts,
+        most_guesses: int,
+        scored: bool,
     ) -> None:
         self.words, self.seen, self.guesses, self.ended = words, seen, list[int](), False
-        self.most_guesses = most_guesses
+        self.most_guesses, self.scored, self.total = most_guesses, scored, 0.0 if scored else np.nan
         self.decoding, self.vocabulary, self.drafts = decoding, vocabulary, drafts
         self.prompt_length = len(words)
         self._guess()
@@ -162,8 +180,11 @@ class _DraftedCaption:
         before = len(self.words)
         for scores, guess in zip(logits[before - self.seen - 1 :], [*self.guesses, None], strict=False):
             length = len(self.words) - self.prompt_length
+            own = _log_softmax(scores) if self.scored else None
             scores = _adjust(scores[None], np.array([self.words]), length, self.decoding, self.vocabulary)
             chosen = int(scores.argmax())
+            if own is not None:
+                self.total += float(own[chosen])
             self.words.append(chosen)
             self.ended = chosen == self.vocabulary.end or not self._room()
             if self.ended or chosen != guess:
@@ -196,51 +217,60 @@ def sample(scores: np.ndarray, decoding: Decoding, dice: np.random.Generator) ->
 
 
 def _search_beams(
-    decoder: Decoder, words: np.ndarray, logits: np.ndarray, decoding: Decoding, vocabulary: Vocabulary
-) -> list[list[int]]:
+    decoder: Decoder, words: np.ndarray, logits: np.ndarray, decoding: Decoding, vocabulary: Vocabulary, scored: bool
+) -> list[ScoredTokens]:
     """Beam search: of all continuations of a picture's rows, the likeliest go on, and the best that ended is kept.
 
-    A caption's score is the sum of its tokens' log-probabilities over its length to the power of `length_penalty`.
+    A caption's rank is the sum of its tokens' log-probabilities over its length to the power of `length_penalty`.
     """
-    beams = decoding.beams
+    beams, given = decoding.beams, words.shape[1]
     pictures = len(words) // beams
     finished = [FinishedBeams(decoding) for _ in range(pictures)]
     # All rows of a picture are the same at first, so only one of them may go on.
     totals = np.full((pictures, beams), IMPOSSIBLE, dtype=np.float32)
     totals[:, 0] = 0
+    own_totals = _zeros(len(words), scored)
     for length in range(1, decoding.max_new_tokens + 1):
-        scores = _adjust(_log_softmax(logits), words, length - 1, decoding, vocabulary)
-        scores = scores.reshape(pictures, beams, -1) + totals[:, :, None]
+        adjusted = _log_softmax(logits)
+        own = adjusted.copy() if scored else adjusted
+        scores = _adjust(adjusted, words, length - 1, decoding, vocabulary).reshape(pictures, beams, -1)
         # Of twice the beams, at least as many as there are beams go on, even if every row might end here.
-        totals, parents, chosen = _best_continuations(scores, 2 * beams)
+        totals, parents, chosen = _best_continuations(scores + totals[:, :, None], 2 * beams)
         rows = parents + beams * np.arange(pictures)[:, None]
+        own_totals = own_totals[rows] + own[rows, chosen]
         ended = (chosen == vocabulary.end) | (length == decoding.max_new_tokens)
-        for picture, rank in np.argwhere(ended[:, :beams]):
-            caption = np.append(words[rows[picture, rank]], chosen[picture, rank])
-            finished[picture].add(float(totals[picture, rank]), length, caption)
+        for place in zip(*np.nonzero(ended[:, :beams]), strict=True):
+            caption = np.append(words[rows[place]], chosen[place])
+            finished[place[0]].add(float(totals[place]), length, caption, float(own_totals[place]))
         going_on = ended.argsort(axis=-1, kind="stable")[:, :beams]
-        totals, rows, chosen = (np.take_along_axis(values, going_on, axis=-1) for values in (totals, rows, chosen))
+        totals, rows, chosen, own_totals = (
+            np.take_along_axis(values, going_on, axis=-1) for values in (totals, rows, chosen, own_totals)
+        )
         for found, best_total in zip(finished, totals[:, 0], strict=True):
             found.close_if_hopeless(float(best_total), length)
         if length == decoding.max_new_tokens or all(found.closed for found in finished):
             break
+        own_totals = own_totals.ravel()
         words = np.column_stack([words[rows.ravel()], chosen.ravel()])
         logits = decoder.step(chosen.reshape(-1, 1), rows.ravel())[:, 0]
-    return [_without_ends(found.captions[0][1], vocabulary) for found in finished]
+    best = [found.captions[0] for found in finished]
+    return [_caption(tokens, given, own_total, vocabulary, rank) for rank, tokens, own_total in best]
 
 
 class FinishedBeams:
-    """The best captions of one picture that have ended, at most as many as beams: (score, tokens), best first."""
+    """The best captions of one picture that have ended, at most as many as beams, best first: what ranks each, its
+    tokens, and the sum of their log-probabilities before any adjustment."""
 
     def __init__(self, decoding: Decoding) -> None:
         self.decoding = decoding
-        self.captions: list[tuple[float, np.ndarray]] = []
+        self.captions: list[tuple[float, np.ndarray, float]] = []
         self.closed = False
 
-    def add(self, total: float, length: int, tokens: np.ndarray) -> None:
-        """Takes in a caption by the sum of its log-probabilities and its number of new tokens, if it is good enough."""
-        if not self.closed:
-            self.captions.append((self._score(total, length), tokens))
+    def add(self, total: float, length: int, tokens: np.ndarray, own_total: float) -> None:
+        """Takes in a caption by the sum of its log-probabilities, as adjusted and as they were, and its number of new
+        tokens, if it is good enough. What bans make impossible is none."""
+        if not self.closed and total != -np.inf:
+            self.captions.append((self._score(total, length), tokens, own_total))
             self.captions.sort(key=lambda caption: -caption[0])
             del self.captions[self.decoding.beams :]
 
@@ -268,11 +298,14 @@ def _best_continuations(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.
 def _adjust(
     scores: np.ndarray, words: np.ndarray, length: int, decoding: Decoding, vocabulary: Vocabulary
 ) -> np.ndarray:
-    """Makes repeated words less likely and an early end impossible, in place. Scores: float32 (rows, vocabulary)."""
+    """Makes repeated words less likely, and banned ones and an early end impossible, in place. Scores: float32 (rows,
+    vocabulary)."""
     if decoding.repetition_penalty != 1:
         penalty = np.float32(decoding.repetition_penalty)
         said = np.take_along_axis(scores, words, axis=-1)
         np.put_along_axis(scores, words, np.where(said < 0, said * penalty, said / penalty), axis=-1)
+    if decoding.no_repeat_ngram or vocabulary.banned:
+        forbid(scores, words, decoding.no_repeat_ngram, vocabulary.banned)
     if length < decoding.min_new_tokens:
         scores[:, vocabulary.end] = -np.inf
     return scores
@@ -284,6 +317,16 @@ def _log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted
 
 
-def _without_ends(words: np.ndarray, vocabulary: Vocabulary) -> list[int]:
-    row: list[int] = words[1:].tolist()
-    return row[: row.index(vocabulary.end)] if vocabulary.end in row else row
+def _zeros(rows: int, scored: bool) -> np.ndarray:
+    """What sums of log-probabilities begin with, float64 (rows,): no numbers, and so they stay, if nobody asks."""
+    return np.full(rows, 0.0 if scored else np.nan)
+
+
+def _caption(
+    words: np.ndarray, given: int, total: float, vocabulary: Vocabulary, beam_score: float | None = None
+) -> ScoredTokens:
+    """A row's caption and its scores, by the sum of the log-probabilities of all words behind the `given` first."""
+    row: list[int] = words.tolist()
+    end = row.index(vocabulary.end) if vocabulary.end in row else len(row)
+    new = min(end + 1, len(row)) - given
+    return ScoredTokens(row[1:end], float(total) / new, beam_score)

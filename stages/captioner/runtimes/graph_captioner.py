@@ -9,10 +9,12 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from ..inspection.configuration import read_configuration
+from .bans import banned_tokens, by_length
 from .decoding import Decoding, check_room
 from .drafts import read_drafts
 from .generate import Decoder, Vocabulary, generate
 from .preprocessing import preprocess, read_preprocessing
+from .scores import ScoredTokens
 from .wording import can_say, normalize
 
 # What the decoder takes beside keys and values.
@@ -78,15 +80,29 @@ class GraphCaptioner:
         return len(pixels), self.engine.encode(pixels)
 
     def decode(self, states: tuple[int, Any], decoding: Decoding) -> list[list[int]]:
-        """Token ids of one caption per picture. Raises InputError if the caption can't fit the decoder."""
+        """Token ids of one caption per picture. Raises InputError if the caption can't fit the decoder, or if bans
+        leave nothing to say."""
+        return [caption.tokens for caption in self._decode(states, decoding, scored=False)]
+
+    def decode_with_scores(self, states: tuple[int, Any], decoding: Decoding) -> list[ScoredTokens]:
+        """The same captions, and how sure the model is of them."""
+        return self._decode(states, decoding, scored=True)
+
+    def _decode(self, states: tuple[int, Any], decoding: Decoding, scored: bool) -> list[ScoredTokens]:
         pictures, engine_states = states
-        prompt = self.tokenizer.encode(decoding.prompt, add_special_tokens=False).ids
+        prompt = self._tokenize(decoding.prompt)
         check_room(decoding, len(prompt), self.positions)
+        banned = banned_tokens(decoding, self.tokenizer, self._tokenize, 1 + len(prompt))
         # What pads a step has positions, too, which must not pass the decoder's last.
         guesses = min(decoding.drafts, self.positions - len(prompt) - decoding.max_new_tokens)
         decoding = decoding.model_copy(update={"drafts": guesses})
         decoder = self.engine.start_decoder(engine_states, pictures, decoding.beams)
-        return generate(decoder, pictures, prompt, decoding, self.vocabulary, self.drafts)
+        vocabulary = self.vocabulary._replace(banned=by_length(banned))
+        return generate(decoder, pictures, prompt, decoding, vocabulary, self.drafts, scored)
+
+    def _tokenize(self, text: str) -> list[int]:
+        tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return tokens
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """Token ids to text."""

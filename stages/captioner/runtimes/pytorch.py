@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +19,11 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 from ..checkpoint import WEIGHTS
 from ..command_line import InputError
 from . import pytorch_blocks, pytorch_int8, pytorch_merging, pytorch_vocabulary
+from .bans import banned_tokens
 from .decoding import Decoding, check_room
 from .drafts import Drafts
 from .preprocessing import read_preprocessing
+from .scores import ScoredTokens
 from .wording import can_say, normalize
 
 # `generate` draws from the one generator that all threads share.
@@ -102,16 +105,45 @@ class PyTorchCaptioner:
 
     @torch.inference_mode()
     def decode(self, states: torch.Tensor, decoding: Decoding) -> list[list[int]]:
-        """Token ids of one caption per row of states. Raises InputError if the caption can't fit the decoder."""
-        prompt = self.tokenizer(decoding.prompt, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        """Token ids of one caption per row of states. Raises InputError if the caption can't fit the decoder, or if
+        bans leave nothing to say."""
+        return [self._words_only(row) for row in self._generate(states, decoding).tolist()]
+
+    @torch.inference_mode()
+    def decode_with_scores(self, states: torch.Tensor, decoding: Decoding) -> list[ScoredTokens]:
+        """The same captions, and how sure the model is of them. All steps' logits are held until the last one."""
+        ranked = decoding.beams > 1
+        asked = {"return_dict_in_generate": True, "output_logits": True, "output_scores": ranked}
+        output = self._generate(states, decoding, **asked)
+        beams = output.beam_indices if ranked else None
+        log_probabilities = self.model.text_decoder.compute_transition_scores(
+            output.sequences, output.logits, beams, normalize_logits=True
+        )
+        given = output.sequences.shape[1] - log_probabilities.shape[1]
+        scored: list[ScoredTokens] = []
+        for number, row in enumerate(output.sequences.tolist()):
+            tokens = self._words_only(row)
+            new = min(len(tokens) + 2, len(row)) - given  # with the token that ends it, if there is one
+            score = log_probabilities[number, :new].double().mean().item()
+            scored.append(ScoredTokens(tokens, score, output.sequences_scores[number].item() if ranked else None))
+        return scored
+
+    def _generate(self, states: torch.Tensor, decoding: Decoding, **asked: bool) -> Any:
+        """What transformers' `generate` returns, by what is asked of it."""
+        prompt = self._tokenize(decoding.prompt)
         check_room(decoding, len(prompt), self.config.max_position_embeddings)
+        banned = banned_tokens(decoding, self.tokenizer.backend_tokenizer, self._tokenize, 1 + len(prompt))
         with _seeded(decoding):
-            rows = self.model.text_decoder.generate(
+            return self.model.text_decoder.generate(
                 input_ids=torch.tensor([[self.config.bos_token_id, *prompt]]).repeat(len(states), 1),
                 encoder_hidden_states=states,
-                generation_config=generation_config(decoding, self.config),
+                generation_config=generation_config(decoding, self.config, banned),
+                **asked,
             )
-        return [self._words_only(row) for row in rows.tolist()]
+
+    def _tokenize(self, text: str) -> list[int]:
+        tokens: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return tokens
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """Token ids to text."""
@@ -173,8 +205,8 @@ def _seeded(decoding: Decoding) -> Iterator[None]:
         yield
 
 
-def generation_config(decoding: Decoding, config: BlipConfig) -> GenerationConfig:
-    """Decoding in transformers' words, for a text decoder of this configuration."""
+def generation_config(decoding: Decoding, config: BlipConfig, banned: Sequence[list[int]] = ()) -> GenerationConfig:
+    """Decoding in transformers' words, for a text decoder of this configuration; `banned` are the banned words' ids."""
     sampling = {"temperature": decoding.temperature, "top_k": decoding.top_k, "top_p": decoding.top_p}
     return GenerationConfig(
         max_new_tokens=decoding.max_new_tokens,
@@ -183,6 +215,8 @@ def generation_config(decoding: Decoding, config: BlipConfig) -> GenerationConfi
         length_penalty=decoding.length_penalty,
         early_stopping=decoding.early_stopping,
         repetition_penalty=decoding.repetition_penalty,
+        no_repeat_ngram_size=decoding.no_repeat_ngram,
+        bad_words_ids=list(banned) or None,
         do_sample=decoding.temperature > 0,
         bos_token_id=config.bos_token_id,
         eos_token_id=config.sep_token_id,

@@ -1,5 +1,6 @@
 """A captioner inside a program that does other things too."""
 
+import math
 import os
 import shutil
 import sys
@@ -10,9 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from transformers import BlipForConditionalGeneration
 
-from stages.captioner import Captioner, Decoding, InputError, open_captioner
-from tests.conftest import Build
+from stages.captioner import Caption, Captioner, Decoding, InputError, open_captioner
+from stages.optimize import optimize
+from stages.setup.params import Recipe
+from tests.conftest import Build, with_weights
 
 RUNTIMES = ["quantized", "onnx_int8", "openvino_int8"]  # a checkpoint for each
 SAMPLED = Decoding(temperature=1.5, max_new_tokens=8, seed=3)
@@ -88,6 +92,35 @@ def test_decoding_is_the_checkpoint_s_own_by_default(build: Build, pictures: lis
         assert captioner.decoding == Decoding()
         assert captioner.caption(pictures) == captioner.caption(pictures, captioner.decoding)
         assert captioner.caption([]) == []
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_captions_come_with_scores_if_one_asks(name: str, build: Build, pictures: list[Image.Image]) -> None:
+    with open_captioner(build(name), threads=1) as captioner:
+        for decoding in (None, Decoding(beams=2, max_new_tokens=6), SAMPLED):
+            captions = captioner.caption_with_scores(pictures, decoding)
+            assert [caption.text for caption in captions] == captioner.caption(pictures, decoding)
+            assert all(isinstance(caption, Caption) and -math.inf < caption.score < 0 for caption in captions)
+            assert {caption.beam_score is None for caption in captions} == {decoding is None or decoding.beams == 1}
+        assert captioner.caption_with_scores([]) == []
+    with pytest.raises(InputError, match="this captioner is closed"):
+        captioner.caption_with_scores(pictures)
+
+
+@pytest.mark.parametrize("runtime", ["pytorch", "onnxruntime"])
+def test_the_empty_caption_has_a_score(
+    runtime: str, baseline: Path, calibration: Path, pictures: list[Image.Image], tmp_path: Path
+) -> None:
+    def end_at_once(model: BlipForConditionalGeneration) -> None:
+        model.text_decoder.cls.predictions.decoder.bias[model.config.text_config.sep_token_id] += 1000
+
+    checkpoint = with_weights(baseline, tmp_path / "pytorch", end_at_once)
+    if runtime == "onnxruntime":
+        optimize(checkpoint, Recipe(runtime="onnxruntime"), calibration, tmp_path / "onnxruntime")
+    with open_captioner(tmp_path / runtime, threads=1) as captioner:
+        assert captioner.caption_with_scores(pictures[:1]) == [Caption("", pytest.approx(0, abs=1e-6), None)]
+        [found] = captioner.caption_with_scores(pictures[:1], Decoding(beams=2, length_penalty=2))
+        assert found == Caption("", pytest.approx(0, abs=1e-6), pytest.approx(0, abs=1e-6))
 
 
 def test_pictures_of_any_mode_are_captioned(build: Build, pictures: list[Image.Image]) -> None:

@@ -13,6 +13,12 @@ def test_a_prompt_is_kept_in_one_form() -> None:
     assert Decoding(prompt=" \t ") == Decoding()
 
 
+def test_banned_words_are_kept_in_one_form_and_in_json() -> None:
+    decoding = Decoding.model_validate({"banned_words": [" araffe", "a \n cat"]})
+    assert decoding.banned_words == ("araffe", "a cat")
+    assert Decoding.model_validate_json(decoding.model_dump_json()) == decoding
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -31,9 +37,16 @@ def test_a_prompt_is_kept_in_one_form() -> None:
         ({"repetition_penalty": 1e-30}, "repetition_penalty"),
         ({"prompt": "a \udcff"}, "prompt"),
         ({"prompt": "a" * 100_000}, "prompt"),
+        ({"no_repeat_ngram": -1}, "no_repeat_ngram"),
+        ({"no_repeat_ngram": 501}, "no_repeat_ngram"),
+        ({"banned_words": "araffe"}, "banned_words"),
+        ({"banned_words": ["araffe", " \t"]}, "a banned word is blank: leave it out"),
+        ({"banned_words": ["a" * 101]}, "banned_words"),
+        ({"banned_words": ["a"] * 1001}, "banned_words"),
+        ({"banned_words": ["a \udcff"]}, "banned_words"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(settings: dict[str, float], message: str) -> None:
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Decoding.model_validate(settings)
 

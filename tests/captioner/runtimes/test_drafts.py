@@ -3,13 +3,16 @@
 import random
 
 import numpy as np
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from stages.captioner.runtimes.bans import by_length
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.drafts import TRIED_EVERY, Drafts, Pace, count_steps
 from stages.captioner.runtimes.generate import Vocabulary, generate
 from stages.captioner.runtimes.past import UNSEEN, Past
+from stages.captioner.runtimes.scores import ScoredTokens
 
 WORDS, BEGIN, END, PAD = 9, 0, 1, 2
 VOCABULARY = Vocabulary(BEGIN, END, PAD)
@@ -56,6 +59,8 @@ class RandomDecoder:
     longest=st.integers(1, 24),
     shortest=st.integers(0, 8),
     repetition_penalty=st.sampled_from([1.0, 0.7, 1.5]),
+    ngram=st.sampled_from([0, 0, 1, 2, 3]),
+    banned=st.lists(st.lists(st.integers(3, WORDS - 1), min_size=1, max_size=3), max_size=3),
     guesses=st.integers(1, 15),
     learned=st.lists(st.lists(st.integers(1, WORDS - 1), min_size=1, max_size=12), max_size=12),
 )
@@ -67,36 +72,51 @@ def test_captions_are_word_for_word_those_without_drafts(
     longest: int,
     shortest: int,
     repetition_penalty: float,
+    ngram: int,
+    banned: list[list[int]],
     guesses: int,
     learned: list[list[int]],
 ) -> None:
+    vocabulary = VOCABULARY._replace(banned=by_length(banned))
     decoding = Decoding(
         max_new_tokens=longest,
         min_new_tokens=min(shortest, longest),
         repetition_penalty=repetition_penalty,
+        no_repeat_ngram=ngram,
         drafts=guesses,
     )
     drafts = Drafts()
     for caption in learned:
         drafts.learn([BEGIN, *caption, END])
     plain, drafted, again = (RandomDecoder(pictures, seed, memory) for _ in range(3))
-    expected = generate(plain, pictures, prompt, decoding, VOCABULARY)
-    assert generate(drafted, pictures, prompt, decoding, VOCABULARY, drafts) == expected
+    expected = generate(plain, pictures, prompt, decoding, vocabulary, scored=True)
+    assert_alike(generate(drafted, pictures, prompt, decoding, vocabulary, drafts, scored=True), expected)
     assert drafted.steps <= plain.steps
     # What was just said is guessed, word for word where one caption can't be taken for another's beginning.
-    assert generate(again, pictures, prompt, decoding, VOCABULARY, drafts) == expected
+    assert_alike(generate(again, pictures, prompt, decoding, vocabulary, drafts, scored=True), expected)
     positions = again.positions
     assert positions.max() < len(prompt) + longest + guesses  # where they end, `GraphCaptioner` lets fewer be guessed
     assert set(again.widths[1:]) <= {1 + guesses}  # a change of shape costs more than the words that pad a step
 
 
+def assert_alike(captions: list[ScoredTokens], expected: list[ScoredTokens]) -> None:
+    """Word for word, and with the same scores but for rounding."""
+    assert [caption.tokens for caption in captions] == [caption.tokens for caption in expected]
+    assert [caption.score for caption in captions] == pytest.approx([caption.score for caption in expected], rel=1e-6)
+
+
+def says(decoder: RandomDecoder, decoding: Decoding, drafts: Drafts | None = None) -> list[list[int]]:
+    """The tokens of one picture's caption."""
+    return [caption.tokens for caption in generate(decoder, 1, [], decoding, VOCABULARY, drafts)]
+
+
 def test_a_caption_that_was_learned_takes_a_step_for_as_many_words_as_are_guessed() -> None:
     decoding, drafts = Decoding(max_new_tokens=12, min_new_tokens=12, drafts=3), Drafts()
     plain = RandomDecoder(1, 7, 6)  # its caption has no beginning that comes twice
-    (caption,) = generate(plain, 1, [], decoding, VOCABULARY)
+    (caption,) = says(plain, decoding)
     drafts.learn([BEGIN, *caption])
     drafted = RandomDecoder(1, 7, 6)
-    assert generate(drafted, 1, [], decoding, VOCABULARY, drafts) == [caption]
+    assert says(drafted, decoding, drafts) == [caption]
     assert plain.steps == 12
     assert drafted.steps == 3
 
@@ -115,7 +135,7 @@ def test_steps_are_counted_as_decoding_takes_them(
         drafts.learn([BEGIN, *caption, END])
     drafts.learning = False
     decoder, decoding = RandomDecoder(1, seed, 3), Decoding(max_new_tokens=longest, drafts=guesses)
-    (caption,) = generate(decoder, 1, [], decoding, VOCABULARY, drafts)
+    (caption,) = says(decoder, decoding, drafts)
     words = [BEGIN, *caption, *([END] if len(caption) < longest else [])]
     counted = count_steps(drafts, [words], 1, guesses)
     assert counted.steps == decoder.steps

@@ -29,6 +29,7 @@ Exported = Callable[[str, int], Parts]
 RUNTIMES = {"onnxruntime": onnxruntime, "openvino": openvino}
 # Far above what engines differ by in a logit, and far below what tells most words from each other.
 NOISE = 2e-3
+END = 5  # what ends a tiny model's captions
 
 
 @cache
@@ -69,10 +70,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     shortest=st.integers(0, 8),
     length_penalty=st.sampled_from([-1.0, 0.0, 0.7, 1.0, 2.0]),
     repetition_penalty=st.sampled_from([1.0, 1.0, 0.8, 1.7]),
+    ngram=st.sampled_from([0, 0, 1, 2, 3]),
+    banned=st.lists(st.tuples(st.integers(0, 6), st.integers(1, 3)), max_size=2),
     early_stopping=st.booleans(),
 )
 @settings(max_examples=60)
-def test_greedy_and_beam_tokens_are_those_of_transformers_generate(
+def test_greedy_and_beam_tokens_and_scores_are_those_of_transformers_generate(
     exported: Exported,
     runtime: str,
     seed: int,
@@ -83,8 +86,11 @@ def test_greedy_and_beam_tokens_are_those_of_transformers_generate(
     shortest: int,
     length_penalty: float,
     repetition_penalty: float,
+    ngram: int,
+    banned: list[tuple[int, int]],
     early_stopping: bool,
 ) -> None:
+    """What is banned are pieces of what is said otherwise, each a place and a number of words."""
     pictures = [draw(compose(scene, "training"), scene) for scene in scenes]
     decoding = Decoding(
         prompt=prompt,
@@ -93,14 +99,60 @@ def test_greedy_and_beam_tokens_are_those_of_transformers_generate(
         min_new_tokens=min(shortest, longest),
         length_penalty=length_penalty,
         repetition_penalty=repetition_penalty,
+        no_repeat_ngram=ngram,
         early_stopping=early_stopping,
     )
+    captioner = reference(seed)
+    said = captioner.decode(captioner.encode(captioner.preprocess(pictures)), decoding)[0]
+    words = [captioner.detokenize(said[place : place + length]) for place, length in banned]
+    decoding = Decoding(**decoding.model_dump() | {"banned_words": list(filter(None, words))})
     expected, *with_noise, actual = (
-        captioner.decode(captioner.encode(captioner.preprocess(pictures)), decoding)
+        captioner.decode_with_scores(captioner.encode(captioner.preprocess(pictures)), decoding)
         for captioner in (reference(seed), reference(seed, 0), reference(seed, 1), exported(runtime, seed))
     )
-    assume(with_noise == [expected, expected])  # or two captions are equally likely, and rounding chooses
-    assert actual == expected
+    tokens, *tokens_with_noise = ([caption.tokens for caption in found] for found in (expected, *with_noise))
+    assume(tokens_with_noise == [tokens, tokens])  # or two captions are equally likely, and rounding chooses
+    assert [caption.tokens for caption in actual] == tokens
+    for one, other in zip(actual, expected, strict=True):
+        assert one[1:] == pytest.approx(other[1:], rel=1e-3, abs=NOISE)
+
+
+@pytest.mark.parametrize("runtime", ["pytorch", *RUNTIMES])
+@pytest.mark.parametrize(
+    "decoding",
+    [
+        Decoding(),
+        Decoding(prompt="a picture of", max_new_tokens=5),
+        Decoding(beams=3, length_penalty=0.5),
+        Decoding(repetition_penalty=1.7, no_repeat_ngram=1, banned_words=("a", "the"), min_new_tokens=8),
+        Decoding(beams=2, prompt="there is", repetition_penalty=1.7, no_repeat_ngram=2),
+        Decoding(temperature=1.5, top_k=20, seed=4),
+    ],
+    ids=lambda decoding: str(decoding.model_dump(exclude_defaults=True)),
+)
+def test_a_score_is_the_mean_log_probability_of_the_model_s_own(
+    runtime: str, decoding: Decoding, exported: Exported
+) -> None:
+    captioner = reference(1) if runtime == "pytorch" else exported(runtime, 1)
+    states = captioner.encode(captioner.preprocess([draw(compose(scene, "training"), scene) for scene in range(4)]))
+    scored = captioner.decode_with_scores(states, decoding)
+    tokens = [caption.tokens for caption in scored]
+    assert captioner.decode(states, decoding) == tokens
+    given = len(decoding.prompt.split())
+    for caption, logits in zip(scored, captioner.next_token_logits(states, tokens), strict=True):
+        ending = [END] if len(caption.tokens) < given + decoding.max_new_tokens else []
+        new = [*caption.tokens[given:], *ending]
+        probabilities = torch.from_numpy(logits).log_softmax(dim=-1)[given : given + len(new)]
+        assert caption.score == pytest.approx(probabilities[range(len(new)), new].mean().item(), abs=NOISE)
+        assert caption.score < 0 and (caption.beam_score is None) == (decoding.beams == 1)
+
+
+def test_without_adjustments_a_beam_s_rank_is_its_score_by_another_length(exported: Exported) -> None:
+    captioner, decoding = exported("onnxruntime", 0), Decoding(beams=3, length_penalty=0.5, max_new_tokens=9)
+    states = captioner.encode(captioner.preprocess([draw(compose(scene, "training"), scene) for scene in range(4)]))
+    for tokens, score, beam_score in captioner.decode_with_scores(states, decoding):
+        length = min(len(tokens) + 1, decoding.max_new_tokens)
+        assert beam_score == pytest.approx(score * length / length**0.5, rel=1e-5)
 
 
 PROMPTS = st.one_of(
@@ -118,6 +170,8 @@ PROMPTS = st.one_of(
     shortest=st.integers(0, 12),
     length_penalty=st.sampled_from([-1.0, 0.0, 10.0]),
     repetition_penalty=st.sampled_from([0.01, 1.0, 100.0]),
+    no_repeat_ngram=st.sampled_from([0, 1, 2, 500]),
+    banned_words=st.lists(PROMPTS.filter(lambda text: 0 < len(text.strip()) <= 100), max_size=3),
     temperature=st.sampled_from([0.0, 0.0, 0.01, 1.0, 100.0]),
     top_k=st.sampled_from([0, 1, VOCABULARY * 2, 1_000_000]),
     top_p=st.sampled_from([1e-300, 0.5, 1.0]),

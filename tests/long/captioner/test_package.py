@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 from stages.captioner import open_captioner
+from tests.captioner.server.servers import ask, chat, serving_by
 from tests.conftest import PROJECT, Build
 from tests.readmes import code_blocks
 
@@ -23,6 +24,12 @@ PROGRAM = PROJECT / "tests" / "captioner" / "embedding_program.py"
 CHECKPOINTS = {"onnxruntime": "onnx_int8", "openvino": "openvino_int8", "torch": "quantized"}
 # What a checkpoint for an engine does without.
 ABSENT = {"torch", "transformers", "huggingface_hub", "dvc", "stages", "pandas", "scipy", "onnx", "nncf", "yaml"}
+PINS = [
+    Requirement(line)
+    for file in ("requirements.txt", "requirements-test.txt")
+    for line in (PROJECT / file).read_text(encoding="utf-8").splitlines()
+    if not line.startswith(("#", "-r"))
+]
 METADATA = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -81,7 +88,8 @@ def install(wheel: Path, extra: str, python: str, target: Path) -> Path:
         "--quiet",
         "--no-compile",
     ]
-    constraints = PROJECT / "requirements.txt"
+    constraints = target.with_suffix(".txt")
+    constraints.write_text("".join(f"{pin.name}{pin.specifier}\n" for pin in PINS))  # which may not name extras
     process = subprocess.run(
         [*pip, "--constraint", str(constraints), f"{wheel}[{extra}]"],
         capture_output=True,
@@ -146,6 +154,20 @@ def test_one_extra_in_an_empty_environment_captions(
     other = next(name for name in CHECKPOINTS if name != extra)
     with pytest.raises(AssertionError, match=rf"install blip-on-cpu with its extra \[{other}\]"):
         run(binaries / "blip-on-cpu", "--checkpoint", build(CHECKPOINTS[other]), picture_files[0], home=home)
+
+
+def test_the_server_is_an_extra(
+    wheel: Path, build: Build, pictures: list[Image.Image], home: Path, tmp_path: Path
+) -> None:
+    checkpoint = build("onnx_int8")
+    binaries = install(wheel, "onnxruntime", sys.executable, tmp_path / "environment")
+    with pytest.raises(AssertionError, match=r"install blip-on-cpu with its extra \[server\]"):
+        run(binaries / "blip-on-cpu-serve", "--checkpoint", checkpoint, home=home)
+    binaries = install(wheel, "onnxruntime,server", sys.executable, tmp_path / "with the server")
+    command = [str(binaries / "blip-on-cpu-serve"), "--checkpoint", str(checkpoint), "--port", "0"]
+    with serving_by(command) as server, open_captioner(checkpoint) as captioner:
+        answer = ask(server, "POST", "/v1/chat/completions", chat(pictures[0]))
+        assert answer.json["choices"][0]["message"]["content"] == captioner.caption(pictures[:1])[0]
 
 
 @pytest.mark.parametrize("extra", CHECKPOINTS)
@@ -226,11 +248,7 @@ def test_an_editable_installation_is_the_package_and_shows_edits(
 
 
 def test_what_the_project_runs_with_is_within_the_package_s_bounds() -> None:
-    pins = {
-        pin.name.lower(): pin
-        for line in (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-        if not line.startswith(("#", "-r")) and (pin := Requirement(line))
-    }
+    pins = {pin.name.lower(): pin for pin in PINS}
     bounds = [
         *METADATA["dependencies"],
         *(each for extra in METADATA["optional-dependencies"].values() for each in extra),
