@@ -10,8 +10,7 @@ import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from PIL import Image
@@ -41,14 +40,16 @@ from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.drafts import DRAFTS
 from stages.captioner.runtimes.finite import check_captioner
 from stages.captioner.runtimes.helpers import check_threads
-from stages.captioner.runtimes.preprocessing import PREPROCESSOR, Size, preprocess, read_preprocessing
+from stages.captioner.runtimes.preprocessing import PREPROCESSOR, preprocess, read_preprocessing
 from stages.captioner.runtimes.pytorch import load_model
 from stages.captioner.runtimes.pytorch_int8 import runs_once_per_picture
 from stages.captioner.runtimes.pytorch_merging import KEY, merged_patches
+from stages.export.exporter import Exporter
 from stages.passes import apply_recipe, four_bits, recover
 from stages.passes.activations import Inputs, capture_inputs
 from stages.passes.int8_error import layer_errors_db
 from stages.passes.side import check as check_side
+from stages.passes.side import resize_to
 from stages.passes.vocabulary import needed_tokens
 from stages.pictures.annotations import captions_of, to_tokens
 from stages.records.examples import CALIBRATION, DRAFTED, read_examples
@@ -98,11 +99,10 @@ def optimize(
     inspect_files(baseline, source)
     model = load_model(baseline)
     images = [open_whole(path) for path, _ in read_examples(calibration)]
-    preprocessing = read_preprocessing(baseline)
     if recipe.side:
         vision = model.config.vision_config
         check_side(recipe.side, vision.image_size, vision.patch_size)
-        preprocessing = preprocessing.model_copy(update={"size": Size(height=recipe.side, width=recipe.side)})
+    preprocessing = resize_to(read_preprocessing(baseline), recipe.side)
     pixels = [preprocess([image], preprocessing) for image in images]
     learned = recipe.recover is not None and source.trained  # captions of random weights have nothing to learn from
     lesson = _lesson(baseline, recipe, images, STATES / f"{output.name}.safetensors") if learned else None
@@ -112,7 +112,7 @@ def optimize(
         _copy_configuration(baseline, recipe, model, unfinished)
         if drafted and recipe.runtime != "pytorch":
             shutil.copyfile(drafted, unfinished / DRAFTS)
-        exporter = importlib.import_module(f"stages.export.{recipe.runtime}")
+        exporter = cast(Exporter, importlib.import_module(f"stages.export.{recipe.runtime}"))
         errors = _rounding_errors(model, recipe.quantize, exporter, inputs)
         in_float, in_int8 = list(errors.get("layers_in_float", ())), _not_in_4_bits(inputs, errors)
         if in_int4 := {name: inputs[name] for name in errors.get("int4_layers_db", ())}:
@@ -154,21 +154,22 @@ def _lesson(baseline: Path, recipe: Recipe, images: Sequence[Image.Image], state
 
 
 def _rounding_errors(
-    model: BlipForConditionalGeneration, quantize: Quantize | None, exporter: ModuleType, inputs: Mapping[str, Inputs]
+    model: BlipForConditionalGeneration, quantize: Quantize | None, exporter: Exporter, inputs: Mapping[str, Inputs]
 ) -> dict[str, dict[str, float]]:
     """By how many decibels each layer's output is above the error of int8 activations: of those layers that the recipe
     leaves in float for it, and of those that become int8 all the same. Likewise of the decoder's layers above the error
-    of 4 bits, if the recipe asks for these: of those that it leaves in 8, and of those with 4.
+    of 4 bits, if the recipe asks for these: of those that it leaves in 8, and of those with 4. A layer that shares a
+    product with one that keeps more bits keeps as many.
     """
     if quantize is None:
         return {}
     least = -math.inf if quantize.float_below_db is None else quantize.float_below_db
     errors = layer_errors_db(model, inputs, exporter.bits(quantize), exporter.has_int8_activations)
-    in_float, in_int8 = _split(errors, least)
+    in_float, in_int8 = _split(errors, least, exporter)
     found = {"layers_in_float": in_float, "int8_layers_db": in_int8}
     if quantize.decoder_weight_bits == 4:
         chosen = {name: own for name, own in inputs.items() if _may_have_4_bits(name) and name not in in_float}
-        in_int8, in_int4 = _split(four_bits.errors_db(model, chosen, exporter.BLOCK), least)
+        in_int8, in_int4 = _split(four_bits.errors_db(model, chosen, exporter.BLOCK), least, exporter)
         found |= {"layers_in_int8": in_int8, "int4_layers_db": in_int4}
     return found
 
@@ -186,9 +187,10 @@ def _may_have_4_bits(layer: str) -> bool:
     return layer.startswith("text_decoder.bert.") and not runs_once_per_picture(layer)
 
 
-def _split(errors: Mapping[str, float], least: float) -> tuple[dict[str, float], dict[str, float]]:
-    """Those below a bound, and the others."""
-    below = {name: error for name, error in errors.items() if error < least}
+def _split(errors: Mapping[str, float], least: float, exporter: Exporter) -> tuple[dict[str, float], dict[str, float]]:
+    """Those of which one in the same product is below a bound, and the others."""
+    products = {exporter.product_of(name) for name, error in errors.items() if error < least}
+    below = {name: error for name, error in errors.items() if exporter.product_of(name) in products}
     return below, {name: error for name, error in errors.items() if name not in below}
 
 

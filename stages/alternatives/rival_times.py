@@ -3,10 +3,8 @@ in a clone, where BLIP's checkpoints have been made."""
 
 import itertools
 import os
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +19,7 @@ from stages.records.machine import caps_of, describe_machine
 from stages.records.metrics import REPORTS, write_metrics
 from stages.setup.params import read_params
 from stages.timing.statistics import estimate_over_sessions, estimate_speedup, sessions_of
-from stages.timing.turns import Worker, caption_request, decoding_to_time, pictures_to_time, take_turns
+from stages.timing.turns import caption_request, decoding_to_time, pictures_to_time, started, take_turns
 
 TIMES = REPORTS / "rivals.json"  # what is found, until it is kept under the machine's name
 SESSIONS = 3  # with fresh processes; an interval from two is wide
@@ -46,31 +44,6 @@ class Group(NamedTuple):
 
     entrants: list[Entrant]
     looks: tuple[str, ...] = ("",)
-
-
-class EntrantWorker(Worker):
-    """A worker process of any captioner."""
-
-    def __init__(self, entrant: Entrant, threads: int) -> None:
-        self.checkpoint = Path(entrant.names[0])
-        limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", *entrant.command, str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **limits, "PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error"},
-            text=True,
-        )
-
-
-@contextmanager
-def started(entrant: Entrant, threads: int) -> Iterator[EntrantWorker]:
-    """A worker process that ends with the block."""
-    worker = EntrantWorker(entrant, threads)
-    try:
-        yield worker
-    finally:
-        worker.stop()
 
 
 def checkpoint(path: Path) -> Entrant:
@@ -101,7 +74,7 @@ def time_group(
     entrants = [Entrant(checkpoint(baseline).command, (BASELINE.name,) * len(group.looks)), *group.entrants]
     rows: list[tuple[str, str, float, float]] = []
     with ExitStack() as stack:
-        workers = [stack.enter_context(started(entrant, threads)) for entrant in entrants]
+        workers = [stack.enter_context(started(Path(own.names[0]), threads, own.command)) for own in entrants]
         for worker in workers:
             worker.ask({**caption_request(images[:1], decoding), "rival": group.looks[0]})
         for number, look in enumerate(group.looks):

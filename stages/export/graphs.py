@@ -4,6 +4,7 @@ What transformers computes in one module and caches in Python objects, these two
 tensors, so that any engine can run them.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -42,21 +43,27 @@ def mm_product(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -
 class MarkedLinear(torch.nn.Linear):
     """A linear layer whose weights keep more bits than others': another operator, by which quantizers are told."""
 
-    def __init__(self, layer: torch.nn.Linear, product: Product, bits: int) -> None:
+    def __init__(self, layer: torch.nn.Linear, product: Product) -> None:
         super().__init__(layer.in_features, layer.out_features, device="meta")
-        self.weight, self.bias, self.product, self.bits = layer.weight, layer.bias, product, bits
+        self.weight, self.bias, self.product = layer.weight, layer.bias, product
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """States, float32 (..., inputs), to float32 (..., outputs)."""
         return self.product(states, self.weight, self.bias)
 
 
-def mark(model: torch.nn.Module, layers: Iterable[str], product: Product, bits: int) -> None:
-    """Makes linear layers, by name, such as keep so many bits, in place."""
+def mark(model: torch.nn.Module, layers: Iterable[str], product: Product) -> None:
+    """Makes linear layers, by name, such as keep more bits, in place: of those that share a product all or none."""
     for name in layers:
         layer = model.get_submodule(name)
         assert isinstance(layer, torch.nn.Linear)
-        model.set_submodule(name, MarkedLinear(layer, product, bits))
+        model.set_submodule(name, MarkedLinear(layer, product))
+
+
+def product_of(layer: str) -> str:
+    """The name of the product that computes a linear layer: one for a word's query, key and value, see `DecoderGraph`,
+    else the layer's own."""
+    return re.sub(r"\.attention\.self\.(query|key|value)$", ".attention.self", layer)
 
 
 class EncoderGraph(torch.nn.Module):
@@ -195,10 +202,8 @@ class DecoderGraph(torch.nn.Module):
         """All three side by side: one long product reads its weights faster than three short ones."""
         parts = (attention.query, attention.key, attention.value)
         weight, bias = (torch.cat([getattr(part, name) for part in parts]) for name in ("weight", "bias"))
-        marked = max(
-            (part for part in parts if isinstance(part, MarkedLinear)), key=lambda part: part.bits, default=None
-        )
-        return (marked.product if marked else linear)(hidden, weight, bias)
+        (product,) = {part.product if isinstance(part, MarkedLinear) else linear for part in parts}
+        return product(hidden, weight, bias)
 
     def _by_row(self, states: torch.Tensor, words: int) -> torch.Tensor:
         """(pictures, beams * words, width) to (pictures * beams, heads, words, head width)."""

@@ -24,6 +24,7 @@ from transformers import BlipForConditionalGeneration
 
 from stages.captioner.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs
 from stages.captioner.runtimes.onnxruntime import DECODER, ENCODER, weights_file
+from stages.export import graphs
 from stages.export.graphs import (
     MM,
     DecoderGraph,
@@ -41,7 +42,8 @@ from stages.setup.params import Quantize
 
 # The first version whose `Attention` operator is one node, which ONNX Runtime computes without storing the scores.
 OPSET = 23
-BLOCK = 128  # numbers with a scale of their own; as quick as one scale for all, while 32 take a quarter longer
+# How many weights have a scale of their own: as quick as one scale for all, while 32 take a quarter longer.
+BLOCK: int | None = 128
 INT8_ACTIVATIONS = 4  # an accuracy level of ONNX Runtime's
 
 
@@ -69,6 +71,11 @@ def has_int8_activations(layer: str) -> bool:
     return True
 
 
+def product_of(layer: str) -> str:
+    """The product that computes a linear layer, which others may share."""
+    return graphs.product_of(layer)
+
+
 @quiet()
 def export(
     model: BlipForConditionalGeneration,
@@ -88,8 +95,8 @@ def export(
     if quantize:
         words = model.text_decoder.bert.embeddings
         words.word_embeddings = Int8Embedding(words.word_embeddings.weight)
-        mark(model, in_float, _gemm, 32)
-        mark(model, in_int8, mm_product, 8)
+        mark(model, in_float, _gemm)
+        mark(model, in_int8, mm_product)
     scale_queries(model)
     inputs, outputs = decoder_inputs(layers), decoder_outputs(layers)
     with tempfile.TemporaryDirectory() as folder:

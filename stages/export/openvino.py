@@ -25,6 +25,7 @@ from stages.captioner.runtimes.openvino import DECODER, ENCODER
 from stages.captioner.runtimes.openvino_core import signal_stack_kept
 from stages.captioner.runtimes.pytorch_int8 import runs_once_per_picture
 from stages.captioner.runtimes.pytorch_merging import merged_patches
+from stages.export import graphs
 from stages.export.graphs import (
     MM,
     DecoderGraph,
@@ -64,6 +65,11 @@ def has_int8_activations(layer: str) -> bool:
     return runs_once_per_picture(layer)
 
 
+def product_of(layer: str) -> str:
+    """The product that computes a linear layer, which others may share."""
+    return graphs.product_of(layer)
+
+
 @quiet()
 @signal_stack_kept()
 def export(
@@ -84,8 +90,8 @@ def export(
     static = quantize is not None and quantize.scheme == "static-int8"
     operator = quantize.encoder_product if quantize and static else "matmul"
     product, float_product, left_alone = PRODUCTS[operator]
-    mark(model, in_float, float_product, 32)
-    mark(model, in_int8, mm_product, 8)
+    mark(model, in_float, float_product)
+    mark(model, in_int8, mm_product)
     scale_queries(model)
     one_picture = tuple(example[:1] for example in encoder_example(model)[0])
     encoder = _convert(EncoderGraph(model, product), one_picture, None, ["pixels"], encoder_outputs(layers))

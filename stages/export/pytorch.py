@@ -15,6 +15,8 @@ from stages.captioner.runtimes.pytorch import load_model, weights
 from stages.passes.int8_error import Bits
 from stages.setup.params import Quantize
 
+BLOCK: int | None = None  # no recipe has weights of 4 bits here
+
 
 def bits(quantize: Quantize) -> Bits:
     """The bits of a product: FBGEMM's of 8 bits could overflow, so PyTorch gives activations 7."""
@@ -24,6 +26,11 @@ def bits(quantize: Quantize) -> Bits:
 def has_int8_activations(layer: str) -> bool:
     """Whether int8 rounds what a linear layer takes in."""
     return True
+
+
+def product_of(layer: str) -> str:
+    """The product that computes a linear layer: its own."""
+    return layer
 
 
 def export(

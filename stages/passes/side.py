@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 from transformers import BlipForConditionalGeneration
 
 from stages.captioner.command_line import InputError
+from stages.captioner.runtimes.preprocessing import Preprocessing, Size
 
 
 def check(side: int, model_side: int, patch: int) -> None:
@@ -39,6 +40,11 @@ def apply(model: BlipForConditionalGeneration, side: int) -> dict[str, Any]:
     embeddings.image_size = config.image_size = side
     embeddings.num_patches, embeddings.num_positions = across**2, 1 + across**2
     return {"patches": across**2, "patches_before": before**2}
+
+
+def resize_to(preprocessing: Preprocessing, side: int | None) -> Preprocessing:
+    """How pictures are prepared whose side, in pixels, a recipe sets; as before if it sets none."""
+    return preprocessing.model_copy(update={"size": Size(height=side, width=side)}) if side else preprocessing
 
 
 def interpolate_positions(table: torch.Tensor, across: int) -> torch.Tensor:

@@ -11,11 +11,12 @@ from PIL import Image
 from stages.captioner.checkpoint import BASELINE
 from stages.captioner.images import open_whole
 from stages.captioner.runtimes.captioner import open_captioner
-from stages.captioner.runtimes.preprocessing import Preprocessing, Size, preprocess, read_preprocessing
+from stages.captioner.runtimes.preprocessing import Preprocessing, preprocess, read_preprocessing
 from stages.captioner.runtimes.pytorch import PyTorchCaptioner, open_checkpoint
 from stages.evaluate import Baseline, evaluate, read_baseline
 from stages.passes import apply_recipe
 from stages.passes.prune_structured import Work
+from stages.passes.side import resize_to
 from stages.records.examples import read_examples
 from stages.records.metrics import write_captions
 from stages.scoring.next_tokens import agreement, write_next_tokens
@@ -76,9 +77,7 @@ def open_unbuilt(calibration: Path, pictures: Path, count: int, baseline: Baseli
 
 def look(unbuilt: Unbuilt, recipe: Recipe) -> FirstLook:
     """What a recipe's passes cost and bring on a few pictures. Raises InputError if one of them can't be done."""
-    model, preprocessing = copy.deepcopy(unbuilt.captioner.model), unbuilt.preprocessing
-    if recipe.side:
-        preprocessing = preprocessing.model_copy(update={"size": Size(height=recipe.side, width=recipe.side)})
+    model, preprocessing = copy.deepcopy(unbuilt.captioner.model), resize_to(unbuilt.preprocessing, recipe.side)
     calibration = [preprocess([image], preprocessing) for image in unbuilt.calibration]
     # What prepares for int8 changes nothing in float. Nobody learns yet, as that takes longer than all the rest.
     apply_recipe(model, recipe.model_copy(update={"equalize": False, "quantize": None}), calibration)

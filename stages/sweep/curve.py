@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stages.captioner.command_line import InputError, explain
+from stages.page.markdown import estimate
 from stages.page.sweeps import SWEEPS, Measured, Sweep, drawn_curves
 from stages.page.web_charts import plot_curves
 from stages.page.words import words_of
@@ -95,9 +96,9 @@ def print_curve(sweep: Sweep) -> None:
         table.add_row(
             str(row["value"]),
             row["checkpoint"],
-            _interval(row, "speedup", 2),
+            estimate(row, "speedup"),
             f"{row['latency_ms']:.1f}",
-            _interval(row, "cider", 3) if "cider" in row else "",
+            estimate(row, "cider") if "cider" in row else "",
             f"{row['same_caption']:.1%}" if "same_caption" in row else "",
             f"{row['checkpoint_mb']:.1f}",
         )
@@ -105,7 +106,3 @@ def print_curve(sweep: Sweep) -> None:
     console.print(table)
     for failed in sweep.failed():
         console.print(f"{failed.value} failed: {failed.failed}", soft_wrap=True)
-
-
-def _interval(row: dict[str, Any], name: str, digits: int) -> str:
-    return f"{row[name]:.{digits}f} ({row[f'{name}_ci_low']:.{digits}f} to {row[f'{name}_ci_high']:.{digits}f})"

@@ -28,13 +28,15 @@ PAUSE_SECONDS = 0.02
 
 
 class Worker:
-    """One `stages.timing.worker` process with a checkpoint open in it."""
+    """One `stages.timing.worker` process with a checkpoint open in it, or another that answers alike: `command` is its
+    module and arguments, but for the threads."""
 
-    def __init__(self, checkpoint: Path, threads: int) -> None:
+    def __init__(self, checkpoint: Path, threads: int, command: Sequence[str] = ()) -> None:
         self.checkpoint = checkpoint
+        command = command or ("stages.timing.worker", str(checkpoint))
         limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "stages.timing.worker", str(checkpoint), str(threads)],
+            [sys.executable, "-m", *command, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **limits, "PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error"},
@@ -61,9 +63,9 @@ class Worker:
 
 
 @contextmanager
-def started(checkpoint: Path, threads: int) -> Iterator[Worker]:
+def started(checkpoint: Path, threads: int, command: Sequence[str] = ()) -> Iterator[Worker]:
     """A worker process that ends with the block."""
-    worker = Worker(checkpoint, threads)
+    worker = Worker(checkpoint, threads, command)
     try:
         yield worker
     finally:

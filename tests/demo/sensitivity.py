@@ -15,13 +15,14 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import torch
 import typer
-from PIL import Image
 from rich.progress import track
-from transformers import AutoTokenizer, BlipForConditionalGeneration
+from transformers import BertTokenizer, BlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
+from stages.alternatives.sparse_captions import RESAMPLES, Said, say
 from stages.captioner.command_line import run
-from stages.passes import prune
+from stages.captioner.runtimes.pytorch import PyTorchCaptioner
+from stages.passes import prune, side
 from stages.records.estimate import Estimate
 from stages.scenes.composition import Scene, compose
 from stages.scenes.drawing import draw
@@ -32,27 +33,16 @@ from stages.scoring.small_samples import estimate_relative_change, estimate_shar
 from stages.scoring.statistics import estimate_mean
 from stages.setup.params import DEMO_FOLDER, Scenes, read_params
 
-BATCH = 50
-RESAMPLES = 1000
 LITTLE, MUCH = 0.02, 0.5  # shares of CIDEr: no knob is to jump from less than the one to more than the other
 TOLERABLE = 0.10
 
 
 class Damage(NamedTuple):
-    """One step of a knob: what it does to a model, and the side of the pictures if it is another."""
+    """One step of a knob, and what it does to a model."""
 
     knob: str
     step: str
     do: Callable[[BlipForConditionalGeneration, torch.Generator], None]
-    side: float = 1.0
-
-
-class Captions(NamedTuple):
-    """What a model says of the scenes: words, tokens, and its logits (positions, vocabulary) behind given tokens."""
-
-    captions: list[str]
-    tokens: list[list[int]]
-    logits: list[np.ndarray]
 
 
 class Row(NamedTuple):
@@ -86,7 +76,7 @@ def damages(model: BlipForConditionalGeneration) -> list[Damage]:
             Damage("neurons dropped", f"{share} %", partial(_drop_neurons, share=share / 100))
             for share in (5, 10, 20, 30)
         ),
-        *(Damage("side of the pictures", f"{share} %", _nothing, share / 100) for share in (83, 67, 50)),
+        *(Damage("side of the pictures", f"{share} %", partial(_shrink, share=share / 100)) for share in (83, 67, 50)),
         *(Damage("patches merged", f"{share} %", partial(_merge, share=share / 100)) for share in (5, 10, 20, 30, 50)),
     ]
 
@@ -144,6 +134,11 @@ def _silence(outputs: list[torch.nn.Linear], parts: int, share: float, dice: tor
         layer.weight[:, part * width : (part + 1) * width] = 0
 
 
+def _shrink(model: BlipForConditionalGeneration, dice: torch.Generator, share: float) -> None:
+    vision = model.config.vision_config
+    side.apply(model, round(share * vision.image_size / vision.patch_size) * vision.patch_size)
+
+
 def _merge(model: BlipForConditionalGeneration, dice: torch.Generator, share: float) -> None:
     """Puts the mean of two neighbours in the place of both, so that there is a share of the patches less."""
 
@@ -162,58 +157,11 @@ def _merge(model: BlipForConditionalGeneration, dice: torch.Generator, share: fl
 # Captioning
 
 
-@torch.no_grad()
-def caption(
-    model: BlipForConditionalGeneration,
-    folder: Path,
-    pictures: list[Image.Image],
-    share_of_side: float,
-    given: list[list[int]] | None = None,
-) -> Captions:
-    """Greedy captions, and the logits behind given tokens, or the captions' own."""
-    tokenizer, processor = AutoTokenizer.from_pretrained(folder), BlipImageProcessorPil.from_pretrained(folder)
-    patch = model.config.vision_config.patch_size
-    side = round(share_of_side * model.config.vision_config.image_size / patch) * patch
-    result = Captions([], [], [])
-    for first in range(0, len(pictures), BATCH):
-        batch = pictures[first : first + BATCH]
-        pixels = processor(batch, size={"height": side, "width": side}, return_tensors="pt")["pixel_values"]
-        seen = model.vision_model(pixel_values=pixels, interpolate_pos_encoding=True)[0]
-        tokens = _decode(model, seen)
-        result.tokens.extend(tokens)
-        result.captions.extend(tokenizer.decode(row, skip_special_tokens=True) for row in tokens)
-        result.logits.extend(_logits(model, seen, given[first : first + BATCH] if given else tokens))
-    return result
-
-
-def _decode(model: BlipForConditionalGeneration, seen: torch.Tensor) -> list[list[int]]:
-    """The tokens of each caption, without its first token and with the last, which says that it ends."""
-    config = model.config.text_config
-    output = model.text_decoder.generate(
-        input_ids=torch.full((len(seen), 1), config.bos_token_id),
-        eos_token_id=config.sep_token_id,
-        pad_token_id=config.pad_token_id,
-        encoder_hidden_states=seen,
-        encoder_attention_mask=torch.ones(seen.shape[:2], dtype=torch.long),
-        max_new_tokens=20,
-        do_sample=False,
-    )
-    return [[token for token in row if token != config.pad_token_id] for row in output[:, 1:].tolist()]
-
-
-def _logits(model: BlipForConditionalGeneration, seen: torch.Tensor, given: list[list[int]]) -> Iterator[np.ndarray]:
-    """For each picture the logits of each of its given tokens, behind those before: (tokens, vocabulary)."""
-    config = model.config.text_config
-    rows = [[config.bos_token_id, *row[:-1]] for row in given]
-    longest = max(map(len, rows))
-    output = model.text_decoder(
-        input_ids=torch.tensor([row + [config.pad_token_id] * (longest - len(row)) for row in rows]),
-        attention_mask=torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows]),
-        encoder_hidden_states=seen,
-        encoder_attention_mask=torch.ones(seen.shape[:2], dtype=torch.long),
-    )
-    for row, logits in zip(rows, output.logits.numpy(), strict=True):
-        yield logits[: len(row)].copy()
+def captioner_of(model: BlipForConditionalGeneration, folder: Path) -> PyTorchCaptioner:
+    """A captioner with the words and the way to prepare pictures of a folder, for the model's own side."""
+    side = model.config.vision_config.image_size
+    processor = BlipImageProcessorPil.from_pretrained(folder, size={"height": side, "width": side})
+    return PyTorchCaptioner(model, BertTokenizer.from_pretrained(folder), processor)
 
 
 # What it costs
@@ -230,7 +178,7 @@ def measure(
     drawn = [draw(scene, seed) for seed, scene in enumerate(scenes)]
     references = [refer(scene, seed) for seed, scene in enumerate(scenes)]
     model = BlipForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
-    baseline = caption(model, folder, drawn, 1.0)
+    baseline = say(captioner_of(model, folder), drawn)
     expected = [likeliest(logits) for logits in baseline.logits]
     cider = score_per_image(baseline.captions, references)["cider"]
     yield _row(Damage("nothing", "", _nothing), baseline, baseline.captions, expected, cider, cider, scenes)
@@ -238,14 +186,14 @@ def measure(
         damaged = copy.deepcopy(model)
         with torch.no_grad():
             damage.do(damaged, torch.Generator().manual_seed(0))
-        own = caption(damaged, folder, drawn, damage.side, baseline.tokens)
+        own = say(captioner_of(damaged, folder), drawn, baseline.tokens)
         scores = score_per_image(own.captions, references)["cider"]
         yield _row(damage, own, baseline.captions, expected, scores, cider, scenes)
 
 
 def _row(
     damage: Damage,
-    own: Captions,
+    own: Said,
     captions: list[str],
     expected: list[NextTokens],
     cider: np.ndarray,

@@ -16,6 +16,7 @@ from tests.export.test_outliers import download_model, next_logits
 LAYER = "text_decoder.bert.encoder.layer.0"
 SPOILED = f"{LAYER}.output.dense"
 SHARED = f"{LAYER}.attention.self.key"  # computed in one product with the queries and values
+TOGETHER = {f"{LAYER}.attention.self.{part}" for part in ("query", "key", "value")}
 EIGHT = {
     "onnx_int8": Recipe(runtime="onnxruntime", quantize=DYNAMIC),
     "openvino_int8": Recipe(runtime="openvino", quantize=STATIC),
@@ -60,13 +61,35 @@ def test_layers_that_4_bits_would_spoil_stay_in_8(name: str, spoiled: Path, cali
         errors[kind] = float(np.std(next_logits(tmp_path / kind, calibration) - exact) / np.std(exact))
         sizes[kind] = bytes_of_decoder(tmp_path / kind)
     record = manifests["protected"].passes["quantize"]
-    assert set(record["layers_in_int8"]) == {SPOILED, SHARED} and max(record["layers_in_int8"].values()) < 12
+    assert set(record["layers_in_int8"]) == {SPOILED} | TOGETHER
+    assert max(record["layers_in_int8"][name] for name in (SPOILED, SHARED)) < 12
     assert min(record["int4_layers_db"].values()) >= 12
     assert manifests["plain"].passes["quantize"]["layers_in_int8"] == {}
     weights = tiny_model().get_parameter(f"{SPOILED}.weight").numel()
     weights += 3 * tiny_model().get_parameter(f"{SHARED}.weight").numel()  # queries and values, too
     assert sizes["plain"] + weights // 2 <= sizes["protected"] < sizes["eight"]
     assert errors["eight"] < errors["protected"] < errors["plain"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "in_float"),
+    [
+        (Recipe(quantize=DYNAMIC), {SHARED}),
+        (EIGHT["onnx_int8"], TOGETHER),
+        (four(EIGHT["onnx_int8"]), TOGETHER),
+    ],
+)
+def test_what_one_product_computes_stays_in_float_together(
+    recipe: Recipe, in_float: set[str], spoiled: Path, calibration: Path, tmp_path: Path
+) -> None:
+    errors = optimize(spoiled, recipe, calibration, tmp_path / "plain").passes["quantize"]["int8_layers_db"]
+    bound = (errors[SHARED] + min(errors[name] for name in TOGETHER - {SHARED})) / 2
+    quantize = recipe.quantize.model_copy(update={"float_below_db": bound})  # type: ignore[union-attr]
+    protected = recipe.model_copy(update={"quantize": quantize})
+    record = optimize(spoiled, protected, calibration, tmp_path / "protected").passes["quantize"]
+    assert record["layers_in_float"].keys() & TOGETHER == in_float
+    others = record["int8_layers_db"] | record.get("layers_in_int8", {}) | record.get("int4_layers_db", {})
+    assert not others.keys() & in_float
 
 
 @pytest.mark.parametrize(

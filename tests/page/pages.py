@@ -2,16 +2,18 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import yaml
 from PIL import Image
 
 from stages.captioner.checkpoint import BASELINE, Manifest, seal
+from stages.captioner.command_line import LONGEST_MESSAGE, InputError
 from stages.choice.acceptance import Final, Recommendation
 from stages.choice.one_run import OneRun, recipe_of
 from stages.page.kept import Folder
@@ -59,6 +61,24 @@ CAPTIONS = {
     "fast": ["a dog in the park", "a cat", "", "a bus"],
     "small": ["a brown dog in the park", "a cat", "a man", ""],
 }
+
+
+def keep(folder: Path, kind: str, name: str, content: dict[str, Any]) -> Path:
+    """What lies in a folder of reports/ by this name, beside all else that a page is made of."""
+    make_reports(folder)
+    path = folder / "reports" / kind / name
+    path.parent.mkdir()
+    path.write_text(json.dumps(content))
+    return path
+
+
+def assert_refused(file: Path, read: Callable[[Path], object], *parts: str) -> None:
+    """To read the folder of a kept file ends in one sentence that names it and has all the parts."""
+    with pytest.raises(InputError) as raised:
+        read(file.parent)
+    sentence = str(raised.value)
+    assert all(part in sentence for part in (file.name, *parts)), sentence
+    assert len(sentence) <= LONGEST_MESSAGE
 
 
 def make_reports(

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from stages.captioner.command_line import LONGEST_MESSAGE, InputError
 from stages.page.searches import found_table, found_variants, read_searches, recipe_in_words
 from stages.page.shown_searches import TABLE, show_search
 from stages.page.words import ENDS
 from stages.records.metrics import read_metrics, write_metrics
 from stages.setup.params import Recipe
-from tests.page.pages import WHOSE, make_reports, write
+from tests.page.pages import WHOSE, assert_refused, keep, write
 from tests.page.test_web_page import charts_of, parsed, row_of, text_of
 
 NAME = "demo.a-cpu.json"
@@ -41,12 +40,7 @@ SEARCH = {
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where a search lies, beside all else that a page is made of."""
-    make_reports(tmp_path)
-    path = tmp_path / "reports/search" / NAME
-    path.parent.mkdir()
-    path.write_text(json.dumps(SEARCH))
-    return path
+    return keep(tmp_path, "search", NAME, SEARCH)
 
 
 def with_candidate(**changed: Any) -> dict[str, Any]:
@@ -76,11 +70,7 @@ def with_candidate(**changed: Any) -> dict[str, Any]:
 )
 def test_a_damaged_file_is_one_sentence(file: Path, content: dict[str, Any], said: str) -> None:
     file.write_text(json.dumps(content))
-    with pytest.raises(InputError) as raised:
-        read_searches(file.parent)
-    sentence = str(raised.value)
-    assert NAME in sentence and said in sentence and "delete it or run the search again" in sentence
-    assert len(sentence) <= LONGEST_MESSAGE
+    assert_refused(file, read_searches, said, "delete it or run the search again")
 
 
 def judged(file: Path) -> dict[str, Recipe]:

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from stages.captioner.command_line import LONGEST_MESSAGE, InputError
 from stages.page.kept import BOUND
 from stages.page.waterfalls import COLUMNS, read_waterfalls, waterfall_table
 from stages.page.web_page import show_waterfall
 from stages.page.words import ENDS
-from tests.page.pages import WHOSE, make_reports, write
+from tests.page.pages import WHOSE, assert_refused, keep, write
 from tests.page.test_web_page import charts_of, parsed, row_of, text_of
 
 NAME = "demo.fast.a-cpu.json"
@@ -28,12 +27,7 @@ WATERFALL = {"variant": "fast", "provenance": WHOSE.model_dump(), "steps": [BASE
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where a waterfall lies, beside all else that a page is made of."""
-    make_reports(tmp_path)
-    path = tmp_path / "reports/waterfalls" / NAME
-    path.parent.mkdir()
-    path.write_text(json.dumps(WATERFALL))
-    return path
+    return keep(tmp_path, "waterfalls", NAME, WATERFALL)
 
 
 def with_step(**changed: Any) -> dict[str, Any]:
@@ -63,11 +57,7 @@ def with_step(**changed: Any) -> dict[str, Any]:
 )
 def test_a_damaged_file_is_one_sentence(file: Path, content: dict[str, Any], said: str) -> None:
     file.write_text(json.dumps(content))
-    with pytest.raises(InputError) as raised:
-        read_waterfalls(file.parent)
-    sentence = str(raised.value)
-    assert NAME in sentence and said in sentence and "delete it or run the waterfall again" in sentence
-    assert len(sentence) <= LONGEST_MESSAGE
+    assert_refused(file, read_waterfalls, said, "delete it or run the waterfall again")
 
 
 def test_the_page_has_a_row_for_each_part_and_a_chart(file: Path) -> None:

@@ -55,7 +55,7 @@ def test_the_files_hold_every_value_and_a_picture_of_those_that_did_not_fail(tmp
 def test_the_table_names_failures_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     print_curve(sweep(row(1, "baseline"), FAILED))
     printed = capsys.readouterr().out
-    assert "1.00 (0.00 to 2.00)" in printed
+    assert "1.00 (0.00–2.00)" in printed
     assert "64 failed: beams is 64 [bold]: ask for fewer" in printed
 
 

@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
+from .cgroups import CGROUPS, OWN_CGROUPS, folders_of, read
+
 CPUS = Path("/sys/devices/system/cpu")
-OWN_CGROUPS, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 # What the system says of a CPU's speed against others': on ARM what a core does in the same time, else its clock.
 SPEEDS = ("cpu_capacity", "cpufreq/cpuinfo_max_freq")
 
@@ -44,48 +45,28 @@ def count_useful_cores(allowed: set[int], cpus: Path) -> int:
 
 def _cores(allowed: set[int], cpus: Path) -> list[Path]:
     """One CPU of each core."""
-    threads = {cpu: _read(cpus / f"cpu{cpu}" / "topology" / "thread_siblings_list") for cpu in allowed}
+    threads = {cpu: read(cpus / f"cpu{cpu}" / "topology" / "thread_siblings_list") for cpu in allowed}
     return [cpus / f"cpu{cpu}" for cpu in {siblings or str(cpu): cpu for cpu, siblings in threads.items()}.values()]
 
 
 def _speeds(cores: list[Path]) -> list[int]:
     """How fast each core is, in one unit, or 1 for each if the system doesn't tell it of all."""
     for name in SPEEDS:
-        told = [_read(core / name) for core in cores]
+        told = [read(core / name) for core in cores]
         if all(number.isdecimal() and int(number) for number in told):
             return [int(number) for number in told]
     return [1] * len(cores)
 
 
 def cpu_quota(own: Path, mounted: Path) -> float:
-    """The CPUs' worth of time that the cgroup of this process and those around it allow; infinite without a limit.
-
-    In a container, the process's own path may be that of the host, while its cgroup is mounted as if it were the top.
-    """
-    quotas = [float("inf")]
-    for line in _read(own).splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers not in ("", "cpu", "cpu,cpuacct", "cpuacct,cpu"):
-            continue
-        top = mounted / controllers
-        below = Path(path.lstrip("/"))
-        for folder in (below, *below.parents):
-            quotas += [_quota_of(top / folder)]
-    return min(quotas)
+    """The CPUs' worth of time that the cgroup of this process and those around it allow; infinite without a limit."""
+    return min(map(_quota_of, folders_of("cpu", own, mounted)), default=float("inf"))
 
 
 def _quota_of(folder: Path) -> float:
-    limit, _, period = _read(folder / "cpu.max").partition(" ")
+    limit, _, period = read(folder / "cpu.max").partition(" ")
     if not period:  # the first version of cgroups
-        limit, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+        limit, period = read(folder / "cpu.cfs_quota_us"), read(folder / "cpu.cfs_period_us")
     if not (limit.isdecimal() and period.isdecimal() and int(period)):
         return float("inf")
     return int(limit) / int(period)
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="surrogateescape").strip()
-    except (OSError, ValueError):  # of which the latter is for a path that can't be one
-        return ""

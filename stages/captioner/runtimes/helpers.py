@@ -9,9 +9,9 @@ from threading import Event, Thread
 from typing import ParamSpec, TypeVar
 
 from ..command_line import InputError
+from .cgroups import CGROUPS, OWN_CGROUPS, folders_of, read
 
 MOST_HELPERS = 8
-OWN_CGROUPS, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 # How many threads a runtime starts, at most, told how many to use; with those that help it open where these are many.
 THREADS: dict[str, Callable[[int], int]] = {
     "pytorch": lambda threads: 3 * threads - 1,
@@ -89,7 +89,7 @@ def check_threads(what: object, runtime: str, threads: int) -> None:
 
 def thread_limits() -> str:
     """The limits of threads that are in force for this process, in words."""
-    limits = [f"pids.max of its cgroup is {most} (TasksMax in systemd, --pids-limit in Docker)" for most in _pids_max()]
+    limits = cgroup_limit(OWN_CGROUPS, CGROUPS)
     if sys.platform != "win32":
         import resource
 
@@ -99,23 +99,22 @@ def thread_limits() -> str:
         most, _ = resource.getrlimit(resource.RLIMIT_AS)
         if most != resource.RLIM_INFINITY:
             limits.append(f"its address space, in which each has a stack, is {most >> 20} MB (ulimit -v)")
-    return ", ".join(limits) or "no limit is known, so memory for them is short"
+    return ", ".join(limits) or "no limit is known here, so the system's own is reached or memory is short"
 
 
-def _pids_max() -> list[int]:
-    """The smallest limit of the cgroups of this process, if there is any."""
-    found: list[int] = []
-    for line in _read(OWN_CGROUPS).splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers in ("", "pids"):
-            below = Path(path.lstrip("/"))
-            limits = [_read(CGROUPS / controllers / folder / "pids.max") for folder in (below, *below.parents)]
-            found += [int(limit) for limit in limits if limit.isdecimal()]
-    return [min(found)] if found else []
+def cgroup_limit(own: Path, mounted: Path) -> list[str]:
+    """The limit of a process's cgroup, or of one around it, that leaves least room, in words; nothing without any.
 
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
+    `own` and `mounted` as `cgroups.folders_of` takes them.
+    """
+    if sys.platform == "linux" and not read(own):
+        return ["pids.max of its cgroup can't be read here"]
+    found: list[tuple[int, int, int]] = []
+    for folder in folders_of("pids", own, mounted):
+        most, used = read(folder / "pids.max"), read(folder / "pids.current")
+        if most.isdecimal() and used.isdecimal():
+            found.append((int(most) - int(used), int(used), int(most)))
+    return [
+        f"pids.max of its cgroup is {most}, of which {used} are taken (TasksMax in systemd, --pids-limit in Docker)"
+        for _, used, most in sorted(found)[:1]
+    ]

@@ -1,6 +1,7 @@
 """Runs a checkpoint with PyTorch and transformers, as its users do: eager, with transformers' own `generate`."""
 
 import atexit
+import ctypes
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,9 +35,16 @@ FIRST_PROCESS: list[int] = []
 def _after_fork() -> None:
     """Lets a fork of a process that captions end: PyTorch would join threads there that only its parent has.
 
-    When it is asked for threads once more, it notices that it is a fork, forgets those, and starts some of its own.
+    With glibc, the fork ends as soon as Python has, without the ends of C++ libraries. Elsewhere PyTorch is asked for
+    threads once more: it notices that it is a fork, forgets those, and starts some of its own. That waits forever if a
+    thread of the parent had just asked, as each does before it first computes.
     """
-    atexit.register(lambda: torch.set_num_threads(torch.get_num_threads()))
+    library = ctypes.CDLL(None)
+    if hasattr(library, "on_exit"):  # what it is given last runs first
+        library.on_exit(library._exit, None)
+        library.on_exit(library.fcloseall, None)
+    else:
+        atexit.register(lambda: torch.set_num_threads(torch.get_num_threads()))
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which forks no processes

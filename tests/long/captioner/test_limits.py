@@ -4,13 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from stages.captioner.runtimes.cgroups import CGROUPS
 from stages.captioner.runtimes.failures import remedy
 from tests.captioner.runtimes.test_captioner import RUNTIMES
 from tests.conftest import PROJECT, Build, assert_one_sentence
+from tests.hidden_proc import HIDING, needs_namespaces
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits are those of Linux")
 
@@ -61,6 +64,51 @@ def test_a_limit_of_threads_is_named_or_enough(
     else:
         assert threads < 20
         assert_one_sentence(process, f"RLIMIT_NPROC of its user is {threads} (ulimit -u)", "raise", "threads")
+
+
+@pytest.fixture
+def cgroup() -> Iterator[Path]:
+    """One whose processes and threads can be limited."""
+    top = CGROUPS / "pids" if (CGROUPS / "pids").is_dir() else CGROUPS
+    folder = top / f"captioner-test-{os.getpid()}"
+    try:
+        folder.mkdir()
+    except OSError as error:
+        pytest.skip(f"this user makes no cgroups here: {error.strerror}")
+    try:
+        if not (folder / "pids.max").is_file():
+            pytest.skip("cgroups made here don't limit processes")
+        if subprocess.run([*within(folder, 4), "true"], capture_output=True).returncode != 0:
+            pytest.skip("no process may be moved into a cgroup here")
+        yield folder
+    finally:
+        folder.rmdir()
+
+
+def within(cgroup: Path, most: int) -> tuple[str, ...]:
+    """What starts a command in a cgroup that has so many processes and threads at most."""
+    (cgroup / "pids.max").write_text(str(most))
+    return ("sh", "-ec", f'echo $$ > {cgroup / "cgroup.procs"}; exec "$@"', "sh")
+
+
+@pytest.mark.parametrize("threads", [2, 4, 8, 24])
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_cgroup_s_limit_is_named_or_enough(
+    name: str, threads: int, build: Build, picture_files: list[Path], cgroup: Path
+) -> None:
+    process = caption(build(name), picture_files[0], "--threads", "2", before=within(cgroup, threads))
+    if process.returncode == 0:
+        assert process.stdout.startswith(f"{picture_files[0]}: ")
+    else:
+        assert threads < 24
+        assert_one_sentence(process, f"pids.max of its cgroup is {threads}, of which", "raise", "threads")
+
+
+@needs_namespaces
+def test_a_cgroup_s_limit_that_is_hidden_is_said_to_be(build: Build, picture_files: list[Path], cgroup: Path) -> None:
+    before = (*within(cgroup, 5), *HIDING["no /proc"])
+    process = caption(build("openvino_int8"), picture_files[0], "--threads", "2", before=before)
+    assert_one_sentence(process, "pids.max of its cgroup can't be read here", "raise")
 
 
 @needs_tools

@@ -120,7 +120,7 @@ def test_a_value_that_fails_is_named_and_tried_again_and_the_others_stand(projec
     assert done["value"] == 0.25 and done["checkpoint"] == "pruned_quantized" and done["checkpoint_mb"] == 6.5
     assert (done["speedup"], done["speedup_ci_low"], done["cider"], done["cider_ci_high"]) == (1.25, 1.15, 4.75, 4.85)
     assert failed == {"value": 0.5, "failed": "the machine is on fire: put it out"}
-    assert "the machine is on fire" in first.stdout and "1.25 (1.15 to 1.35)" in first.stdout
+    assert "the machine is on fire" in first.stdout and "1.25 (1.15–1.35)" in first.stdout
     assert state(project) == before
 
     (outside / "broken").unlink()

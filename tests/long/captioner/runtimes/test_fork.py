@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,47 @@ def test_a_fork_opens_its_own_or_hears_why_it_can_not(name: str, steps: tuple[st
     else:
         assert lines[4] == "True"
     assert lines[5:] == ["ended with 3", "the parent went on"]
+
+
+# Forks time and again, each time while a new thread of the parent begins to caption, a little later each time.
+BEGINNING = """
+import ctypes, os, signal, sys, threading, time
+from PIL import Image
+from stages.captioner import open_captioner
+
+checkpoint, forks = sys.argv[1], int(sys.argv[2])
+picture = Image.effect_mandelbrot((90, 60), (-2, -1, 1, 1), 20)
+captioner = open_captioner(checkpoint, threads=2)
+before = captioner.caption([picture])
+for number in range(forks):
+    thread = threading.Thread(target=captioner.caption, args=([picture],))
+    thread.start()
+    time.sleep(number * 2e-4)
+    if os.fork() == 0:
+        signal.alarm(60)  # a child that hangs dies
+        ctypes.CDLL(None).puts(b"its libraries' last words")
+        print("a child's last words")
+        sys.exit(3)
+    print("ended with", os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+    thread.join()
+assert captioner.caption([picture]) == before
+"""
+
+
+LAST_WORDS = ("a child's last words", "its libraries' last words", "ended with 3")
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_fork_ends_whatever_a_thread_of_its_parent_has_just_begun(name: str, build: Build) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", BEGINNING, str(build(name)), "20"],
+        cwd=PROJECT,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=1300,
+    )
+    assert process.returncode == 0, process.stderr
+    assert Counter(process.stdout.splitlines()) == dict.fromkeys(LAST_WORDS, 20)
 
 
 @pytest.mark.parametrize("send", [pickle.dumps, copy.copy, copy.deepcopy])
