@@ -27,6 +27,7 @@ from stages.captioner.checkpoint import (
     verify_files,
 )
 from stages.captioner.command_line import InputError
+from stages.captioner.runtimes.decoding import Decoding
 from tests.conftest import PROJECT
 
 
@@ -126,6 +127,14 @@ def test_a_manifest_with_absurd_values_is_refused(copy: Path, changes: dict[str,
     (copy / MANIFEST).write_text(json.dumps(manifest | changes))
     with pytest.raises(InputError, match=reason):
         read_manifest(copy)
+
+
+@pytest.mark.parametrize("later", ["no_repeat_ngram", "banned_words", "drafts"])
+def test_a_manifest_from_before_a_setting_was_thought_of_is_read(copy: Path, later: str) -> None:
+    manifest = json.loads((copy / MANIFEST).read_text())
+    del manifest["decoding"][later]
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    assert getattr(read_manifest(copy).decoding, later) == getattr(Decoding(), later)
 
 
 def test_a_manifest_that_an_editor_saved_is_read(copy: Path) -> None:
