@@ -3,29 +3,22 @@
 `make corpus-load` times this machine and adds it; without an argument, only the section is made anew.
 """
 
-import json
-import re
-from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import typer
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field
 
 from stages.alternatives.corpus_speed import TIMES
-from stages.captioner.command_line import InputError, explain, read_text, run
+from stages.captioner.command_line import run
 from stages.captioner.corpus.progress import duration
 from stages.page import markdown
-from stages.page.kept import Kept, Strict, read_kept
-from stages.page.machines import ALL_MACHINES, SYSTEM, Fingerprint
+from stages.page.kept import Strict
+from stages.page.machine_files import OfMachine, Timing, WithIntervals, machine_of, update
 from stages.page.waterfalls import End, Positive
-from stages.records.machine import in_file_names, name_machine
-from stages.records.metrics import REPORTS, read_metrics, write_metrics, write_text
-from stages.sweep.checkout import git
+from stages.records.metrics import REPORTS
 
 CORPUS = REPORTS / "corpus"
-PAGE = ALL_MACHINES
-SECTION = re.compile(r"(?<=<!-- corpus: made by `make corpus-load` -->\n).*?(?=\n<!-- end of corpus -->)", re.DOTALL)
 Way = Literal["loop", "all_cores", "per_core", "ray"]
 TITLES: dict[Way, str] = {
     "loop": "the loop over transformers in 32 bits, one picture at a time",
@@ -38,7 +31,7 @@ MACHINES = 100  # that are thought of
 READ_BYTES = 100_000  # of a picture, as web archives have them
 
 
-class Rate(Strict):
+class Rate(WithIntervals):
     """Pictures per second, and how many times as many that is as the loop's."""
 
     pictures_per_second: Positive
@@ -51,14 +44,6 @@ class Rate(Strict):
     share_of_best_ci_low: End | None = None
     share_of_best_ci_high: End | None = None
 
-    @model_validator(mode="after")
-    def _check_intervals(self) -> Self:
-        for name in ("pictures_per_second", "speedup"):
-            low, value, high = (getattr(self, f"{name}{end}") for end in ("_ci_low", "", "_ci_high"))
-            if not low <= value <= high:
-                raise ValueError(f"{name} is outside of its own interval")
-        return self
-
 
 class Archive(Strict):
     """A run of the command over an archive of the demo's scenes."""
@@ -69,33 +54,12 @@ class Archive(Strict):
     written_bytes_per_picture: Positive
 
 
-class Corpus(Kept):
+class Corpus(OfMachine):
     """A file of `reports/corpus/`: where and by which code archives were captioned, and how fast."""
 
-    commit: str = Field(pattern=r"^[0-9a-f]{40}$")
-    date: date
-    new_tokens: Literal[10]
     sessions: int = Field(ge=2)
-    machine: Fingerprint
     full_size: dict[Way, Rate]
     demo: list[Archive] = Field(min_length=2)
-
-
-def gather(checkout: Path) -> Corpus:
-    """What was timed in a clone of this project. Raises InputError if that can't stand beside others."""
-    if not (checkout / TIMES).is_file():
-        raise InputError(f"nothing was timed in {checkout}: run `make corpus-load`")
-    found = read_metrics(checkout / TIMES)
-    system = re.sub(f"^({SYSTEM}).*", r"\1", found["machine"]["operating_system"])
-    content = found | {
-        "commit": git(checkout, "rev-parse", "HEAD").decode().strip(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": found["machine"] | {"operating_system": system},
-    }
-    try:
-        return Corpus.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        raise InputError(f"the times in {checkout} can't be kept ({explain(error)}): put that right") from None
 
 
 def section(files: dict[str, Corpus]) -> str:
@@ -104,7 +68,7 @@ def section(files: dict[str, Corpus]) -> str:
 
 
 def _part(own: Corpus, name: str) -> str:
-    machine = name_machine(own.machine.model_dump())
+    machine = machine_of(own)
     whose = f"[{machine}]({CORPUS.name}/{name}), {own.commit[:7]}, {own.date}:"
     share = markdown.estimate(own.full_size["ray"].model_dump(), "share_of_best", 2)
     reached = f"Through Ray, that is {share} of what processes without it reach at best."
@@ -148,11 +112,7 @@ def arithmetic(own: Corpus) -> str:
     )
 
 
-def with_section(page: str, files: dict[str, Corpus]) -> str:
-    """A page whose section between its marks is this. Raises InputError if the marks are not there."""
-    if not SECTION.search(page):
-        raise InputError(f"{PAGE} lacks the marks between which its tables of archives stand: restore them")
-    return SECTION.sub(lambda _: section(files), page)
+MEASUREMENT = Timing(Corpus, "measurement", "make corpus-load", TIMES, CORPUS, "archives", section)
 
 
 def main(
@@ -161,14 +121,7 @@ def main(
     ] = None,
 ) -> None:
     """Writes this machine's file into reports/corpus/ if archives were timed, and the section."""
-    files = read_kept(CORPUS, Corpus, "measurement")
-    if checkout:
-        own = gather(checkout)
-        files = dict(sorted((files | {f"{in_file_names(name_machine(own.machine.model_dump()))}.json": own}).items()))
-    page = with_section(read_text(PAGE), files)
-    for name, kept in files.items():
-        write_metrics(kept.model_dump(mode="json", exclude_none=True), CORPUS / name)
-    write_text(page, PAGE)
+    update(MEASUREMENT, checkout)
 
 
 if __name__ == "__main__":

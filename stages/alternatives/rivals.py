@@ -4,30 +4,22 @@ the tables of them in `reports/README.md`.
 `make rivals` times them on this machine and adds it; without an argument, only the tables are made anew.
 """
 
-import json
-import re
-from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple
 
 import typer
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field
 
 from stages.alternatives.rival_times import INT8, OWN, TIMES
 from stages.captioner.checkpoint import BASELINE
-from stages.captioner.command_line import InputError, explain, read_text, run
+from stages.captioner.command_line import run
 from stages.page import markdown
-from stages.page.kept import Kept, Strict, read_kept
-from stages.page.machines import ALL_MACHINES, SYSTEM, Fingerprint
+from stages.page.machine_files import OfMachine, Timing, WithIntervals, machine_of, update
 from stages.page.waterfalls import End, Positive
-from stages.records.machine import in_file_names, name_machine
-from stages.records.metrics import REPORTS, read_metrics, write_metrics, write_text
+from stages.records.metrics import REPORTS
 from stages.setup.params import Name
-from stages.sweep.checkout import git
 
 RIVALS = REPORTS / "rivals"
-PAGE = ALL_MACHINES
-TABLES = re.compile(r"(?<=<!-- rivals: made by `make rivals` -->\n).*?(?=\n<!-- end of rivals -->)", re.DOTALL)
 HEADINGS = [
     "",
     "numbers",
@@ -90,7 +82,7 @@ CAPTIONERS = {
 }
 
 
-class Times(Strict):
+class Times(WithIntervals):
     """One captioner's times and memory; what is not known is absent."""
 
     seconds: Positive
@@ -101,46 +93,12 @@ class Times(Strict):
     speedup_ci_high: End
     peak_memory_mb: Positive | None = None
 
-    @model_validator(mode="after")
-    def _check_intervals(self) -> Self:
-        for name in ("seconds", "speedup"):
-            low, value, high = (getattr(self, f"{name}{end}") for end in ("_ci_low", "", "_ci_high"))
-            if not low <= value <= high:
-                raise ValueError(f"{name} is outside of its own interval")
-        return self
 
-
-class Rivals(Kept):
+class Rivals(OfMachine):
     """A file of `reports/rivals/`: where and by which code the captioners were timed."""
 
-    commit: str = Field(pattern=r"^[0-9a-f]{40}$")
-    date: date
     threads: int = Field(ge=1, description="of each timed process")
-    new_tokens: Literal[10]
-    machine: Fingerprint
     captioners: dict[Name, Times] = Field(min_length=1)
-
-
-def gather(checkout: Path) -> Rivals:
-    """What was timed in a clone of this project. Raises InputError if that can't stand beside others."""
-    if not (checkout / TIMES).is_file():
-        raise InputError(f"nothing was timed in {checkout}: run `make rivals`")
-    found = read_metrics(checkout / TIMES)
-    system = re.sub(f"^({SYSTEM}).*", r"\1", found["machine"]["operating_system"])
-    content = found | {
-        "commit": git(checkout, "rev-parse", "HEAD").decode().strip(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": found["machine"] | {"operating_system": system},
-    }
-    try:
-        return Rivals.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        raise InputError(f"the times in {checkout} can't be kept ({explain(error)}): put that right") from None
-
-
-def file_name(own: Rivals) -> str:
-    """One for each machine."""
-    return f"{in_file_names(name_machine(own.machine.model_dump()))}.json"
 
 
 def tables(files: dict[str, Rivals]) -> str:
@@ -157,7 +115,7 @@ def _published() -> dict[str, Published]:
 
 def _whose(own: Rivals, name: str) -> str:
     libraries = ", ".join(f"{library} {own.machine.libraries[library]}" for library in LIBRARIES)
-    machine = name_machine(own.machine.model_dump())
+    machine = machine_of(own)
     return f"[{machine}]({RIVALS.name}/{name}), {own.threads} threads, {libraries}, {own.commit[:7]}, {own.date}:"
 
 
@@ -176,11 +134,7 @@ def _figures(name: str, times: dict[str, Any]) -> list[str]:
     return [markdown.estimate(times, "seconds", 2), speedup, markdown.estimate(times, "peak_memory_mb")]
 
 
-def with_tables(page: str, files: dict[str, Rivals]) -> str:
-    """A page whose tables between their marks are these. Raises InputError if the marks are not there."""
-    if not TABLES.search(page):
-        raise InputError(f"{PAGE} lacks the marks between which its tables of rivals stand: restore them")
-    return TABLES.sub(lambda _: tables(files), page)
+COMPARISON = Timing(Rivals, "comparison", "make rivals", TIMES, RIVALS, "rivals", tables)
 
 
 def main(
@@ -189,14 +143,7 @@ def main(
     ] = None,
 ) -> None:
     """Writes this machine's file into reports/rivals/ if they were timed, and the tables."""
-    files = read_kept(RIVALS, Rivals, "comparison")
-    if checkout:
-        own = gather(checkout)
-        files = dict(sorted((files | {file_name(own): own}).items()))
-    page = with_tables(read_text(PAGE), files)
-    for name, kept in files.items():
-        write_metrics(kept.model_dump(mode="json", exclude_none=True), RIVALS / name)
-    write_text(page, PAGE)
+    update(COMPARISON, checkout)
 
 
 if __name__ == "__main__":

@@ -4,29 +4,21 @@
 `make serve-load` times it on this machine and adds it; without an argument, only the tables are made anew.
 """
 
-import json
-import re
-from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated
 
 import typer
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field
 
-from stages.captioner.command_line import InputError, explain, read_text, run
+from stages.captioner.command_line import run
 from stages.page import markdown
-from stages.page.kept import Kept, Strict, read_kept
-from stages.page.machines import ALL_MACHINES, SYSTEM, Fingerprint
+from stages.page.machine_files import OfMachine, Timing, WithIntervals, machine_of, update
 from stages.page.waterfalls import End, Positive
-from stages.records.machine import in_file_names, name_machine
-from stages.records.metrics import REPORTS, read_metrics, write_metrics, write_text
+from stages.records.metrics import REPORTS
 from stages.serving.load_times import TIMES
 from stages.setup.params import Name
-from stages.sweep.checkout import git
 
 SERVING = REPORTS / "serving"
-PAGE = ALL_MACHINES
-TABLES = re.compile(r"(?<=<!-- serving: made by `make serve-load` -->\n).*?(?=\n<!-- end of serving -->)", re.DOTALL)
 HEADINGS = [
     "clients",
     "pictures at once",
@@ -40,7 +32,7 @@ FIGURES = ("per_second", "p50_ms", "p99_ms")
 NOT_YET = "\nNot yet measured.\n"
 
 
-class Load(Strict):
+class Load(WithIntervals):
     """The server under so many clients. `speedup` is over a server that captions one picture at a time."""
 
     clients: int = Field(ge=1)
@@ -59,45 +51,13 @@ class Load(Strict):
     speedup_ci_low: End | None = None
     speedup_ci_high: End | None = None
 
-    @model_validator(mode="after")
-    def _check_intervals(self) -> Self:
-        for name in FIGURES:
-            low, value, high = (getattr(self, f"{name}{end}") for end in ("_ci_low", "", "_ci_high"))
-            if not low <= value <= high:
-                raise ValueError(f"{name} is outside of its own interval")
-        return self
 
-
-class Serving(Kept):
+class Serving(OfMachine):
     """A file of `reports/serving/`: where, with which checkpoint and by which code the server was timed."""
 
-    commit: str = Field(pattern=r"^[0-9a-f]{40}$")
-    date: date
     threads: int = Field(ge=1, description="of the server's engine")
-    new_tokens: Literal[10]
     checkpoint: Name
-    machine: Fingerprint
     loads: list[Load] = Field(min_length=1)
-
-
-def gather(checkout: Path) -> Serving:
-    """What was timed in a clone of this project. Raises InputError if that can't stand beside others."""
-    if not (checkout / TIMES).is_file():
-        raise InputError(f"nothing was timed in {checkout}: run `make serve-load`")
-    found = read_metrics(checkout / TIMES)
-    system = re.sub(f"^({SYSTEM}).*", r"\1", found["machine"]["operating_system"])
-    commit = git(checkout, "rev-parse", "HEAD").decode().strip()
-    found |= {"commit": commit, "date": datetime.now(UTC).date().isoformat()}
-    found["machine"] |= {"operating_system": system}
-    try:
-        return Serving.model_validate_json(json.dumps(found))
-    except ValidationError as error:
-        raise InputError(f"the times in {checkout} can't be kept ({explain(error)}): put that right") from None
-
-
-def file_name(own: Serving) -> str:
-    """One for each machine."""
-    return f"{in_file_names(name_machine(own.machine.model_dump()))}.json"
 
 
 def tables(files: dict[str, Serving]) -> str:
@@ -107,7 +67,7 @@ def tables(files: dict[str, Serving]) -> str:
 
 
 def _whose(own: Serving, name: str) -> str:
-    machine, libraries = name_machine(own.machine.model_dump()), own.machine.libraries
+    machine, libraries = machine_of(own), own.machine.libraries
     return (
         f"[{machine}]({SERVING.name}/{name}), `{own.checkpoint}`, {own.threads} threads, "
         f"openvino {libraries['openvino']}, {own.commit[:7]}, {own.date}:"
@@ -126,11 +86,7 @@ def _table(own: Serving) -> str:
     return markdown.table(HEADINGS, rows)
 
 
-def with_tables(page: str, files: dict[str, Serving]) -> str:
-    """A page whose tables between their marks are these. Raises InputError if the marks are not there."""
-    if not TABLES.search(page):
-        raise InputError(f"{PAGE} lacks the marks between which its tables of the server stand: restore them")
-    return TABLES.sub(lambda _: tables(files), page)
+LOAD_TEST = Timing(Serving, "load test", "make serve-load", TIMES, SERVING, "the server", tables)
 
 
 def main(
@@ -139,14 +95,7 @@ def main(
     ] = None,
 ) -> None:
     """Writes this machine's file into reports/serving/ if the server was timed, and the tables."""
-    files = read_kept(SERVING, Serving, "load test")
-    if checkout:
-        own = gather(checkout)
-        files = dict(sorted((files | {file_name(own): own}).items()))
-    page = with_tables(read_text(PAGE), files)
-    for name, kept in files.items():
-        write_metrics(kept.model_dump(mode="json", exclude_none=True), SERVING / name)
-    write_text(page, PAGE)
+    update(LOAD_TEST, checkout)
 
 
 if __name__ == "__main__":

@@ -25,12 +25,13 @@ from stages.alternatives.rival_models import (
 )
 from stages.alternatives.rival_times import INT8, OWN, Group, checkpoint, summarize, time_group
 from stages.alternatives.rival_worker import answer
-from stages.alternatives.rivals import CAPTIONERS, PAGE, Rivals, file_name, gather, tables, with_tables
+from stages.alternatives.rivals import CAPTIONERS, COMPARISON, Rivals, tables
 from stages.captioner.checkpoint import read_manifest
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.pytorch_int8 import Int8Linear
 from stages.page.kept import read_kept
+from stages.page.machine_files import PAGE, file_name, gather, with_part
 from stages.records.machine import describe_machine
 from stages.records.metrics import write_metrics
 from stages.setup.params import FolderSource
@@ -253,7 +254,7 @@ def record(**changes: Any) -> Rivals:
 def test_the_page_has_the_tables_of_the_files() -> None:
     page = (PROJECT / PAGE).read_text(encoding="utf-8")
     files = read_kept(PROJECT / rivals.RIVALS, Rivals, "comparison")
-    assert page == with_tables(page, files), "make them anew with `python -m stages.alternatives.rivals`"
+    assert page == with_part(COMPARISON, page, files), "make them anew with `python -m stages.alternatives.rivals`"
     assert all(name == file_name(own) for name, own in files.items())
 
 
@@ -322,7 +323,7 @@ def test_what_was_timed_is_kept_and_shown(tmp_path: Path, run_stage: RunStage) -
     (project / PAGE).write_text(page)
     assert (done := run_stage("alternatives.rivals", clone, cwd=project)).returncode == 0, done.stderr
     (name,) = (path.name for path in (project / rivals.RIVALS).iterdir())
-    own = gather(clone)
+    own = gather(COMPARISON, clone)
     assert name == file_name(own) and f"(rivals/{name})" in (project / PAGE).read_text()
     assert read_kept(project / rivals.RIVALS, Rivals, "comparison") == {name: own}
     before = (project / PAGE).read_text()

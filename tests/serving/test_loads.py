@@ -6,10 +6,11 @@ import pytest
 from pydantic import ValidationError
 
 from stages.page.kept import read_kept
+from stages.page.machine_files import PAGE, file_name, gather, with_part
 from stages.records.machine import describe_machine
 from stages.records.metrics import write_metrics
 from stages.serving import load_times, loads
-from stages.serving.loads import PAGE, Serving, file_name, gather, tables, with_tables
+from stages.serving.loads import LOAD_TEST, Serving, tables
 from tests.conftest import PROJECT, RunStage, assert_one_sentence
 from tests.page.test_machines import HARDWARE
 from tests.projects import commit, shell
@@ -47,7 +48,7 @@ def record(**changes: Any) -> Serving:
 def test_the_page_has_the_tables_of_the_files() -> None:
     page = (PROJECT / PAGE).read_text(encoding="utf-8")
     files = read_kept(PROJECT / loads.SERVING, Serving, "load test")
-    assert page == with_tables(page, files), "make them anew with `python -m stages.serving.loads`"
+    assert page == with_part(LOAD_TEST, page, files), "make them anew with `python -m stages.serving.loads`"
     assert all(name == file_name(own) for name, own in files.items())
 
 
@@ -94,7 +95,7 @@ def test_what_was_timed_is_kept_and_shown(tmp_path: Path, run_stage: RunStage) -
     (project / PAGE).write_text("# Mine\n\n<!-- serving: made by `make serve-load` -->\n\n<!-- end of serving -->\n")
     assert (done := run_stage("serving.loads", clone, cwd=project)).returncode == 0, done.stderr
     (name,) = (path.name for path in (project / loads.SERVING).iterdir())
-    own = gather(clone)
+    own = gather(LOAD_TEST, clone)
     assert name == file_name(own) and f"(serving/{name})" in (project / PAGE).read_text()
     assert read_kept(project / loads.SERVING, Serving, "load test") == {name: own}
     before = (project / PAGE).read_text()
