@@ -22,7 +22,7 @@ from transformers import BlipForConditionalGeneration
 
 from stages.captioner.runtimes.graph_captioner import decoder_inputs, decoder_outputs, encoder_outputs, past_inputs
 from stages.captioner.runtimes.openvino import DECODER, ENCODER
-from stages.captioner.runtimes.openvino_core import signal_stack_kept
+from stages.captioner.runtimes.openvino_core import signal_stack_kept, topology_told
 from stages.captioner.runtimes.pytorch_int8 import runs_once_per_picture
 from stages.captioner.runtimes.pytorch_merging import merged_patches
 from stages.export import graphs
@@ -72,6 +72,7 @@ def product_of(layer: str) -> str:
 
 @quiet()
 @signal_stack_kept()
+@topology_told()
 def export(
     model: BlipForConditionalGeneration,
     quantize: Quantize | None,

@@ -15,6 +15,8 @@ READ_AHEAD = 1024**2  # bytes
 
 def leaf(batch: pa.RecordBatch, name: str) -> pa.Array:
     """The values of a column, or of a field in it as in `image.bytes`."""
+    if name in batch.schema.names:  # which may have dots of its own
+        return batch.column(name)
     first, *fields = name.split(".")
     values = batch.column(first)
     for field in fields:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from fsspec.utils import glob_translate
 from pyarrow import fs, parquet
 
-from ..command_line import InputError, brief, few, printable, read_text
+from ..command_line import InputError, brief, few, printable, read_text, refuse_pointer
 from ..images import SUFFIXES, pictures_below
 from .pictures import Picture
 from .rows import leaf
@@ -19,6 +19,8 @@ from .storage import absolute, is_remote, locate, parent
 
 TAR, PARQUET = ".tar", ".parquet"
 WILDCARDS = re.compile(r"[*?\[]")
+# What is no list either, though many an archive comes in it. Packed files can't be entered at a picture.
+OTHERS = frozenset(".csv .tsv .json .jsonl .zip .gz .tgz .bz2 .xz .zst .7z .rar .arrow .feather .h5 .npz".split())
 # Columns of paths are called so where there are several of text.
 PATH_COLUMNS = ("path", "file", "file_name", "filename", "image", "image_path", "url")
 
@@ -53,6 +55,11 @@ def _find_files(source: str) -> Iterator[str]:
         return _below(address)
     if _ending(address) in SUFFIXES | {TAR, PARQUET}:
         return iter([address])
+    if _ending(address) in OTHERS:
+        raise InputError(
+            f"{printable(source)} is no archive that is known here, which are folders, tars, Parquet files, and lists "
+            "with a path in each line: unpack it, or list its pictures in a .txt"
+        )
     return _lines(address)
 
 
@@ -101,13 +108,23 @@ def _lines(address: str) -> Iterator[str]:
         text = read_text(Path(address))
     for line in text.splitlines():
         if line.strip():
-            yield absolute(line.strip(), parent(address))
+            yield _meant(line.strip(), parent(address))
+
+
+def _meant(name: str, folder: str) -> str:
+    """Where a name in a list or a column leads: to what is called so, else with slashes for Windows' backslashes."""
+    address = absolute(name, folder)
+    if "\\" not in name or is_remote(address) or os.path.lexists(address):
+        return address
+    return absolute(name.replace("\\", "/"), folder)
 
 
 def _pictures_in(path: str, column: str | None) -> Iterator[Picture]:
-    if _ending(path) == TAR:
-        return _members(path)
-    return _rows(path, column) if _ending(path) == PARQUET else iter([Picture(path)])
+    if _ending(path) not in (TAR, PARQUET):
+        return iter([Picture(path)])
+    if not is_remote(path):
+        refuse_pointer(Path(path))
+    return _members(path) if _ending(path) == TAR else _rows(path, column)
 
 
 def _members(path: str) -> Iterator[Picture]:
@@ -131,12 +148,13 @@ def _rows(path: str, column: str | None) -> Iterator[Picture]:
             return
         for batch in file.iter_batches(columns=[name]):
             for value in leaf(batch, name).to_pylist():
-                yield Picture(absolute(value or "", parent(path)))
+                yield Picture(_meant(value or "", parent(path)))
 
 
 def _choose_column(schema: parquet.ParquetSchema, path: str, column: str | None) -> tuple[str, bool]:
     """The column with the pictures, and whether it holds bytes, else paths."""
     columns = [schema.column(number) for number in range(len(schema))]
+    columns = [own for own in columns if own.max_repetition_level == 0]  # a list has several pictures in a row
     bytes_of = {own.path: own.logical_type.type == "NONE" for own in columns if own.physical_type == "BYTE_ARRAY"}
     if column is not None:
         found = [name for name in (column, f"{column}.bytes") if name in bytes_of]
@@ -145,7 +163,7 @@ def _choose_column(schema: parquet.ParquetSchema, path: str, column: str | None)
         found = found or [name for name in PATH_COLUMNS if name in bytes_of][:1] or list(bytes_of)
     if (column is not None and not found) or len(found) != 1:
         raise InputError(
-            f"{printable(path)} has {few(list(bytes_of)) or 'no columns of text or bytes'}: name the column that holds "
+            f"{printable(path)} has {few(bytes_of) if bytes_of else 'no columns of text or bytes'}: name the column that holds "
             "the pictures' bytes or paths by --column"
         )
     return found[0], bytes_of[found[0]]

@@ -1,6 +1,7 @@
-"""Starts OpenVINO so that the process handles signals afterwards as it did before."""
+"""Starts OpenVINO so that the process handles signals afterwards as it did before, and in sandboxes at all."""
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from ..command_line import InputError
 from ..instruction_sets import LINUX_CPU
-from .cores import CPUS
+from .cores import CPUS, allowed_cpus
 from .openvino_api import Core
 
 
@@ -19,6 +20,8 @@ class SignalStack(ctypes.Structure):
 
 
 SS_DISABLE = 2
+SYNTHETIC = "HWLOC_SYNTHETIC"
+HWLOC = {SYNTHETIC, "HWLOC_XMLFILE"}  # the ways to describe a machine to hwloc
 
 
 @contextmanager
@@ -43,6 +46,24 @@ def signal_stack_kept() -> Iterator[None]:
             sigaltstack(ctypes.byref(SignalStack(flags=SS_DISABLE)), None)
 
 
+@contextmanager
+def topology_told() -> Iterator[None]:
+    """Says within the block where this machine's cores lie, if Linux doesn't, as in gVisor: all beside the same memory.
+
+    OpenVINO's threads ask hwloc, which finds no memory beside any core there, and the process dies of that. It takes a
+    description from the environment, which each process asks for once.
+    """
+    told = HWLOC & os.environ.keys()
+    if sys.platform != "linux" or told or any(CPUS.glob("cpu*/topology")):
+        yield
+        return
+    os.environ[SYNTHETIC] = f"numa:1 core:{len(allowed_cpus())} pu:1"
+    try:
+        yield
+    finally:
+        del os.environ[SYNTHETIC]
+
+
 def _says_anything(place: Path) -> bool:
     try:
         return bool(place.read_bytes().strip())
@@ -62,7 +83,7 @@ def start_core() -> Core:
             f"OpenVINO can't count this machine's cores, as {places[0]} and {places[1]} are hidden from this process: "
             "show it one of them, or take a checkpoint for ONNX Runtime"
         )
-    with signal_stack_kept():
+    with signal_stack_kept(), topology_told():
         core = Core()
         core.get_property("CPU", "FULL_DEVICE_NAME")  # loads it
     return core

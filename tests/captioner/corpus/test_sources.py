@@ -59,6 +59,26 @@ def test_columns_are_found_where_there_is_one_choice(tmp_path: Path, pictures: l
     assert names(two, "right") == [f"{two}#0"]
     with pytest.raises(InputError, match="--column"):
         names(two, "middle")
+    for table in (write_parquet(tmp_path / "n.parquet", number=[1]), write_parquet(tmp_path / "l.parquet", i=[[b"1"]])):
+        with pytest.raises(InputError, match="has no columns of text or bytes: name the column"):
+            names(table)
+
+
+def test_a_column_s_name_may_have_dots(tmp_path: Path, pictures: list[Image.Image]) -> None:
+    table = write_parquet(tmp_path / "dots.parquet", **{"image.jpg": [png(pictures[0])]})
+    [picture] = find_pictures(str(table))
+    assert open_picture(picture, RowReader().read(picture)).tobytes() == pictures[0].tobytes()
+
+
+def test_names_with_backslashes_are_found_as_they_were_meant(tmp_path: Path, pictures: list[Image.Image]) -> None:
+    """The one that is called so first, as Linux has such names."""
+    fill(tmp_path, pictures, 2)
+    (tmp_path / "00\\0001.png").write_bytes(png(pictures[1]))
+    windows = ["00\\0000.png", "00\\0001.png", ".\\00\\0000.png", "absent\\0000.png"]
+    expected = [str(tmp_path / name) for name in ("00/0000.png", "00\\0001.png", "00/0000.png", "absent/0000.png")]
+    (tmp_path / "list.txt").write_bytes("\r\n".join(windows).encode("utf-16"))
+    assert names(tmp_path / "list.txt") == expected
+    assert names(write_parquet(tmp_path / "paths.parquet", file_name=windows)) == expected
 
 
 @pytest.mark.parametrize("source", ["absent", "absent/*.png"])
@@ -68,6 +88,20 @@ def test_what_is_not_there_is_said_or_empty(source: str, tmp_path: Path) -> None
     else:
         with pytest.raises(InputError, match=r"there is nothing at .*absent: check the name"):
             names(tmp_path / source)
+
+
+@pytest.mark.parametrize("name", ["shard.tar", "table.parquet", "list.txt"])
+def test_pointers_of_git_lfs_are_said(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n")
+    with pytest.raises(InputError, match=rf"{name} is a pointer of Git LFS, not the file itself: run `git lfs pull`"):
+        names(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["captions.csv", "metadata.jsonl", "shard.tar.gz", "photos.ZIP"])
+def test_what_is_no_list_is_not_read_as_one(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("0.png,a dog\n")
+    with pytest.raises(InputError, match=rf"{name} is no archive that is known here, .*: unpack it, or list"):
+        names(tmp_path / name)
 
 
 def test_damaged_containers_are_said(tmp_path: Path) -> None:
