@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ..command_line import InputError
+from ..images import share_there
 from ..runtimes.scores import Caption
 from . import models, ollama, openai_chat, openai_responses, photoprism
 from .asked import is_one_of_a_kind
@@ -23,6 +24,7 @@ from .service import Api, Service, Wanted
 
 LARGEST_BODY = 32 * 1024**2  # bytes, of which a picture's file is three quarters
 BODY_SECONDS = 30  # in which a body must have come
+CUT_OFF = "X-Cut-Off"  # a header, as no API has a place for it: the share of the picture that its file holds
 HUNG_UP = 499  # the status in figures; nobody gets it
 Result = TypeVar("Result")
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -67,7 +69,11 @@ def _captioning(service: Service, api: Api) -> Endpoint:
         with service.place():
             body = await _read_body(request)
             wanted, caption = await _unless_hung_up(request, _caption(service, api, body))
-        return api.answer(wanted.asked, service.say(wanted, caption, created, perf_counter() - started))
+        response = api.answer(wanted.asked, service.say(wanted, caption, created, perf_counter() - started))
+        if (share := share_there(wanted.image)) < 1:
+            response.headers[CUT_OFF] = str(round(share, 4))
+            service.metrics.cut_off.inc()
+        return response
 
     return endpoint
 

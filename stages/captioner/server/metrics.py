@@ -13,7 +13,7 @@ OTHER = "other"  # a path that there isn't, of which there are endlessly many
 
 
 class Metrics:
-    """Requests by path and status, their times, the sizes of batches, and how many requests are under way."""
+    """Requests by path and status, their times, the sizes of batches, pictures cut off, and requests under way."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -27,6 +27,7 @@ class Metrics:
         self.batches = Histogram(
             "blip_batch_pictures", "pictures captioned at once", buckets=SIZES, registry=self.registry
         )
+        self.cut_off = Counter("blip_pictures_cut_off", "pictures captioned without all of them", registry=self.registry)
         self.under_way = Gauge("blip_requests_under_way", "requests that have a place", registry=self.registry)
 
     def text(self) -> bytes:

@@ -1,5 +1,7 @@
 """The server's own manners: places, sizes, statuses, figures, and its end."""
 
+import base64
+import io
 import json
 import signal
 import socket
@@ -11,12 +13,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from stages.captioner.server.application import LARGEST_BODY
+from stages.captioner.server.application import APIS, LARGEST_BODY
 from stages.captioner.server.service import MOST_UNDER_WAY
 from tests.captioner.server.servers import Server, alone, ask, chat, figure, serving
 
 PATH = "/v1/chat/completions"
 UNDER_WAY = "blip_requests_under_way"
+CUT = "blip_pictures_cut_off_total"
 
 
 def head(server: Server, length: int) -> bytes:
@@ -64,6 +67,31 @@ def test_bodies_are_counted_while_they_are_read(server: Server) -> None:
             connection.sendall(chunk)
         assert connection.recv(1000).startswith(b"HTTP/1.1 413")
     until(server, UNDER_WAY, 0)
+
+
+@pytest.mark.parametrize("path", APIS)
+def test_a_picture_that_was_cut_off_is_captioned_and_the_answer_says_so(path: str, server: Server) -> None:
+    jpeg = io.BytesIO()
+    Image.effect_mandelbrot((900, 600), (-2, -1, 1, 1), 100).save(jpeg, "JPEG")
+    before, shares = figure(server, CUT), []
+    for content in (jpeg.getvalue(), jpeg.getvalue()[: len(jpeg.getvalue()) // 2]):
+        text = base64.b64encode(content).decode()
+        url = f"data:image/jpeg;base64,{text}"
+        parts = [{"type": "input_image", "image_url": url}]
+        bodies = {
+            PATH: {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]},
+            "/v1/responses": {"input": [{"role": "user", "content": parts}]},
+            "/api/generate": {"images": [text]},
+            "/api/chat": {"messages": [{"role": "user", "images": [text]}]},
+            "/api/v1/vision/caption": {"images": [url]},
+        }
+        answer = ask(server, "POST", path, {"model": "blip", **bodies[path]})
+        assert answer.status == 200, answer.body
+        shares.append(answer.headers.get("x-cut-off"))
+    whole, cut = shares
+    assert whole is None
+    assert 0 < float(cut or 0) < 1
+    assert figure(server, CUT) == before + 1
 
 
 def test_forms_and_other_paths_and_methods_are_refused(server: Server) -> None:
