@@ -23,6 +23,9 @@ HIDING = {
     for name, script in SCRIPTS.items()
 }
 
+# A kernel of its own: cores without a topology, and a /proc/self/status that lacks the peak of memory.
+GVISOR = ("runsc", "--network=none", "--platform=ptrace", "do")
+
 
 def run_hidden(
     before: Sequence[str], command: Sequence[object], cwd: Path, input: str | None = None
@@ -38,4 +41,11 @@ def _possible() -> bool:
     return all(subprocess.run([*before, "true"], capture_output=True).returncode == 0 for before in HIDING.values())
 
 
+def _has_gvisor() -> bool:
+    if sys.platform != "linux" or not shutil.which("runsc"):
+        return False
+    return subprocess.run([*GVISOR, "true"], capture_output=True, timeout=120).returncode == 0
+
+
+needs_gvisor = pytest.mark.skipif(not _has_gvisor(), reason="needs gVisor's runsc, and root")
 needs_namespaces = pytest.mark.skipif(not _possible(), reason="this user can't hide /proc: that needs root")

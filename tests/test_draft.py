@@ -137,9 +137,29 @@ def test_captions_come_from_lines_and_from_captions_files(tmp_path: Path) -> Non
     (tmp_path / "blank.txt").write_text(" \n\n")
     with pytest.raises(InputError, match=r"blank\.txt has no captions"):
         captions_of(tmp_path / "blank.txt")
+    for odd, reason in {tmp_path: "is no file", tmp_path / "notes": "a .txt with a caption in each line"}.items():
+        (tmp_path / "notes").write_text("a dog\n")
+        with pytest.raises(InputError, match=reason):
+            captions_of(odd)
     ids = to_tokens(["a dog", "a dog"], TOKENIZER)
     assert ids[0] == ids[1]
     assert len(ids[0]) == 2
+
+
+@pytest.mark.parametrize("name", ["captions.txt", "captions.json", "captions.csv"])
+def test_a_pointer_of_git_lfs_is_no_captions_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n")
+    with pytest.raises(InputError, match="is a pointer of Git LFS, not the file itself: run `git lfs pull`"):
+        captions_of(tmp_path / name)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_are_read_as_editors_of_all_systems_write_them(end: str, encoding: str, tmp_path: Path) -> None:
+    lines = ["一只猫坐在沙发上", "कुत्ता पार्क में है", "un cafe\u0301 anime\u0301", "مرحبا", "a dog"]
+    (tmp_path / "LINES.TXT").write_bytes(end.join(lines).encode(encoding))
+    assert captions_of(tmp_path / "LINES.TXT") == lines
+
 
 
 def test_as_many_captions_are_kept_as_a_checkpoint_may_have() -> None:

@@ -230,12 +230,17 @@ def _access(directory: Path, purpose: str) -> Iterator[None]:
 
 
 def save_weights(tensors: dict[str, "torch.Tensor"], directory: Path) -> None:
-    """Writes `model.safetensors`. Raises OSError with the system's error number if that fails."""
+    """Writes `model.safetensors`. Raises OSError as `save_tensors`."""
+    save_tensors(tensors, directory / WEIGHTS, {"format": "pt"})
+
+
+def save_tensors(tensors: dict[str, "torch.Tensor"], file: Path, metadata: dict[str, str]) -> None:
+    """Writes a file of safetensors. Raises OSError with the system's error number if that fails."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     try:
-        save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
+        save_file(tensors, file, metadata=metadata)
     except SafetensorError as error:
         number = re.search(r"os error (\d+)", str(error))
         if number is None:

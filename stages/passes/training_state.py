@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+
+from stages.captioner.checkpoint import save_tensors
 
 
 def save_state(
@@ -15,14 +16,17 @@ def save_state(
     optimizers: Iterable[torch.optim.Optimizer],
     metadata: dict[str, str],
 ) -> None:
-    """Writes what is trained and what optimizers remember; a process that ends meanwhile leaves the state before."""
+    """Writes what is trained and what optimizers remember; a process that ends meanwhile leaves the state before.
+
+    Raises OSError with the system's error number if that fails, as where the disk is full.
+    """
     states = {parameter: own for optimizer in optimizers for parameter, own in optimizer.state.items()}
     tensors = {name: parameter.detach() for name, parameter in parameters.items()}
     for name, parameter in parameters.items():
         tensors |= {f"{name}/{key}": value for key, value in states[parameter].items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
-    save_file(tensors, unfinished, metadata=metadata)
+    save_tensors(tensors, unfinished, metadata)
     with unfinished.open("rb") as stream:
         os.fsync(stream.fileno())
     unfinished.rename(path)

@@ -12,15 +12,17 @@ from typing import Any, TypeVar
 import msgspec
 from tokenizers import Tokenizer
 
-from stages.captioner.command_line import BYTE_ORDER_MARKS, InputError, brief, read_text, shorten
+from stages.captioner.command_line import BYTE_ORDER_MARKS, InputError, brief, read_text, refuse_pointer, shorten
 from stages.captioner.images import SUFFIXES
 from stages.pictures.rows import CAPTION_KEYS, PICTURE_KEYS, SPLITS, CaptionedPicture, captions_in, purpose_of, texts
 from stages.pictures.tables import UnknownFormError, read_table
 
-FORMS = (
+FILES = (
     "COCO's and Karpathy's JSON; image (or file_name, …) and caption (or text, …) in JSON, JSON Lines, CSV or TSV; "
-    "Flickr8k's and Flickr30k's; a folder with a .txt for each picture"
+    "Flickr8k's and Flickr30k's"
 )
+OF_PICTURES = f"{FILES}; a folder with a .txt for each picture"
+OF_CAPTIONS = f"{FILES}; a .txt with a caption in each line, without tabs"
 KINDS = {
     b"PAR1": "Parquet",
     b"ARROW1": "Arrow",
@@ -41,23 +43,24 @@ NOT_A_NUMBER = re.compile(rb"\b(NaN|Infinity)\b")  # as Python and pandas write 
 Form = TypeVar("Form")
 
 
-def read_annotations(path: Path) -> list[CaptionedPicture]:
+def read_annotations(path: Path, known: str = OF_PICTURES) -> list[CaptionedPicture]:
     """The pictures of a captions file that have captions, each file name once, in the order of their ids or the file's.
 
-    Captions that are not text or only blanks are dropped. Raises InputError if the file is absent or of no known form.
+    Captions that are not text or only blanks are dropped. Raises InputError if the file is absent or of no known form,
+    with those that are `known`.
     """
     try:
         content = _read_utf8(path)
-        _check_kind(path, content)
+        _check_kind(path, content, known)
         is_json = JSON.match(content) or not content.strip()
         return _each_once(_pictures(content) if is_json else read_table(path, content.decode()))
     except FileNotFoundError:
         raise InputError(f"there is no {path}: correct the dataset's entry in params.yaml") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not text in UTF-8: save it as such, if it is text; known are {FORMS}") from None
+        raise InputError(f"{path} is not text in UTF-8: save it as such, if it is text; known are {known}") from None
     except (msgspec.ValidationError, UnknownFormError) as error:
         what = shorten(str(error), 200)
-        raise InputError(f"{path} is in none of the forms of captions files: {what}; known are {FORMS}") from None
+        raise InputError(f"{path} is in none of the forms of captions files: {what}; known are {known}") from None
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({brief(error)}): fetch it again") from None
 
@@ -68,11 +71,12 @@ def captions_of(path: Path) -> list[str]:
     Raises InputError if the file is absent, of no known form, or has none.
     """
     if not path.is_file():
-        raise InputError(f"there is no captions file {path}: correct the entry in params.yaml that names it")
-    if path.suffix == ".txt" and "\t" not in (text := read_text(path)):
+        what = f"{path} is no file" if path.exists() else f"there is no captions file {path}"
+        raise InputError(f"{what}: correct the entry in params.yaml that names it")
+    if path.suffix.lower() == ".txt" and "\t" not in (text := read_text(path)):
         captions = [line for line in text.splitlines() if line.strip()]
     else:
-        captions = [caption for picture in read_annotations(path) for caption in picture.captions]
+        captions = [caption for picture in read_annotations(path, OF_CAPTIONS) for caption in picture.captions]
     if not captions:
         raise InputError(f"{path} has no captions: name another file in params.yaml, or none")
     return captions
@@ -86,6 +90,7 @@ def to_tokens(captions: Sequence[str], tokenizer: Path) -> list[list[int]]:
 
 def _read_utf8(path: Path) -> bytes:
     """What `read_text` reads, but a file in UTF-8 as it is: as a `str` it may be five times as long."""
+    refuse_pointer(path)
     with suppress(OSError):
         content = path.read_bytes()
         if not content.startswith(tuple(BYTE_ORDER_MARKS)):
@@ -93,13 +98,13 @@ def _read_utf8(path: Path) -> bytes:
     return read_text(path).encode()
 
 
-def _check_kind(path: Path, content: bytes) -> None:
+def _check_kind(path: Path, content: bytes, known: str) -> None:
     """Refuses by their names other kinds of files in which captions, or what stands for them, come."""
     kind = next((name for head, name in KINDS.items() if content.startswith(head)), None)
     if content[TAR_AT : TAR_AT + 5] == b"ustar":
         kind = "a tar archive, as of WebDataset"
     if kind:
-        raise InputError(f"{path} is {kind}, which is not read here: known are {FORMS}")
+        raise InputError(f"{path} is {kind}, which is not read here: known are {known}")
 
 
 def _pictures(content: bytes) -> list[CaptionedPicture]:

@@ -1,4 +1,5 @@
 import copy
+import errno
 import json
 import multiprocessing
 import os
@@ -125,6 +126,16 @@ def test_a_state_of_other_settings_or_a_damaged_one_is_not_gone_on_from(tmp_path
     for content in (b"", b"{}", b"\xff" * 100):
         state.write_bytes(content)
         assert teach(CUT["shorten"], settings, state)[1] == expected
+
+
+def test_a_state_that_can_not_be_written_ends_with_the_systems_number_as_a_full_disk_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recover, "SAVE_AFTER", -1.0)
+    (tmp_path / "state.unfinished").mkdir()
+    with pytest.raises(OSError) as raised:
+        teach(CUT["shorten"], Recover(steps=2), tmp_path / "state.safetensors")
+    assert raised.value.errno == errno.EISDIR
 
 
 @given(pictures=st.integers(1, 50), steps=st.integers(1, 12))

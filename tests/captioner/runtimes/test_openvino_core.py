@@ -2,9 +2,11 @@ import itertools
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from stages.captioner.runtimes.cores import allowed_cpus
 from tests.conftest import PROJECT, Build
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals are those of Unix")
@@ -41,6 +43,24 @@ os.kill(os.getpid(), signal.SIGTERM)
 """
 
 
+# An engine that starts where cores have no topology, and what the process hands on afterwards.
+NO_TOPOLOGY = """
+import os, sys
+from pathlib import Path
+from stages.captioner.runtimes import openvino_core
+from stages.captioner.runtimes.openvino_core import start_core, topology_told
+
+openvino_core.CPUS = Path(sys.argv[1])
+for own in ("", "numa:1 core:7 pu:1"):
+    if own:
+        os.environ["HWLOC_SYNTHETIC"] = own
+    with topology_told():
+        print(os.environ["HWLOC_SYNTHETIC"])
+    start_core()
+    print(os.environ.get("HWLOC_SYNTHETIC"))
+"""
+
+
 def handled(program: str, *arguments: str) -> str:
     process = subprocess.run(
         [sys.executable, "-c", program, *arguments], cwd=PROJECT, capture_output=True, encoding="utf-8", timeout=120
@@ -57,6 +77,17 @@ def test_signals_are_handled_in_whatever_order_checkpoints_are_closed(order: tup
 @pytest.mark.parametrize("own", ["with a stack", "without one"])
 def test_whatever_a_block_does_with_cores_signals_are_handled_as_before(own: str) -> None:
     assert handled(SAME_STACK, own) == "handled\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says in files where its cores lie")
+def test_openvino_is_told_where_cores_lie_if_linux_does_not_say_it(tmp_path: Path) -> None:
+    """As in gVisor, where it would die: see tests/long/captioner/runtimes/test_hidden_proc.py."""
+    (tmp_path / "online").write_text("0-1\n")
+    own = "numa:1 core:7 pu:1"
+    assert handled(NO_TOPOLOGY, str(tmp_path)).splitlines() == [f"numa:1 core:{len(allowed_cpus())} pu:1", "None", own, own]
+    (tmp_path / "cpu0" / "topology").mkdir(parents=True)
+    program = NO_TOPOLOGY.replace('os.environ["HWLOC_SYNTHETIC"])', 'os.environ.get("HWLOC_SYNTHETIC"))')
+    assert handled(program, str(tmp_path)).splitlines() == ["None", "None", own, own]
 
 
 # The engine alone: keys and values kept from step to step, their rows in the order of `parents`, and attention to them.

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.captioner.runtimes.test_captioner import RUNTIMES
 from tests.conftest import PROJECT, Build, assert_one_sentence
-from tests.hidden_proc import HIDING, needs_namespaces, run_hidden
+from tests.hidden_proc import GVISOR, HIDING, needs_gvisor, needs_namespaces, run_hidden
 
-pytestmark = needs_namespaces
 WORKER = "stages.timing.worker"
 
 
+@needs_namespaces
 @pytest.mark.parametrize(
     ("name", "hiding"),
     [
@@ -34,6 +35,7 @@ def test_captions_are_the_same_and_nothing_is_warned_of(
     assert hidden.stdout == shown.stdout
 
 
+@needs_namespaces
 @pytest.mark.parametrize("hiding", ["no /proc and no /sys", "an empty cpuinfo and no /sys"])
 def test_openvino_which_would_look_for_cores_for_ever_is_one_sentence(
     hiding: str, build: Build, picture_files: list[Path]
@@ -42,6 +44,7 @@ def test_openvino_which_would_look_for_cores_for_ever_is_one_sentence(
     assert_one_sentence(run_hidden(HIDING[hiding], command, cwd=PROJECT), "OpenVINO can't count this machine's cores")
 
 
+@needs_namespaces
 @pytest.mark.parametrize("hiding", ["no /proc", "ProcSubset=pid"])
 def test_a_worker_s_peak_of_memory_is_absent_where_the_kernel_does_not_tell_it(
     hiding: str, build: Build, picture_files: list[Path]
@@ -54,3 +57,14 @@ def test_a_worker_s_peak_of_memory_is_absent_where_the_kernel_does_not_tell_it(
     caption_answer, memory = map(json.loads, process.stdout.splitlines())
     assert caption_answer["captions"]
     assert (memory["peak_memory_bytes"] is not None) == (hiding == "ProcSubset=pid")
+
+
+@needs_gvisor
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_in_gvisor_there_are_captions(name: str, build: Build, picture_files: list[Path]) -> None:
+    """OpenVINO's may be others there: gVisor knows no bfloat16, and what it doesn't tell of isn't used."""
+    command = [sys.executable, "-m", "stages.caption", "--checkpoint", build(name), *picture_files]
+    here, there = (run_hidden(before, command, cwd=PROJECT) for before in ((), GVISOR))
+    assert there.returncode == 0, there.stderr
+    assert len(there.stdout.splitlines()) == len(picture_files)
+    assert there.stdout == here.stdout or "captions may differ" in there.stderr
