@@ -161,7 +161,6 @@ def test_lines_are_read_as_editors_of_all_systems_write_them(end: str, encoding:
     assert captions_of(tmp_path / "LINES.TXT") == lines
 
 
-
 def test_as_many_captions_are_kept_as_a_checkpoint_may_have() -> None:
     captions = [[number] * 10 for number in range(50_000)]
     content = bounded(captions)

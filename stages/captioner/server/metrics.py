@@ -27,7 +27,9 @@ class Metrics:
         self.batches = Histogram(
             "blip_batch_pictures", "pictures captioned at once", buckets=SIZES, registry=self.registry
         )
-        self.cut_off = Counter("blip_pictures_cut_off", "pictures captioned without all of them", registry=self.registry)
+        self.cut_off = Counter(
+            "blip_pictures_cut_off", "pictures captioned without all of them", registry=self.registry
+        )
         self.under_way = Gauge("blip_requests_under_way", "requests that have a place", registry=self.registry)
 
     def text(self) -> bytes:

@@ -84,7 +84,12 @@ def test_openvino_is_told_where_cores_lie_if_linux_does_not_say_it(tmp_path: Pat
     """As in gVisor, where it would die: see tests/long/captioner/runtimes/test_hidden_proc.py."""
     (tmp_path / "online").write_text("0-1\n")
     own = "numa:1 core:7 pu:1"
-    assert handled(NO_TOPOLOGY, str(tmp_path)).splitlines() == [f"numa:1 core:{len(allowed_cpus())} pu:1", "None", own, own]
+    assert handled(NO_TOPOLOGY, str(tmp_path)).splitlines() == [
+        f"numa:1 core:{len(allowed_cpus())} pu:1",
+        "None",
+        own,
+        own,
+    ]
     (tmp_path / "cpu0" / "topology").mkdir(parents=True)
     program = NO_TOPOLOGY.replace('os.environ["HWLOC_SYNTHETIC"])', 'os.environ.get("HWLOC_SYNTHETIC"))')
     assert handled(program, str(tmp_path)).splitlines() == ["None", "None", own, own]
