@@ -20,7 +20,12 @@ from .storage import absolute, is_remote, locate, parent
 TAR, PARQUET = ".tar", ".parquet"
 WILDCARDS = re.compile(r"[*?\[]")
 # What is no list either, though many an archive comes in it. Packed files can't be entered at a picture.
-OTHERS = frozenset(".csv .tsv .json .jsonl .zip .gz .tgz .bz2 .xz .zst .7z .rar .arrow .feather .h5 .npz".split())
+# fmt: off
+OTHERS = frozenset({
+    ".7z", ".arrow", ".bz2", ".csv", ".feather", ".gz", ".h5", ".json", ".jsonl", ".npz", ".rar", ".tgz", ".tsv", ".xz",
+    ".zip", ".zst",
+})
+# fmt: on
 # Columns of paths are called so where there are several of text.
 PATH_COLUMNS = ("path", "file", "file_name", "filename", "image", "image_path", "url")
 
@@ -162,8 +167,8 @@ def _choose_column(schema: parquet.ParquetSchema, path: str, column: str | None)
         found = [name for name, is_bytes in bytes_of.items() if is_bytes]
         found = found or [name for name in PATH_COLUMNS if name in bytes_of][:1] or list(bytes_of)
     if (column is not None and not found) or len(found) != 1:
+        there = few(bytes_of) if bytes_of else "no columns of text or bytes"
         raise InputError(
-            f"{printable(path)} has {few(bytes_of) if bytes_of else 'no columns of text or bytes'}: name the column that holds "
-            "the pictures' bytes or paths by --column"
+            f"{printable(path)} has {there}: name the column that holds the pictures' bytes or paths by --column"
         )
     return found[0], bytes_of[found[0]]
