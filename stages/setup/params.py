@@ -60,7 +60,7 @@ Name = Annotated[str, AfterValidator(_check_name)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)  # what never ends is no time
 
 
 class HubSource(_Frozen):

@@ -23,6 +23,7 @@ from .cores import usable_cores
 from .decoding import Decoding
 from .drafts import Drafts
 from .failures import remedy
+from .forks import end_with_python
 from .helpers import Helpers, check_threads
 from .scores import Caption, ScoredTokens
 
@@ -191,6 +192,8 @@ def _after_fork() -> None:
     ONE_AT_A_TIME = Lock()
     for parts in OPEN:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(parts))
+    if OPEN:
+        end_with_python()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which forks no processes

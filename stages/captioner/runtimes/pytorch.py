@@ -1,7 +1,6 @@
 """Runs a checkpoint with PyTorch and transformers, as its users do: eager, with transformers' own `generate`."""
 
 import atexit
-import ctypes
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from . import pytorch_blocks, pytorch_int8, pytorch_merging, pytorch_vocabulary
 from .bans import banned_tokens
 from .decoding import Decoding, check_room
 from .drafts import Drafts
+from .forks import end_with_python
 from .preprocessing import read_preprocessing
 from .scores import ScoredTokens
 from .wording import can_say, normalize
@@ -35,15 +35,11 @@ FIRST_PROCESS: list[int] = []
 def _after_fork() -> None:
     """Lets a fork of a process that captions end: PyTorch would join threads there that only its parent has.
 
-    With glibc, the fork ends as soon as Python has, without the ends of C++ libraries. Elsewhere PyTorch is asked for
-    threads once more: it notices that it is a fork, forgets those, and starts some of its own. That waits forever if a
-    thread of the parent had just asked, as each does before it first computes.
+    Where the fork can't end without that, PyTorch is asked for threads once more: it notices that it is a fork, forgets
+    those, and starts some of its own. That waits forever if a thread of the parent had just asked, as each does before
+    it first computes.
     """
-    library = ctypes.CDLL(None)
-    if hasattr(library, "on_exit"):  # what it is given last runs first
-        library.on_exit(library._exit, None)
-        library.on_exit(library.fcloseall, None)
-    else:
+    if not end_with_python():
         atexit.register(lambda: torch.set_num_threads(torch.get_num_threads()))
 
 
