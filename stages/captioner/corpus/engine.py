@@ -29,6 +29,7 @@ SETTINGS = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+LITTLE_ROOM = 16 * 1024**2  # bytes
 # Where it is 0, Ray takes no address but the loopback's, on Linux too, and nobody on the network reaches it.
 LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
@@ -75,6 +76,10 @@ def _native_errors_in(file: str) -> Iterator[None]:
 
 
 def _import(address: str | None) -> Any:
+    if sys.flags.optimize > 1:
+        raise InputError(
+            "Ray reads docstrings to start, which this Python leaves out: run it without -OO and PYTHONOPTIMIZE=2"
+        )
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     if address is None:
@@ -106,8 +111,15 @@ def _connect(ray: Any, address: str | None, logs: str) -> None:
             ray.init(address, **quiet)
     except Exception as error:  # Ray's own, gRPC's, the system's
         what = f"the cluster at {address} can't be reached" if address else "Ray doesn't start"
-        raise InputError(f"{what} ({brief(error)}): see models/README.md, «Caption an archive»") from None
+        raise InputError(f"{what} ({brief(error)}): {_remedy(logs)}") from None
     _configure(ray)
+
+
+def _remedy(logs: str) -> str:
+    """What to do about a Ray that doesn't start: without room for its files, it waits for them and doesn't say so."""
+    if shutil.disk_usage(logs).free < LITTLE_ROOM:
+        return f"the disk of {logs} is full: free some space, or name a folder of another one by --logs"
+    return "see models/README.md, «Caption an archive»"
 
 
 def _configure(ray: Any) -> None:

@@ -76,3 +76,11 @@ def test_what_is_wrong_is_said_in_a_sentence_before_ray_starts(
     locked.write_text("")
     process = run_stage(command[0], "--output", locked / "below", *options, "--images", tmp_path)
     assert_one_sentence(process, "can't be written", "name another output")
+
+
+def test_python_without_docstrings_says_that_ray_needs_them(
+    archive: Path, build: Build, tmp_path: Path, run_stage: RunStage
+) -> None:
+    options = ("--checkpoint", build("onnx"), "--images", archive, "--output", tmp_path / "captions")
+    process = run_stage("captioner.commands.corpus", *options, PYTHONOPTIMIZE="2")
+    assert_one_sentence(process, "Ray reads docstrings to start", "run it without -OO")
