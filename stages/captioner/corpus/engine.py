@@ -16,6 +16,7 @@ from typing import Any
 
 from ..command_line import InputError, brief
 from ..runtimes.cores import usable_cores
+from ..runtimes.helpers import startable_threads, thread_limits
 
 # Nothing large passes through it: numbers of pictures, captions. Ray takes no less than 75 MB. A container's 64 MB of
 # shared memory are too few, and Ray then keeps it in the temporary folder.
@@ -30,6 +31,7 @@ SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 LITTLE_ROOM = 16 * 1024**2  # bytes
+RAYS_THREADS = 200  # in its processes, on a few cores
 # Where it is 0, Ray takes no address but the loopback's, on Linux too, and nobody on the network reaches it.
 LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
@@ -116,9 +118,11 @@ def _connect(ray: Any, address: str | None, logs: str) -> None:
 
 
 def _remedy(logs: str) -> str:
-    """What to do about a Ray that doesn't start: without room for its files, it waits for them and doesn't say so."""
+    """What to do about a Ray that doesn't start: without room for files or threads it waits, and says no more."""
     if shutil.disk_usage(logs).free < LITTLE_ROOM:
         return f"the disk of {logs} is full: free some space, or name a folder of another one by --logs"
+    if startable_threads(RAYS_THREADS) < RAYS_THREADS:
+        return f"it starts some hundred threads, of which there may be fewer here ({thread_limits()}): raise the limit"
     return "see models/README.md, «Caption an archive»"
 
 
