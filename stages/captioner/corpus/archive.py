@@ -13,6 +13,7 @@ from . import calibration, progress
 from .calibration import Arrangement
 from .captioning import BlockCaptioner, Work
 from .engine import started
+from .interruption import insistent
 from .manifest import count_pictures, write_manifest
 from .output import Counts, Output, alone, count, digest_of, lay_out, other_digests, reconcile
 from .sources import find_pictures
@@ -79,7 +80,7 @@ def caption_archive(asked: Asked) -> tuple[Output, Counts]:
         if before.total < total:
             _say_where_it_begins(output, before, total)
             work = Work(str(asked.checkpoint.absolute()), asked.decoding, output.manifest, digest)
-            with started(asked.address, asked.logs) as ray:
+            with started(asked.address, asked.logs) as ray, insistent():
                 _caption(ray, asked, work, output, before.total, total)
         return output, _checked(output, total)
 
