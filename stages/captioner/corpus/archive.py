@@ -137,13 +137,13 @@ def _read(ray: Any, tally: Any) -> int:
 
 
 def _arrange(ray: Any, asked: Asked, work: Work, left: int, total: int) -> Arrangement:
-    """Workers, threads and pictures at once, tried where there are enough pictures for that to pay."""
+    """Workers, threads and pictures at once, tried as far as the archive is large enough for that to pay."""
     cores = usable_cores() if asked.address is None else int(calibration.largest_node(ray)["Resources"]["CPU"])
     if left < calibration.FEWEST or (asked.threads and asked.batch_size):
         threads = asked.threads or 1
         return Arrangement(max(1, cores // threads), threads, asked.batch_size or calibration.UNTRIED_AT_ONCE)
     numbers = range(min(total, calibration.TRIED))
-    trial = calibration.calibrate(ray, work, numbers, cores, asked.threads, asked.batch_size)
+    trial = calibration.calibrate(ray, work, numbers, left, cores, asked.threads, asked.batch_size)
     workers, threads, batch_size = trial.arrangement
     print(
         f"on each machine: {workers} × {threads} threads, {batch_size} pictures at once, as {trial.rate:.3g} pictures "
