@@ -119,8 +119,8 @@ corpus-load: .venv/ready-for-tests
 	$(ACTIVATE) dvc repro optimize@fastest && rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && \
 		apart=$$(python -m stages.sweep.checkout $(APART)) && \
 		(cd "$$apart" && dvc exp run -S model=blip-base-untrained optimize@fastest && \
-			python -m stages.alternatives.corpus_speed "$(CURDIR)/models/fastest") && \
-		python -m stages.alternatives.corpus_page "$$apart"
+			python -m stages.archives.speed "$(CURDIR)/models/fastest") && \
+		python -m stages.archives.page "$$apart"
 
 # The server under 1, 4 and 16 clients, in batches and one picture at a time, in reports/serving. Wants a quiet machine and
 # what tests need; ten minutes, of which half makes the full-size checkpoint.
