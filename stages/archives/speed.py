@@ -121,7 +121,7 @@ def time_full_size(folder: Path, decoding: Decoding) -> dict[str, Any]:
             with opened(way, manifest, decoding, PICTURES) as processes:
                 size = 1 if name == "loop" else _best_size(processes)
                 rates[name].append(processes.rate(size, SECONDS))
-            _say(session, name, rates[name][-1])
+            _say(session, f"{name}, {size} at once,", rates[name][-1])
         output = folder / f"captions-{session}"
         seconds = time_command(fastest, archive, output).seconds
         rates["ray"].append(steady_rate(output, cores))

@@ -106,10 +106,10 @@ def choose(trials: Sequence[Trial], memory: float) -> Trial:
 
 
 def worth_trying(pictures: int) -> Callable[[float], bool]:
-    """Tells from now on, by the best rate so far, whether another way is to be tried: as long as it has all taken
-    little of the time that so many pictures take."""
+    """Tells from now on, by the best rate so far, whether another way is to be tried: as long as all takes little of
+    the time that so many pictures take."""
     started = time.monotonic()
-    return lambda rate: time.monotonic() - started < WORTH * pictures / rate
+    return lambda rate: time.monotonic() - started + SECONDS < WORTH * pictures / rate
 
 
 def calibrate(
@@ -127,25 +127,21 @@ def calibrate(
         if trials and not is_worth(trials[-1].rate):
             break
         actors = [worker.remote() for _ in range(workers)]
-        trials.append(_try(ray, actors, (work, own_threads, numbers), sizes, is_worth))
+        trials.append(_try(ray, actors, (work, own_threads, numbers), sizes, left))
         sizes = [trials[0].arrangement.batch_size]  # is as good for others, or nearly
     return choose(trials, node["Resources"].get("memory", float("inf")))
 
 
 def _try(
-    ray: Any,
-    workers: Sequence[Any],
-    opening: tuple[Work, int, Sequence[int]],
-    sizes: Sequence[int],
-    is_worth: Callable[[float], bool],
+    ray: Any, workers: Sequence[Any], opening: tuple[Work, int, Sequence[int]], sizes: Sequence[int], left: int
 ) -> Trial:
-    """One arrangement, whose workers end then."""
+    """One arrangement, whose workers end then. What it took to open them is spent, whatever they are used for."""
 
     def rate(size: int) -> float:
         return float(sum(ray.get([worker.rate.remote(size) for worker in workers])))
 
     ray.get([worker.open.remote(*opening) for worker in workers])
-    size, found = try_batch_sizes(rate, sizes, is_worth)
+    size, found = try_batch_sizes(rate, sizes, worth_trying(left))
     memory = max(ray.get([worker.memory.remote() for worker in workers]))
     for worker in workers:
         ray.kill(worker)

@@ -28,6 +28,7 @@ SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_worker_niceness": "0",  # else workers would give way to all others, Ray's own processes among them
 }
 # Where it is 0, Ray takes no address but the loopback's, on Linux too, and nobody on the network reaches it.
 LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
