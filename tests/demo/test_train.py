@@ -39,13 +39,6 @@ train(DemoTraining.model_validate_json(sys.argv[1]), Path(sys.argv[2]), Path(sys
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("demo") / "baseline"
-    download(FolderSource.model_construct(folder=str(DEMO)), path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def captions(demo: Path) -> list[str]:
     """Of the first held-out scenes."""
     captioner = open_captioner(demo)

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,28 +22,12 @@ from stages.captioner.runtimes.compiled_graphs import compile_graph
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.openvino_core import start_core
 from stages.captioner.runtimes.pytorch import load_model
-from stages.download import download
 from stages.optimize import optimize
-from stages.setup.params import FolderSource, Quantize, Recipe
-from tests.conftest import DEMO, PROJECT, RECIPES, Build, assert_one_sentence
+from stages.setup.params import Quantize, Recipe
+from tests.conftest import PROJECT, RECIPES, Build, assert_one_sentence
 
 ONNX_8_BITS = Recipe(runtime="onnxruntime", quantize=Quantize(scheme="dynamic-int8", weight_bits=8))
 OPENVINO_8_BITS = Recipe(runtime="openvino", quantize=Quantize(scheme="static-int8", weight_bits=8))
-
-
-@pytest.fixture(scope="module")
-def build_demo(calibration: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """The same of the embedded demo, whose weights are trained; `baseline` is the demo itself."""
-    folder = tmp_path_factory.mktemp("exported-demo")
-    download(FolderSource.model_construct(folder=str(DEMO)), folder / "baseline")
-
-    @cache
-    def build_once(name: str) -> Path:
-        if name != "baseline":
-            optimize(folder / "baseline", RECIPES[name], calibration, folder / name)
-        return folder / name
-
-    return build_once
 
 
 @pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.runtime != "pytorch"])
@@ -74,10 +57,10 @@ def test_in_float_logits_are_the_baselines(
 
 @pytest.mark.parametrize("name", ["onnx_int8", "openvino_int8", "openvino_pruned_dynamic_int8"])
 def test_in_int8_a_trained_model_goes_on_with_the_baselines_tokens(
-    name: str, build_demo: Build, pictures: list[Image.Image]
+    name: str, demo: Path, build_demo: Build, pictures: list[Image.Image]
 ) -> None:
     """Only a trained model will do: rounding turns a random one's next token as it likes, on some CPUs more often."""
-    baseline, captioner = open_captioner(build_demo("baseline")).parts, open_captioner(build_demo(name)).parts
+    baseline, captioner = open_captioner(demo).parts, open_captioner(build_demo(name)).parts
     same = []
     for picture in pictures:
         states, baseline_states = (model.encode(model.preprocess([picture])) for model in (captioner, baseline))
