@@ -15,7 +15,7 @@ from stages.captioner.command_line import InputError
 from stages.sources.contents import WEIGHT_FILES, check_folder, choose_weights, weight_files
 from tests.conftest import assert_one_sentence, save_tiny_model
 from tests.hub import Hub
-from tests.sources.test_hub import COMMIT, Fetch, fetch, hub  # noqa: F401  (fixtures)
+from tests.sources.fetching import COMMIT, Fetch
 
 Change = Callable[[Path], None]
 

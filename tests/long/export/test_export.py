@@ -21,8 +21,6 @@ from stages.setup.params import Quantize, Recipe
 from tests.conftest import Build
 
 ONNX_8_BITS = Recipe(runtime="onnxruntime", quantize=Quantize(scheme="dynamic-int8", weight_bits=8))
-
-
 OPENVINO_8_BITS = Recipe(runtime="openvino", quantize=Quantize(scheme="static-int8", weight_bits=8))
 
 
