@@ -127,8 +127,8 @@ def test_what_a_folder_holds_that_would_be_lost_is_named(folder: Path, change: C
 
 @pytest.mark.parametrize(("change", "parts"), BESIDE)
 def test_the_same_is_found_on_a_hub_before_weights_are_fetched(
-    fetch: Fetch,  # noqa: F811
-    hub: Hub,  # noqa: F811
+    fetch: Fetch,
+    hub: Hub,
     change: Change,
     parts: tuple[str, ...],
 ) -> None:
@@ -148,7 +148,7 @@ def test_the_folders_of_a_training_are_named(folder: Path, trained: tuple[str, .
         check_folder(folder)
 
 
-def test_the_folders_of_a_training_on_a_hub_are_named(fetch: Fetch, hub: Hub) -> None:  # noqa: F811
+def test_the_folders_of_a_training_on_a_hub_are_named(fetch: Fetch, hub: Hub) -> None:
     has_nothing_but("README.md", "checkpoint-500/config.json")(hub.folder)
     assert_one_sentence(fetch(), "no config.json", "checkpoint-500")
 
@@ -173,7 +173,7 @@ def test_nothing_is_said_of_what_any_training_leaves(folder: Path, capsys: pytes
     assert not capsys.readouterr().out
 
 
-def test_a_hub_says_what_it_leaves_out(fetch: Fetch, hub: Hub) -> None:  # noqa: F811
+def test_a_hub_says_what_it_leaves_out(fetch: Fetch, hub: Hub) -> None:
     adds("tf_model.h5", "optimizer.pt")(hub.folder)
     process = fetch()
     assert process.returncode == 0, process.stderr
@@ -181,8 +181,8 @@ def test_a_hub_says_what_it_leaves_out(fetch: Fetch, hub: Hub) -> None:  # noqa:
 
 
 def test_what_another_program_fetched_only_in_part_is_looked_at(
-    fetch: Fetch,  # noqa: F811
-    hub: Hub,  # noqa: F811
+    fetch: Fetch,
+    hub: Hub,
     tmp_path: Path,
 ) -> None:
     snapshot = tmp_path / "cache/hub/models--somebody--blip-tiny/snapshots" / COMMIT

@@ -26,17 +26,26 @@ train(DemoTraining.model_validate_json(sys.argv[1]), Path(sys.argv[2]), Path(sys
 """
 
 
-@pytest.mark.parametrize("steps_before_the_end", [2, 6, 8])  # amid either phase, or between them
-def test_a_training_that_is_killed_goes_on_as_if_it_had_not_been(steps_before_the_end: int, tmp_path: Path) -> None:
+def start(folder: Path) -> subprocess.Popen[bytes]:
     settings = settings_of((32, 6), (48, 4))
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    arguments = [settings.model_dump_json(), str(folder / "demo"), str(folder / "progress")]
+    return subprocess.Popen([sys.executable, "-c", TRAIN, *arguments], cwd=PROJECT, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a training leaves that nobody kills."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert start(folder).wait() == 0
+    return folder
+
+
+@pytest.mark.parametrize("steps_before_the_end", [2, 6, 8])  # amid either phase, or between them
+def test_a_training_that_is_killed_goes_on_as_if_it_had_not_been(
+    steps_before_the_end: int, whole: Path, tmp_path: Path
+) -> None:
+    killed = tmp_path / "killed"
     state = killed / "progress" / STATE
-
-    def start(folder: Path) -> subprocess.Popen[bytes]:
-        arguments = [settings.model_dump_json(), str(folder / "demo"), str(folder / "progress")]
-        return subprocess.Popen([sys.executable, "-c", TRAIN, *arguments], cwd=PROJECT, stdout=subprocess.DEVNULL)
-
-    assert start(whole).wait() == 0
     process = start(killed)
     while not state.is_file() or steps_done(state) < steps_before_the_end:
         assert process.poll() is None
