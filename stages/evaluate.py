@@ -7,37 +7,37 @@ import stages.setup.shared_machine  # noqa: F401  (first, as its docstring says)
 
 # isort: split
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import pandas as pd
 import typer
-from PIL import Image
 from rich.progress import track
 from tokenizers import Tokenizer
 
 from stages.captioner.checkpoint import BASELINE, MODELS, read_manifest
 from stages.captioner.command_line import InputError, run
-from stages.captioner.images import open_whole
 from stages.captioner.inspection.configuration import read_configuration
 from stages.captioner.inspection.tokenizer import TOKENIZER
-from stages.captioner.own_process import open_in_own_process
-from stages.captioner.runtimes.captioner import Parts
+from stages.captioner.runtimes.cores import usable_cores
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.drafts import count_steps, read_drafts
-from stages.captioner.runtimes.finite import check_logits
-from stages.captioner.runtimes.scores import ScoredTokens
+from stages.captioner.runtimes.wording import can_say, normalize
 from stages.records.examples import EVALUATION, read_examples
 from stages.records.machine import describe_machine
 from stages.records.metrics import REPORTS, read_captions, write_captions, write_metrics
 from stages.records.provenance import KEY, of_quality, of_what
 from stages.scenes.composition import read_scenes
 from stages.scenes.wording import is_right
-from stages.scoring.next_tokens import NextTokens, agreement, likeliest, read_next_tokens, write_next_tokens
+from stages.scoring.captioning import Batch, Captioned, Expected, caption_batches, processes_worth_having
+from stages.scoring.next_tokens import NextTokens, read_next_tokens, write_next_tokens
 from stages.scoring.quality import estimate_bleu_4, score_per_image
 from stages.scoring.small_samples import estimate_relative_change, estimate_share
 from stages.scoring.statistics import estimate_between, estimate_change, estimate_mean
+from stages.setup.memory import available_bytes
 from stages.setup.params import Evaluation, read_params
 
 # How many pictures tell how often a batch changes captions.
@@ -67,57 +67,44 @@ class Evaluated(NamedTuple):
 
 
 def evaluate(
-    captioner: Parts,
+    checkpoint: Path,
     folder: Path,
     decoding: Decoding,
     settings: Evaluation,
     batch_size: int,
     baseline: Baseline | None = None,
+    processes: int | None = None,
 ) -> Evaluated:
     """Captions every picture of a dataset folder, scores the captions, and compares them with the baseline's if given.
 
     Pictures are captioned one by one, as `stages.caption` does: where int8 has one scale for all that a layer takes in,
     the pictures of a batch change each other's captions. How often they do in batches of `batch_size`, of the first
-    few dozen pictures, is one of the metrics.
+    few dozen pictures, is one of the metrics. So many processes share the pictures, or this one has all of them.
 
     References are compared in the form in which the captioner says them; `outside_vocabulary` is the share of pictures,
     if there are any, of which it lacks a word for each reference. Raises InputError if a picture can't be opened or is
-    cut off, or if logits are not finite.
+    cut off, if logits are not finite, or if the checkpoint can't be used.
     """
     examples = read_examples(folder)
     paths, references = [path for path, _ in examples], [own for _, own in examples]
-    given = baseline and _token_ids(baseline.table)
-    scored: list[ScoredTokens] = []
-    next_tokens: list[NextTokens] = []
-    agreements: list[tuple[float, float]] = []
-    for number, [image] in enumerate(_batches(paths, 1, "captioning")):
-        states = captioner.encode(captioner.preprocess([image]))
-        # Both models continue the baseline's own words, so one early difference doesn't spoil the rest of a caption.
-        (logits,) = captioner.next_token_logits(states, [given[number] if given else []])
-        check_logits([logits], f"for {paths[number]}, the checkpoint")
-        scored += captioner.decode_with_scores(states, decoding)
-        if baseline:
-            agreements.append(agreement(logits, baseline.next_tokens[number]))
-        else:
-            (logits,) = captioner.next_token_logits(states, [scored[-1].tokens])
-            check_logits([logits], f"for {paths[number]}, the checkpoint")
-            next_tokens.append(likeliest(logits))
-    tokens = [said.tokens for said in scored]
-    captions = [captioner.detokenize(row) for row in tokens]
-    table = pd.DataFrame({"image": [path.name for path in paths], "caption": captions})
-    table["tokens"] = [" ".join(map(str, row)) for row in tokens]
-    table["score"] = [round(said.score, 4) for said in scored]
-    same_in_batch = _compare_with_batches(captioner, paths[:BATCHED], tokens, decoding, batch_size)
+    batches = list(_batches(paths, batch_size, baseline))
+    found = caption_batches(checkpoint, batches, decoding, processes)
+    captioned = list(chain.from_iterable(track(found, "captioning", len(batches), auto_refresh=False)))
+    table = _tabulate(paths, captioned)
     metrics: Metrics = {"images": len(examples), "batch_size": batch_size}
+    same_in_batch = [float(own.same_in_batch) for own in captioned if own.same_in_batch is not None]
     metrics |= estimate_share(same_in_batch).entries("same_caption_in_batch", 4)
     if all(references):
-        metrics |= _score(table, references, captioner, settings) | _outside_vocabulary(captioner, references)
+        tokenizer = Tokenizer.from_file(str(checkpoint / TOKENIZER))
+        metrics |= _score(table, references, partial(normalize, tokenizer), settings)
+        metrics |= _outside_vocabulary(references, partial(can_say, tokenizer))
     if scenes := read_scenes(folder):
-        table["right"] = [int(is_right(said, scene)) for said, scene in zip(captions, scenes, strict=True)]
+        table["right"] = [int(is_right(said, scene)) for said, scene in zip(table["caption"], scenes, strict=True)]
         metrics |= estimate_share(table["right"].to_numpy()).entries("right", 4)
     if baseline:
+        agreements = [own.agreement for own in captioned if own.agreement]
         metrics |= _compare(table, baseline.table, agreements, settings)
-    return Evaluated(metrics, table, next_tokens)
+    return Evaluated(metrics, table, [own.next_tokens for own in captioned if own.next_tokens])
 
 
 def count_guesses(checkpoint: Path, tokens: list[list[int]], decoding: Decoding) -> Metrics:
@@ -151,34 +138,38 @@ def _token_ids(table: pd.DataFrame) -> list[list[int]]:
     return [[int(token) for token in row.split()] for row in table["tokens"]]
 
 
-def _compare_with_batches(
-    captioner: Parts, paths: list[Path], alone: list[list[int]], decoding: Decoding, batch_size: int
-) -> list[float]:
-    """For each picture, 1 if it gets the same tokens in a batch as alone, else 0."""
-    together = [
-        tokens
-        for images in _batches(paths, batch_size, f"captioning in batches of {batch_size}")
-        for tokens in captioner.decode(captioner.encode(captioner.preprocess(images)), decoding)
-    ]
-    return [float(own == other) for own, other in zip(alone, together, strict=False)]
+def _batches(paths: list[Path], batch_size: int, baseline: Baseline | None) -> Iterator[Batch]:
+    expected = list(map(Expected, _token_ids(baseline.table), baseline.next_tokens)) if baseline else []
+    for first in range(0, len(paths), batch_size):
+        some = slice(first, first + batch_size)
+        yield Batch(paths[some], expected[some], together=first < BATCHED)
 
 
-def _score(table: pd.DataFrame, references: list[list[str]], captioner: Parts, settings: Evaluation) -> Metrics:
+def _tabulate(paths: list[Path], captioned: list[Captioned]) -> pd.DataFrame:
+    table = pd.DataFrame({"image": [path.name for path in paths], "caption": [own.caption for own in captioned]})
+    table["tokens"] = [" ".join(map(str, own.said.tokens)) for own in captioned]
+    table["score"] = [round(own.said.score, 4) for own in captioned]
+    return table
+
+
+def _score(
+    table: pd.DataFrame, references: list[list[str]], normal: Callable[[str], str], settings: Evaluation
+) -> Metrics:
     """Adds the columns cider, rouge_l and exact_match to a table and returns their means, and BLEU-4."""
     captions = list(table["caption"])
     metrics: Metrics = {}
-    for metric, scores in score_per_image(captions, references, captioner.normalize).items():
+    for metric, scores in score_per_image(captions, references, normal).items():
         table[metric] = scores.round(4)
         binary = metric == "exact_match"
         own = estimate_share(scores) if binary else estimate_mean(scores, settings.bootstrap_samples)
         metrics |= own.entries(metric, 4)
-    bleu_4 = estimate_bleu_4(captions, references, settings.bootstrap_samples, captioner.normalize)
+    bleu_4 = estimate_bleu_4(captions, references, settings.bootstrap_samples, normal)
     return metrics | bleu_4.entries("bleu_4", 4)
 
 
-def _outside_vocabulary(captioner: Parts, references: list[list[str]]) -> Metrics:
+def _outside_vocabulary(references: list[list[str]], sayable: Callable[[str], bool]) -> Metrics:
     """The share of pictures of which no reference can be said, if there are any: what their scores can't mean."""
-    unsayable = [not any(map(captioner.can_say, own)) for own in references]
+    unsayable = [not any(map(sayable, own)) for own in references]
     return {"outside_vocabulary": round(sum(unsayable) / len(unsayable), 4)} if any(unsayable) else {}
 
 
@@ -201,11 +192,6 @@ def _compare(
     return metrics
 
 
-def _batches(paths: list[Path], batch_size: int, description: str) -> Iterator[list[Image.Image]]:
-    for first in track(range(0, len(paths), batch_size), description=description, auto_refresh=False):
-        yield [open_whole(path) for path in paths[first : first + batch_size]]
-
-
 def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in params.yaml, or baseline")]) -> None:
     """Writes reports/quality/VARIANT.json, and VARIANT.csv with each picture's caption; of the baseline,
     data/baseline_next_tokens.npz as well, which the variants are compared with."""
@@ -214,12 +200,13 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     if MODELS / variant != BASELINE:
         baseline = read_baseline(REPORTS / "quality" / f"{BASELINE.name}.csv", NEXT_TOKENS)
     metrics, table, next_tokens = evaluate(
-        open_in_own_process(MODELS / variant).parts,
+        MODELS / variant,
         EVALUATION,
         params.decoding,
         params.evaluation,
         params.benchmark.throughput_batch,
         baseline,
+        processes_worth_having(MODELS / variant, usable_cores(), available_bytes()),
     )
     metrics |= count_guesses(MODELS / variant, _token_ids(table), params.decoding)
     manifest = read_manifest(MODELS / variant)

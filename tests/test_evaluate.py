@@ -38,7 +38,9 @@ def test_captions_are_scored_as_pictures_are_captioned_one_by_one(
     evaluation, calibration = folders
     optimize(baseline, Recipe(quantize=Quantize(scheme="dynamic-int8")), calibration, tmp_path / "quantized")
     captioner = open_captioner(tmp_path / "quantized")
-    metrics, table, _ = evaluate(captioner.parts, evaluation, Decoding(), Evaluation(bootstrap_samples=100), BATCH)
+    metrics, table, _ = evaluate(
+        tmp_path / "quantized", evaluation, Decoding(), Evaluation(bootstrap_samples=100), BATCH
+    )
     images = [open_image(path) for path, _ in read_examples(evaluation)]
     alone = [captioner.caption([image], Decoding())[0] for image in images]
     batches = [captioner.caption(images[first : first + BATCH], Decoding()) for first in range(0, PICTURES, BATCH)]
@@ -54,8 +56,7 @@ def test_captions_are_scored_as_pictures_are_captioned_one_by_one(
 def test_captions_of_scenes_are_judged_by_what_the_scenes_show(baseline: Path, folders: tuple[Path, Path]) -> None:
     folder, _ = folders
     scenes = read_scenes(folder)
-    parts = open_captioner(baseline).parts
-    metrics, table, _ = evaluate(parts, folder, Decoding(), Evaluation(bootstrap_samples=100), BATCH)
+    metrics, table, _ = evaluate(baseline, folder, Decoding(), Evaluation(bootstrap_samples=100), BATCH)
     assert list(table["right"]) == [is_right(said, scene) for said, scene in zip(table["caption"], scenes, strict=True)]
     assert metrics["right"] == table["right"].mean()
 
@@ -63,7 +64,7 @@ def test_captions_of_scenes_are_judged_by_what_the_scenes_show(baseline: Path, f
 def test_nobody_judges_captions_of_pictures_without_a_scene(baseline: Path, tmp_path: Path) -> None:
     make_dataset(Noise(kind="noise", evaluation=2, calibration=1), tmp_path / "eval", tmp_path / "calibration")
     settings = Evaluation(bootstrap_samples=100)
-    metrics, table, _ = evaluate(open_captioner(baseline).parts, tmp_path / "eval", Decoding(), settings, BATCH)
+    metrics, table, _ = evaluate(baseline, tmp_path / "eval", Decoding(), settings, BATCH)
     assert "right" not in table
     assert "right" not in metrics
 
@@ -75,16 +76,16 @@ def test_a_variant_is_compared_with_the_baseline_under_the_baseline_s_own_words(
     optimize(baseline, Recipe(quantize=Quantize(scheme="dynamic-int8")), calibration, tmp_path / "quantized")
     settings = Evaluation(bootstrap_samples=100)
     unchanged = open_captioner(baseline).parts
-    _, own_table, next_tokens = evaluate(unchanged, evaluation, Decoding(), settings, BATCH)
+    _, own_table, next_tokens = evaluate(baseline, evaluation, Decoding(), settings, BATCH)
     reference = Baseline(own_table, next_tokens)
-    same, _, _ = evaluate(unchanged, evaluation, Decoding(), settings, BATCH, reference)
+    same, _, _ = evaluate(baseline, evaluation, Decoding(), settings, BATCH, reference)
     assert same["same_caption"] == same["same_next_token"] == 1
     assert same["same_caption_ci_low"] == pytest.approx(0.025 ** (1 / PICTURES), abs=1e-6), "eight pictures are few"
     assert ("cider_change_share" in same) == bool(own_table["cider"].any()), "of nothing there are no shares"
     assert 0 <= same["kl"] < 1e-6, "what is kept of the baseline's logits is rounded"
     captioner = open_captioner(tmp_path / "quantized")
-    metrics, table, _ = evaluate(captioner.parts, evaluation, Decoding(), settings, BATCH, reference)
-    _, without, _ = evaluate(captioner.parts, evaluation, Decoding(), settings, BATCH)
+    metrics, table, _ = evaluate(tmp_path / "quantized", evaluation, Decoding(), settings, BATCH, reference)
+    _, without, _ = evaluate(tmp_path / "quantized", evaluation, Decoding(), settings, BATCH)
     assert list(table["tokens"]) == list(without["tokens"])
     assert 0 < metrics["kl"] == pytest.approx(table["kl"].mean(), abs=1e-6)
     words = [[int(token) for token in row.split()] for row in own_table["tokens"]]
@@ -107,11 +108,11 @@ def test_references_that_a_captioner_can_not_say_are_counted(
     accented = unicodedata.normalize("NFD", said.upper().replace("A", "Á"))
     references = [["一只狗", accented], ["一只狗 🏄"], [f"“{said}”", "ein Hund läuft"], ["a man in the Park!"]]
     write_dataset(tmp_path, path, references)
-    metrics, table, _ = evaluate(captioner, tmp_path, Decoding(), Evaluation(bootstrap_samples=100), BATCH)
+    metrics, table, _ = evaluate(build(checkpoint), tmp_path, Decoding(), Evaluation(bootstrap_samples=100), BATCH)
     assert list(table["exact_match"]) == [1, 0, 1, 0]
     assert metrics["outside_vocabulary"] == 0.25
     write_dataset(tmp_path, path, references[2:])
-    metrics, _, _ = evaluate(captioner, tmp_path, Decoding(), Evaluation(bootstrap_samples=100), BATCH)
+    metrics, _, _ = evaluate(build(checkpoint), tmp_path, Decoding(), Evaluation(bootstrap_samples=100), BATCH)
     assert "outside_vocabulary" not in metrics
 
 
@@ -139,9 +140,9 @@ def test_what_is_not_finite_gets_no_figures(
     def spoil(model: BlipForConditionalGeneration) -> None:
         model.text_decoder.cls.predictions.transform.LayerNorm.weight.fill_(value)
 
-    spoiled = open_captioner(with_weights(baseline, tmp_path / "spoiled", spoil)).parts
-    whole, settings = open_captioner(baseline).parts, Evaluation(bootstrap_samples=100)
-    _, table, next_tokens = evaluate(whole, folders[0], Decoding(), settings, BATCH)
+    spoiled = with_weights(baseline, tmp_path / "spoiled", spoil)
+    settings = Evaluation(bootstrap_samples=100)
+    _, table, next_tokens = evaluate(baseline, folders[0], Decoding(), settings, BATCH)
     sampled = Decoding(temperature=1)  # which would fail in PyTorch's words
     for arguments in ((spoiled, sampled, None), (spoiled, Decoding(), Baseline(table, next_tokens))):
         with pytest.raises(InputError, match=r"for .*\.png, the checkpoint computes inf or NaN"):
@@ -157,7 +158,7 @@ def test_what_is_scored_or_calibrated_with_must_be_whole(
     picture.write_bytes(picture.read_bytes()[: picture.stat().st_size // 2])
     with pytest.raises(InputError, match=rf"{picture.name} is cut off, and [\d.]+ % of it is there: fetch it again"):
         if use == "scored":
-            evaluate(open_captioner(baseline).parts, copies[0], Decoding(), Evaluation(bootstrap_samples=100), BATCH)
+            evaluate(baseline, copies[0], Decoding(), Evaluation(bootstrap_samples=100), BATCH)
         else:
             recipe = Recipe(runtime="openvino", quantize=Quantize(scheme="static-int8"))
             optimize(baseline, recipe, copies[1], tmp_path / "made")

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from stages.captioner.checkpoint import BASELINE, checkpoint_bytes
 from stages.captioner.command_line import InputError
-from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.evaluate import evaluate
 from stages.optimize import optimize
@@ -139,15 +138,9 @@ def _judge(tried: Tried, first: FirstLook, checkpoint: Path, given: Given) -> Tr
     figures = tried.figures | {"checkpoint_mb": round(checkpoint_bytes(checkpoint) / 1e6, 2)}
     params, kl = given.params, 0.0
     if given.trained:
-        with redirect_stdout(StringIO()), open_captioner(checkpoint) as captioner:
-            found = evaluate(
-                captioner.parts,
-                given.pictures.search,
-                params.decoding,
-                params.evaluation,
-                1,
-                given.unbuilt.baseline,
-            ).metrics
+        with redirect_stdout(StringIO()):
+            pictures, baseline = given.pictures.search, given.unbuilt.baseline
+            found = evaluate(checkpoint, pictures, params.decoding, params.evaluation, 1, baseline).metrics
         figures |= {f"{key}{end}": found[f"{key}{end}"] for key in QUALITY for end in ("", *ENDS) if key in found}
         kl = float(found["kl"])
     else:

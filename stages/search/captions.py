@@ -10,7 +10,6 @@ from PIL import Image
 
 from stages.captioner.checkpoint import BASELINE
 from stages.captioner.images import open_whole
-from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.preprocessing import Preprocessing, preprocess, read_preprocessing
 from stages.captioner.runtimes.pytorch import PyTorchCaptioner, open_checkpoint
 from stages.evaluate import Baseline, evaluate, read_baseline
@@ -59,8 +58,7 @@ def caption_baseline(pictures: Path, params: Params, folder: Path) -> Baseline:
     table, next_tokens = folder / "baseline.csv", folder / "baseline_next_tokens.npz"
     if not next_tokens.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        with open_captioner(BASELINE) as captioner:
-            found = evaluate(captioner.parts, pictures, params.decoding, params.evaluation, 1)
+        found = evaluate(BASELINE, pictures, params.decoding, params.evaluation, 1)
         write_captions(found.table, table)
         write_next_tokens(found.next_tokens, next_tokens)
     return read_baseline(table, next_tokens)

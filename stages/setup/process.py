@@ -18,6 +18,11 @@ if os.path.expanduser("~") == "~":  # a user without an entry in the system, for
     os.environ["HOME"] = "/"
 
 
+def end_with_parent() -> None:
+    """Lets this process end as soon as the one that started it has. Raises RuntimeError where it may have no thread."""
+    Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
 def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.2)
@@ -26,4 +31,4 @@ def _end_with(parent: int) -> None:
 
 if "DVC_STAGE" in os.environ:  # which DVC sets for the command of a stage
     with ending_in_one_sentence():
-        Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+        end_with_parent()
