@@ -58,7 +58,8 @@ RECIPES = {
 Build = Callable[[str], Path]
 
 
-# Those that run the pipeline, or checkpoints in many processes, take longest: they start first, in this order.
+# Those that run the pipeline, make many checkpoints or use them in many processes take longest: they start first, in
+# this order.
 SLOWEST = (
     "test_pipeline.py",
     "test_readme.py",
@@ -67,8 +68,11 @@ SLOWEST = (
     "test_pushes.py",
     "test_stages.py",
     "test_consumers.py",
-    "test_optimize.py",
+    "test_outliers.py",
+    "test_runtimes.py",
+    "test_trials.py",
     "test_download.py",
+    "test_optimize.py",
 )
 
 

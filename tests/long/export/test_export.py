@@ -19,9 +19,17 @@ from stages.captioner.runtimes.pytorch import load_model
 from stages.optimize import optimize
 from stages.setup.params import Quantize, Recipe
 from tests.conftest import Build
+from tests.export.test_export import (
+    test_in_int8_a_trained_model_goes_on_with_the_baselines_tokens,  # noqa: F401  (tried with the checkpoint below)
+)
 
 ONNX_8_BITS = Recipe(runtime="onnxruntime", quantize=Quantize(scheme="dynamic-int8", weight_bits=8))
 OPENVINO_8_BITS = Recipe(runtime="openvino", quantize=Quantize(scheme="static-int8", weight_bits=8))
+
+
+@pytest.fixture
+def in_int8(build_demo: Build) -> Path:
+    return build_demo("openvino_pruned_dynamic_int8")
 
 
 @pytest.mark.parametrize(("recipe", "name"), [(ONNX_8_BITS, "onnx_int8"), (OPENVINO_8_BITS, "openvino_int8")])
