@@ -157,7 +157,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _operators_read_once() -> Iterator[None]:
-    """Spares an export to ONNX a third of its time: for each graph, torch parses all of its operators' sources anew."""
+    """Spares an export to ONNX a sixth of its time: for each graph, torch parses all of its operators' sources anew."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
         yield
