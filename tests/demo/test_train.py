@@ -3,20 +3,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
-from stages.demo.train import FINISHED, main, train
+from stages.demo.train import train
 from stages.download import download
 from stages.scenes.composition import compose
 from stages.scenes.drawing import draw
 from stages.scenes.wording import is_right, refer
 from stages.scoring.quality import score_per_image
 from stages.setup.params import DemoTraining, FolderSource
-from tests.conftest import DEMO, PROJECT
+from tests.conftest import DEMO
 
 HELD_OUT_SCENES = 200
 
@@ -81,17 +80,6 @@ def test_training_lowers_the_loss_and_writes_a_model_that_opens(tmp_path: Path) 
     captioner = open_captioner(tmp_path / "baseline")
     assert captioner.caption([draw(compose(0, "training"), 0)], Decoding())
     assert captioner.parts.preprocess([draw(compose(0, "training"), 0)]).shape[-2:] == (48, 48)
-
-
-def test_a_finished_training_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
-    params["demo_training"] = settings_of((32, 2)).model_dump()
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    monkeypatch.chdir(tmp_path)
-    for _ in range(2):
-        main(tmp_path / "progress")
-        assert [file.name for file in (tmp_path / "progress").iterdir()] == [FINISHED]
-    assert list(pd.read_csv(tmp_path / "data" / "demo" / "training_log.csv")["step"]) == [2]
 
 
 def test_phases_may_be_added_but_not_changed_once_they_are_under_way(tmp_path: Path) -> None:

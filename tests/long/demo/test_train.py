@@ -1,4 +1,4 @@
-"""A training of the demo that is killed."""
+"""A training of the demo that is killed, and one that is finished."""
 
 import json
 import os
@@ -8,10 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
 from safetensors import safe_open
 
-from stages.demo.train import STATE
+from stages.demo.train import FINISHED, STATE, main
 from tests.conftest import PROJECT
 from tests.demo.test_train import settings_of
 
@@ -61,3 +63,14 @@ def steps_done(state: Path) -> int:
     with safe_open(state, "pt") as file:
         position = json.loads(file.metadata()["position"])
     return int(position["step"]) + 6 * int(position["phase"])
+
+
+def test_a_finished_training_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    params["demo_training"] = settings_of((32, 2)).model_dump()
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        main(tmp_path / "progress")
+        assert [file.name for file in (tmp_path / "progress").iterdir()] == [FINISHED]
+    assert list(pd.read_csv(tmp_path / "data" / "demo" / "training_log.csv")["step"]) == [2]
