@@ -125,18 +125,6 @@ def test_what_a_folder_holds_that_would_be_lost_is_named(folder: Path, change: C
     assert len(str(error.value)) < 480
 
 
-@pytest.mark.parametrize(("change", "parts"), BESIDE)
-def test_the_same_is_found_on_a_hub_before_weights_are_fetched(
-    fetch: Fetch,
-    hub: Hub,
-    change: Change,
-    parts: tuple[str, ...],
-) -> None:
-    change(hub.folder)
-    assert_one_sentence(fetch(), *parts)
-    assert not {name for name in hub.downloaded if not name.endswith((".json", ".txt"))}
-
-
 @pytest.mark.parametrize(
     "trained", [("config.json", "model.safetensors"), ("adapter_config.json", "adapter_model.bin")]
 )
