@@ -18,7 +18,7 @@ from stages.archives.command import steady_rate, time_command
 from stages.archives.worker import LOOP
 from stages.captioner.checkpoint import BASELINE, MODELS, read_manifest
 from stages.captioner.command_line import InputError, run
-from stages.captioner.corpus.calibration import sizes_to_try, try_batch_sizes
+from stages.captioner.corpus.calibration import MOST_AT_ONCE
 from stages.captioner.corpus.manifest import write_manifest
 from stages.captioner.corpus.sources import find_pictures
 from stages.captioner.runtimes.cores import usable_cores
@@ -135,8 +135,7 @@ def _say(session: int, name: str, rate: float) -> None:
 
 
 def _best_size(processes: Processes) -> int:
-    size, _ = try_batch_sizes(lambda size: processes.rate(size, TRIED), sizes_to_try(None))
-    return size
+    return max((1 << power for power in range(MOST_AT_ONCE.bit_length())), key=lambda size: processes.rate(size, TRIED))
 
 
 def summarize(rates: Mapping[str, Sequence[float]], beside: Sequence[float]) -> dict[str, Any]:

@@ -24,8 +24,8 @@ def insistent() -> Iterator[None]:
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # before SIGALRM is again what ends the process
         for each, handler in before.items():
             signal.signal(each, handler)
-        signal.setitimer(signal.ITIMER_REAL, 0)
         if pressed:
             raise KeyboardInterrupt
