@@ -16,14 +16,15 @@ repro: .venv/ready
 test: .venv/ready-for-tests
 	$(ACTIVATE) pytest
 
-# Real servers, kills, whole pipelines, installations, a browser: what takes longer.
+# Real servers, kills, whole pipelines, installations, networks, a browser, exports of all kinds: what takes longer.
 test-long: .venv/ready-for-tests
 	$(ACTIVATE) pytest tests/long
 
 # What depends on instruction sets, as a CPU without AVX-512, VNNI and bfloat16 runs it.
 test-avx2: .venv/ready-for-tests
 	$(ACTIVATE) ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OV_CPU_MAX_ISA=AVX2 pytest \
-		tests/export tests/long/export tests/timing/test_peaks.py tests/test_optimize.py tests/test_evaluate.py
+		tests/export tests/long/export tests/timing/test_peaks.py tests/test_evaluate.py tests/test_optimize.py \
+		tests/long/test_optimize.py
 
 # Captions on emulated ARM CPUs, compared with this machine's; five minutes to a quarter of an hour, and 1.3 GB in a
 # folder that stays. Skipped where Debian's QEMU 10 can't be had.
@@ -119,8 +120,8 @@ corpus-load: .venv/ready-for-tests
 	$(ACTIVATE) dvc repro optimize@fastest && rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && \
 		apart=$$(python -m stages.sweep.checkout $(APART)) && \
 		(cd "$$apart" && dvc exp run -S model=blip-base-untrained optimize@fastest && \
-			python -m stages.alternatives.corpus_speed "$(CURDIR)/models/fastest") && \
-		python -m stages.alternatives.corpus_page "$$apart"
+			python -m stages.archives.speed "$(CURDIR)/models/fastest") && \
+		python -m stages.archives.page "$$apart"
 
 # The server under 1, 4 and 16 clients, in batches and one picture at a time, in reports/serving. Wants a quiet machine and
 # what tests need; ten minutes, of which half makes the full-size checkpoint.

@@ -18,14 +18,18 @@ import torch
 from filelock import FileLock
 from hypothesis import settings
 from PIL import Image
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from stages.captioner.checkpoint import read_manifest, save_weights, seal
+from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.cores import usable_cores
+from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.pytorch import load_model, weights
 from stages.dataset import make_dataset
 from stages.download import download
+from stages.draft import bounded, draft
 from stages.optimize import optimize
 from stages.scenes.composition import compose
 from stages.scenes.drawing import draw
@@ -55,7 +59,8 @@ RECIPES = {
 Build = Callable[[str], Path]
 
 
-# Those that run the pipeline, or checkpoints in many processes, take longest: they start first, in this order.
+# Those that run the pipeline, make many checkpoints or use them in many processes take longest: they start first, in
+# this order.
 SLOWEST = (
     "test_pipeline.py",
     "test_readme.py",
@@ -64,8 +69,11 @@ SLOWEST = (
     "test_pushes.py",
     "test_stages.py",
     "test_consumers.py",
-    "test_optimize.py",
+    "test_outliers.py",
+    "test_runtimes.py",
+    "test_trials.py",
     "test_download.py",
+    "test_optimize.py",
 )
 
 
@@ -147,6 +155,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _operators_read_once() -> Iterator[None]:
+    """Spares an export to ONNX a sixth of its time: for each graph, torch parses all of its operators' sources anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
+        yield
+
+
 @pytest.fixture(scope="session")
 def baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A baseline checkpoint of a tiny model, as `download` makes it. Not to be changed."""
@@ -186,20 +202,51 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def build(baseline: Path, calibration: Path, shared: Path) -> Build:
-    """Builds a recipe's checkpoint, once per test run. Not to be changed."""
-    folder = shared / "exported"
+def once(folder: Path, make: Callable[[str, Path], object]) -> Build:
+    """Makes what has a name, once per test run, in a folder that all processes share. `make` takes name and target."""
     folder.mkdir(exist_ok=True)
 
     @cache
-    def build_once(name: str) -> Path:
+    def make_once(name: str) -> Path:
         with FileLock(folder / f"{name}.lock"):
             if not (folder / name).exists():
-                optimize(baseline, RECIPES[name], calibration, folder / name)
+                make(name, folder / name)
         return folder / name
 
-    return build_once
+    return make_once
+
+
+@pytest.fixture(scope="session")
+def build(baseline: Path, calibration: Path, shared: Path) -> Build:
+    """Builds a recipe's checkpoint, once per test run. Not to be changed."""
+    return once(shared / "exported", lambda name, target: optimize(baseline, RECIPES[name], calibration, target))
+
+
+@pytest.fixture(scope="session")
+def demo(shared: Path) -> Path:
+    """The embedded demo's checkpoint, as `download` makes it: a model that is trained. Not to be changed."""
+    source = FolderSource.model_construct(folder=str(DEMO))
+    return once(shared / "demo", lambda _, target: download(source, target))("baseline")
+
+
+@pytest.fixture(scope="session")
+def drafted(demo: Path, calibration: Path, shared: Path) -> Path:
+    """The demo's own captions to guess words from, as `draft` makes them."""
+
+    def make(_: str, target: Path) -> None:
+        target.write_bytes(bounded(draft(open_captioner(demo).parts, calibration, Decoding())))
+
+    return once(shared / "drafted", make)("drafts.json")
+
+
+@pytest.fixture(scope="session")
+def build_demo(demo: Path, drafted: Path, calibration: Path, shared: Path) -> Build:
+    """Builds a recipe's checkpoint of the demo, with captions to guess from, once per test run. Not to be changed."""
+
+    def make(name: str, target: Path) -> None:
+        optimize(demo, RECIPES[name], calibration, target, drafted=drafted)
+
+    return once(shared / "exported_demo", make)
 
 
 @pytest.fixture(scope="session")

@@ -12,33 +12,23 @@ from stages.captioner.runtimes.captioner import Captioner, open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.drafts import CAPTIONS, DRAFTS, LARGEST_FILE, Pace
 from stages.captioner.runtimes.graph_captioner import GraphCaptioner
-from stages.download import download
-from stages.draft import bounded, draft
-from stages.optimize import optimize
+from stages.draft import bounded
 from stages.pictures.annotations import captions_of, to_tokens
-from stages.setup.params import FolderSource
-from tests.conftest import DEMO, RECIPES, Build
+from stages.records.examples import read_examples
+from tests.conftest import DEMO, Build
 
 TOKENIZER = DEMO / "tokenizer.json"
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The embedded demo. Only a trained model will do: int8 turns a random one's next word as it likes."""
-    checkpoint = tmp_path_factory.mktemp("demo") / "baseline"
-    download(FolderSource.model_construct(folder=str(DEMO)), checkpoint)
-    return checkpoint
+@pytest.fixture(params=["onnx_int8", "openvino_int8"])
+def with_drafts(request: pytest.FixtureRequest, build_demo: Build) -> Path:
+    """A checkpoint of the demo. Only a trained model will do: int8 turns a random one's next word as it likes."""
+    return build_demo(request.param)
 
 
-@pytest.fixture(params=["onnx", "onnx_int8", "openvino", "openvino_int8"])
-def with_drafts(request: pytest.FixtureRequest, demo: Path, calibration: Path, tmp_path: Path) -> Path:
-    captions = draft(open_captioner(demo).parts, calibration, Decoding())
-    assert captions
-    assert all(captions)
-    drafted, checkpoint = tmp_path / "drafts.json", tmp_path / "with_drafts"
-    drafted.write_bytes(bounded(captions))
-    optimize(demo, RECIPES[request.param], calibration, checkpoint, drafted=drafted)
-    return checkpoint
+def test_each_calibration_picture_has_a_caption_to_guess_from(drafted: Path, calibration: Path) -> None:
+    captions = CAPTIONS.validate_json(drafted.read_bytes())
+    assert len(captions) == len(read_examples(calibration)) and all(captions)
 
 
 def steps(captioner: Captioner, image: Image.Image, decoding: Decoding) -> tuple[str, int]:

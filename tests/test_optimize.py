@@ -1,7 +1,5 @@
 import copy
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from stages.captioner.runtimes.pytorch import PyTorchCaptioner, load_model
 from stages.optimize import optimize
 from stages.passes import apply_recipe
 from stages.setup.params import Prune, Quantize, Recipe
-from tests.conftest import PROJECT, with_weights
+from tests.conftest import with_weights
 
 QUANTIZED = Recipe(quantize=Quantize(scheme="dynamic-int8"))
 PRUNED = Recipe(prune=Prune(method="l1_unstructured", amount=0.3))
@@ -137,7 +135,6 @@ OVERFLOWING = {
 }
 EQUALIZED_QUANTIZED = Recipe(equalize=True, quantize=QUANTIZED.quantize)
 STATIC = Recipe(runtime="openvino", quantize=Quantize(scheme="static-int8"))
-ONNX_INT8 = Recipe(runtime="onnxruntime", quantize=QUANTIZED.quantize)
 
 
 @pytest.mark.parametrize("name", OVERFLOWING)
@@ -151,14 +148,17 @@ def test_numbers_that_overflow_on_calibration_name_the_layer(
     assert not (tmp_path / "variant").exists()
 
 
+def assert_finite(checkpoint: Path) -> None:
+    """What is recorded of passes is something, and numbers."""
+    assert json.loads((checkpoint / MANIFEST).read_text(), parse_constant=pytest.fail)["passes"]
+
+
 @pytest.mark.parametrize(
     ("recipe", "change"),
     [
         (EQUALIZED_QUANTIZED, all_scaled(0)),
         (EQUALIZED_QUANTIZED, all_scaled(1e-40)),
         (QUANTIZED, scaled(f"{FC1}.weight", 0)),
-        (ONNX_INT8, scaled(f"{FC1}.weight", 1e-42)),
-        (STATIC, all_scaled(0)),
     ],
 )
 def test_weights_of_nothing_or_almost_nothing_give_finite_records(
@@ -170,8 +170,7 @@ def test_weights_of_nothing_or_almost_nothing_give_finite_records(
 ) -> None:
     source = with_weights(baseline, tmp_path / "baseline", change)
     optimize(source, recipe, calibration, tmp_path / "variant")
-    manifest = json.loads((tmp_path / "variant" / MANIFEST).read_text(), parse_constant=pytest.fail)
-    assert manifest["passes"]
+    assert_finite(tmp_path / "variant")
 
 
 def test_large_weights_that_do_not_overflow_give_finite_records(
@@ -187,33 +186,3 @@ def test_a_missing_baseline_is_one_sentence(tmp_path: Path, calibration: Path) -
     with pytest.raises(InputError, match="there is no checkpoint"):
         optimize(tmp_path / "absent", QUANTIZED, calibration, tmp_path / "variant")
     assert not (tmp_path / "variant").exists()
-
-
-@pytest.mark.parametrize("recipe", ["quantized", "onnx_int8", "openvino", "openvino_int8"])
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(
-    recipe: str, baseline: Path, calibration: Path, tmp_path: Path
-) -> None:
-    program = """
-import sys
-from pathlib import Path
-from stages.captioner.command_line import ending_in_one_sentence
-from stages.optimize import optimize
-from tests.conftest import RECIPES
-recipe, baseline, calibration, output = sys.argv[1:]
-with ending_in_one_sentence():
-    optimize(Path(baseline), RECIPES[recipe], Path(calibration), Path(output))
-"""
-    # A limit on files stands for the disk, which no test may fill; in blocks of 512 or 1024 bytes. Under it, Python
-    # would cut off what it keeps of modules (-B: it keeps none), and later tests could not import them.
-    limited = ["sh", "-c", 'ulimit -f 32; exec "$0" -B -c "$@"', sys.executable, program]
-    process = subprocess.run(
-        [*limited, recipe, str(baseline), str(calibration), str(tmp_path / "out")],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 1
-    assert process.stderr.splitlines()[-1].startswith("error: the disk is full")
-    assert "Traceback" not in process.stderr
-    assert not list(tmp_path.iterdir())

@@ -1,10 +1,6 @@
-"""The whole pipeline once, and what dvc.yaml declares, held against what the stages import.
-
-What runs again after which change, tests/long/test_pipeline.py tries.
-"""
+"""What dvc.yaml declares, held against what the stages import; tests/long/test_pipeline.py runs it."""
 
 import ast
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +9,6 @@ import yaml
 from pathspec import GitIgnoreSpec
 
 from tests.conftest import PROJECT
-from tests.projects import copy_project, repro
-
-
-def test_one_command_leads_from_the_demo_to_a_recommendation(tmp_path: Path) -> None:
-    """First in this file, as it takes longest."""
-    project = copy_project(tmp_path / "project", variants=("openvino_int8",))
-    ran, output = repro(project)
-    frozen = {"train_demo"}
-    assert {name.partition("@")[0] for name in ran} == STAGES.keys() - frozen
-    quality = json.loads((project / "reports/quality/openvino_int8.json").read_text())
-    metrics = json.loads((project / "reports/metrics/openvino_int8.json").read_text())
-    assert quality["images"] == 10 and metrics["speedup"] > 0
-    recommendation = json.loads((project / "reports/recommendation.json").read_text())
-    assert recommendation["checkpoint"] == "openvino_int8" and "Ship openvino_int8: " in output
-    assert "| openvino_int8 |" in (project / "reports/report.md").read_text(encoding="utf-8")
-    assert (project / "reports/report.html").stat().st_size > 300
-
-
-# Declared dependencies
 
 
 def without_types(tree: ast.Module) -> ast.Module:

@@ -5,7 +5,6 @@ import base64
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,12 +20,12 @@ from urllib.parse import urlsplit
 import numpy as np
 from rich import print
 
-from stages.captioner.checkpoint import MODELS, read_manifest, seal
+from stages.captioner.checkpoint import MODELS, read_manifest
 from stages.captioner.command_line import InputError, brief, run
-from stages.captioner.runtimes.decoding import Decoding
 from stages.page.machines import SIZE
 from stages.records.machine import caps_of, describe_machine
 from stages.records.metrics import REPORTS, write_metrics
+from stages.serving.checkpoints import with_decoding
 from stages.setup.params import read_params
 from stages.timing.statistics import estimate_over_sessions, typical
 from stages.timing.turns import PAUSE_SECONDS, pictures_to_time
@@ -50,13 +49,6 @@ class Turn(NamedTuple):
 
     took: list[float]
     per_second: float
-
-
-def checkpoint_to_serve(source: Path, decoding: Decoding, folder: Path) -> Path:
-    """A copy of a checkpoint that captions by another decoding, as requests can't ask for captions of equal length."""
-    shutil.copytree(source, folder)
-    seal(folder, read_manifest(source).model_copy(update={"decoding": decoding}))
-    return folder
 
 
 def request_body(picture: Path) -> bytes:
@@ -180,7 +172,7 @@ def main() -> None:
     # Without drafts, which would soon know the captions of so few pictures.
     decoding = params.decoding.exactly(NEW_TOKENS).model_copy(update={"drafts": 0})
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = checkpoint_to_serve(CHECKPOINT, decoding, Path(folder, CHECKPOINT.name))
+        checkpoint = with_decoding(CHECKPOINT, decoding, Path(folder, CHECKPOINT.name))
         sessions: list[Turns] = []
         for number in range(SESSIONS):
             sessions.append(time_session(checkpoint, bodies, threads, ROUNDS, SECONDS))

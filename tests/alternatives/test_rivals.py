@@ -23,11 +23,10 @@ from stages.alternatives.rival_models import (
     smolvlm_256m,
     vit_gpt2,
 )
-from stages.alternatives.rival_times import INT8, OWN, Group, checkpoint, summarize, time_group
+from stages.alternatives.rival_times import INT8, OWN, summarize
 from stages.alternatives.rival_worker import answer
 from stages.alternatives.rivals import CAPTIONERS, COMPARISON, Rivals, tables
 from stages.captioner.checkpoint import read_manifest
-from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.pytorch_int8 import Int8Linear
 from stages.page.kept import read_kept
@@ -35,7 +34,7 @@ from stages.page.machine_files import PAGE, file_name, gather, with_part
 from stages.records.machine import describe_machine
 from stages.records.metrics import write_metrics
 from stages.setup.params import FolderSource
-from tests.conftest import PROJECT, Build, RunStage, assert_one_sentence
+from tests.conftest import PROJECT, RunStage, assert_one_sentence
 from tests.page.test_machines import HARDWARE
 from tests.projects import commit, shell
 
@@ -164,17 +163,6 @@ def test_a_rival_answers_like_a_checkpoints_worker(picture_files: list[Path]) ->
     json.dumps(told)
 
 
-def test_checkpoints_take_turns_with_the_baseline(baseline: Path, build: Build, picture_files: list[Path]) -> None:
-    group = Group([checkpoint(build("quantized"))])
-    samples = time_group(group, baseline, picture_files[:2], Decoding().exactly(WORDS), threads=1, seconds=0)
-    captions = samples[samples["measurement"] == "caption"]
-    assert list(captions["captioner"]) == ["baseline", "quantized"]
-    assert captions["baseline"].nunique() == 1 and captions["baseline"].iloc[0] == captions["checkpoint"].iloc[0]
-    figures = summarize(pd.concat([samples.assign(session=number) for number in range(3)]))
-    assert figures["baseline"]["speedup"] == 1
-    assert figures["quantized"].keys() >= {"seconds", "seconds_ci_low", "speedup_ci_high"}
-
-
 def test_blip_large_is_made_as_it_comes_and_in_int8(
     baseline: Path, calibration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,12 +170,6 @@ def test_blip_large_is_made_as_it_comes_and_in_int8(
     blip_large.make(FolderSource(folder="data/local/tiny"), calibration, tmp_path)
     plain, int8 = (read_manifest(tmp_path / name) for name in rival_times.BLIP_LARGE)
     assert not plain.recipe and int8.recipe == {"quantize": {"scheme": "dynamic-int8"}}
-
-
-def test_a_process_that_can_not_start_ends_it_in_a_sentence(baseline: Path, picture_files: list[Path]) -> None:
-    broken = rival_times.Entrant(["stages.alternatives.rival_worker", "nobody", "int8"], ("nobody",))
-    with pytest.raises(InputError, match="the process that times nobody died"):
-        time_group(Group([broken]), baseline, picture_files[:1], Decoding().exactly(2), threads=1, seconds=0)
 
 
 def test_figures_are_over_sessions_and_in_pairs() -> None:

@@ -14,19 +14,15 @@ from PIL import Image
 from stages.captioner.command_line import InputError
 from stages.captioner.commands.caption import find_pictures
 from stages.captioner.runtimes.decoding import Decoding
-from stages.download import download
 from stages.optimize import optimize
-from stages.setup.params import FolderSource, Recipe
-from tests.conftest import DEMO, PROJECT, RunStage, assert_one_sentence
+from stages.setup.params import Recipe
+from tests.conftest import PROJECT, Build, RunStage, assert_one_sentence
 
 
 @pytest.fixture(scope="module")
-def checkpoint(calibration: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(build_demo: Build) -> Path:
     """The demo in an engine, which starts ten times as quickly as torch."""
-    folder = tmp_path_factory.mktemp("demo")
-    download(FolderSource.model_construct(folder=str(DEMO)), folder / "baseline")
-    optimize(folder / "baseline", Recipe(runtime="onnxruntime"), calibration, folder / "onnx")
-    return folder / "onnx"
+    return build_demo("onnx_int8")
 
 
 def test_files_and_folders_are_captioned_in_order(

@@ -1,48 +1,23 @@
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-import yaml
-from safetensors import safe_open
 from safetensors.torch import load_file
 
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
-from stages.demo.train import FINISHED, STATE, main, train
+from stages.demo.train import train
 from stages.download import download
 from stages.scenes.composition import compose
 from stages.scenes.drawing import draw
 from stages.scenes.wording import is_right, refer
 from stages.scoring.quality import score_per_image
 from stages.setup.params import DemoTraining, FolderSource
-from tests.conftest import DEMO, PROJECT
+from tests.conftest import DEMO
 
 HELD_OUT_SCENES = 200
-
-# Trains in its own process, to be killed: settings, output, progress.
-TRAIN = """
-import sys, torch
-from pathlib import Path
-from stages.demo.train import train
-from stages.setup.params import DemoTraining
-torch.set_num_threads(1)
-train(DemoTraining.model_validate_json(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), 4, 2, 2)
-"""
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("demo") / "baseline"
-    download(FolderSource.model_construct(folder=str(DEMO)), path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -105,45 +80,6 @@ def test_training_lowers_the_loss_and_writes_a_model_that_opens(tmp_path: Path) 
     captioner = open_captioner(tmp_path / "baseline")
     assert captioner.caption([draw(compose(0, "training"), 0)], Decoding())
     assert captioner.parts.preprocess([draw(compose(0, "training"), 0)]).shape[-2:] == (48, 48)
-
-
-@pytest.mark.parametrize("steps_before_the_end", [2, 6, 8])  # amid either phase, or between them
-def test_a_training_that_is_killed_goes_on_as_if_it_had_not_been(steps_before_the_end: int, tmp_path: Path) -> None:
-    settings = settings_of((32, 6), (48, 4))
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    state = killed / "progress" / STATE
-
-    def start(folder: Path) -> subprocess.Popen[bytes]:
-        arguments = [settings.model_dump_json(), str(folder / "demo"), str(folder / "progress")]
-        return subprocess.Popen([sys.executable, "-c", TRAIN, *arguments], cwd=PROJECT, stdout=subprocess.DEVNULL)
-
-    assert start(whole).wait() == 0
-    process = start(killed)
-    while not state.is_file() or steps_done(state) < steps_before_the_end:
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert start(killed).wait() == 0
-    for name in ("demo/model.safetensors", "demo/training_log.csv"):
-        assert (killed / name).read_bytes() == (whole / name).read_bytes()
-
-
-def steps_done(state: Path) -> int:
-    with safe_open(state, "pt") as file:
-        position = json.loads(file.metadata()["position"])
-    return int(position["step"]) + 6 * int(position["phase"])
-
-
-def test_a_finished_training_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
-    params["demo_training"] = settings_of((32, 2)).model_dump()
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    monkeypatch.chdir(tmp_path)
-    for _ in range(2):
-        main(tmp_path / "progress")
-        assert [file.name for file in (tmp_path / "progress").iterdir()] == [FINISHED]
-    assert list(pd.read_csv(tmp_path / "data" / "demo" / "training_log.csv")["step"]) == [2]
 
 
 def test_phases_may_be_added_but_not_changed_once_they_are_under_way(tmp_path: Path) -> None:

@@ -1,12 +1,10 @@
 """Checkpoints for ONNX Runtime and OpenVINO, built by `optimize` from tiny models."""
 
-import importlib
 import json
 import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,35 +14,11 @@ import pytest
 from PIL import Image
 
 from stages.captioner.checkpoint import Manifest, read_manifest, seal
-from stages.captioner.command_line import InputError
-from stages.captioner.instruction_sets import overflows
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.compiled_graphs import compile_graph
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.openvino_core import start_core
-from stages.captioner.runtimes.pytorch import load_model
-from stages.download import download
-from stages.optimize import optimize
-from stages.setup.params import FolderSource, Quantize, Recipe
-from tests.conftest import DEMO, PROJECT, RECIPES, Build, assert_one_sentence
-
-ONNX_8_BITS = Recipe(runtime="onnxruntime", quantize=Quantize(scheme="dynamic-int8", weight_bits=8))
-OPENVINO_8_BITS = Recipe(runtime="openvino", quantize=Quantize(scheme="static-int8", weight_bits=8))
-
-
-@pytest.fixture(scope="module")
-def build_demo(calibration: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """The same of the embedded demo, whose weights are trained; `baseline` is the demo itself."""
-    folder = tmp_path_factory.mktemp("exported-demo")
-    download(FolderSource.model_construct(folder=str(DEMO)), folder / "baseline")
-
-    @cache
-    def build_once(name: str) -> Path:
-        if name != "baseline":
-            optimize(folder / "baseline", RECIPES[name], calibration, folder / name)
-        return folder / name
-
-    return build_once
+from tests.conftest import PROJECT, RECIPES, Build, assert_one_sentence
 
 
 @pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.runtime != "pytorch"])
@@ -72,12 +46,17 @@ def test_in_float_logits_are_the_baselines(
     assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] > 0.999999
 
 
-@pytest.mark.parametrize("name", ["onnx_int8", "openvino_int8", "openvino_pruned_dynamic_int8"])
+@pytest.fixture(params=["onnx_int8", "openvino_int8"])
+def in_int8(request: pytest.FixtureRequest, build_demo: Build) -> Path:
+    """A checkpoint of the demo in int8."""
+    return build_demo(request.param)
+
+
 def test_in_int8_a_trained_model_goes_on_with_the_baselines_tokens(
-    name: str, build_demo: Build, pictures: list[Image.Image]
+    in_int8: Path, demo: Path, pictures: list[Image.Image]
 ) -> None:
     """Only a trained model will do: rounding turns a random one's next token as it likes, on some CPUs more often."""
-    baseline, captioner = open_captioner(build_demo("baseline")).parts, open_captioner(build_demo(name)).parts
+    baseline, captioner = open_captioner(demo).parts, open_captioner(in_int8).parts
     same = []
     for picture in pictures:
         states, baseline_states = (model.encode(model.preprocess([picture])) for model in (captioner, baseline))
@@ -233,69 +212,6 @@ def test_captions_agree_when_openvino_may_use_avx2_only(
     assert [process.returncode for process in processes] == [0, 0]
     assert processes[0].stdout.splitlines() == processes[1].stdout.splitlines()
     assert len(processes[0].stdout.splitlines()) == len(picture_files)
-
-
-@pytest.mark.parametrize(("recipe", "name"), [(ONNX_8_BITS, "onnx_int8"), (OPENVINO_8_BITS, "openvino_int8")])
-def test_weights_of_8_bits_need_vnni_and_are_refused_without(
-    recipe: Recipe,
-    name: str,
-    build: Build,
-    baseline: Path,
-    calibration: Path,
-    tmp_path: Path,
-    pictures: list[Image.Image],
-) -> None:
-    checkpoint = tmp_path / "eight_bits"
-    if overflows(8):
-        brought = Path(shutil.copytree(build(name), tmp_path / "brought")) / "checkpoint.json"
-        brought.write_text(brought.read_text().replace('"weight_bits": 7', '"weight_bits": 8'))
-        with pytest.raises(InputError, match="brought has weights of 8 bits, whose products overflow on this CPU"):
-            open_captioner(tmp_path / "brought", threads=1)
-        with pytest.raises(InputError, match="as it has no VNNI: use weight_bits: 7"):
-            optimize(baseline, recipe, calibration, checkpoint)
-        assert not checkpoint.exists()
-    else:
-        assert optimize(baseline, recipe, calibration, checkpoint).passes["quantize"]["weight_bits"] == 8
-        assert open_captioner(checkpoint, threads=1).caption(pictures[:1], Decoding(max_new_tokens=2))
-
-
-@pytest.mark.parametrize("recipe", [ONNX_8_BITS, OPENVINO_8_BITS])
-def test_weights_of_8_bits_use_them(
-    recipe: Recipe, baseline: Path, calibration: Path, tmp_path: Path, pictures: list[Image.Image]
-) -> None:
-    exporter = importlib.import_module(f"stages.export.{recipe.runtime}")
-    pixels = [np.random.default_rng(0).normal(size=(1, 3, 128, 128)).astype(np.float32)]
-    record = exporter.export(load_model(baseline), recipe.quantize, [], [], pixels, tmp_path)
-    assert record["quantize"]["weight_bits"] == 8
-    assert max(np.abs(weights.astype(int)).max() for weights in int8_weights(tmp_path, "encoder")) > 64
-
-
-def int8_weights(folder: Path, graph: str) -> list[np.ndarray]:
-    """The int8 constants of an exported graph."""
-    if (folder / f"{graph}.onnx").exists():
-        tensors = onnx.load(folder / f"{graph}.onnx").graph.initializer
-        arrays = [onnx.numpy_helper.to_array(tensor) for tensor in tensors]
-    else:
-        nodes = openvino.Core().read_model(folder / f"{graph}.xml").get_ops()
-        arrays = [node.data for node in nodes if node.get_type_name() == "Constant"]
-    return [array for array in arrays if array.dtype == np.int8]
-
-
-def test_settings_of_the_engine_are_in_the_checkpoint(
-    build: Build, baseline: Path, calibration: Path, tmp_path: Path, pictures: list[Image.Image]
-) -> None:
-    defaults = read_manifest(build("openvino_int8")).passes["quantize"]
-    assert (defaults["weight_bits"], defaults["encoder_product"]) == (7, "convolution")
-    assert defaults["dynamic_quantization_group"] == "auto"
-    own = Quantize(scheme="static-int8", encoder_product="matmul", dynamic_quantization_group=32)
-    record = optimize(baseline, Recipe(runtime="openvino", quantize=own), calibration, tmp_path / "own").passes
-    assert record["quantize"]["dynamic_quantization_group"] == 32
-    operators = [
-        operation.get_type_name() for operation in openvino.Core().read_model(tmp_path / "own/encoder.xml").get_ops()
-    ]
-    assert operators.count("Convolution") == 1, "only the patches"
-    (text,) = open_captioner(tmp_path / "own", threads=1).caption(pictures[:1], Decoding())
-    assert isinstance(text, str)
 
 
 def test_keys_and_values_are_float32_in_the_files(build: Build) -> None:

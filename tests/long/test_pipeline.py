@@ -79,6 +79,7 @@ def test_the_first_run_runs_everything_and_reports(project: Path) -> None:
         quality = json.loads((project / f"reports/quality/{name}.json").read_text())
         worst = read_manifest(project / "models" / name).worst_int8_layer
         assert worst and quality["worst_int8_layer_db"] == worst[1]
+        assert quality["images"] == 10 and metrics[name]["speedup"] > 0
     report = (project / "reports/report.md").read_text(encoding="utf-8")
     host = json.loads((project / "reports/host.json").read_text())
     assert report.index(host["cpu"]) < report.index("| openvino_int8 |") < report.index("## What this means")

@@ -7,9 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from openvino import Core, Model, opset13
+from pydantic import ValidationError
 
 from stages.passes.activations import Inputs
 from stages.passes.four_bits import correct_biases, errors_db, round_weights
+from stages.setup.params import Recipe
 from tests.passes.test_int8_error import inputs_of
 
 ROWS, COLUMNS = 6, 40
@@ -60,3 +62,15 @@ def test_a_bias_makes_up_for_what_is_added_on_the_average(block: int | None) -> 
     variation = (exact - exact.mean(dim=0)).square().sum()
     expected = 10 * torch.log10(variation / error.square().sum())
     assert abs(errors_db(model, inputs, block)["layer"] - float(expected)) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reason"),
+    [
+        ({"quantize": {"scheme": "dynamic-int8", "decoder_weight_bits": 4}}, "for onnxruntime and openvino"),
+        ({"runtime": "openvino", "quantize": {"scheme": "static-int8", "decoder_weight_bits": 3}}, "4 or 8"),
+    ],
+)
+def test_other_bits_are_refused(recipe: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        Recipe.model_validate(recipe)

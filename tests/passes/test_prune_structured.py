@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from stages.captioner.checkpoint import read_manifest
 from stages.captioner.command_line import InputError
-from stages.captioner.runtimes.pytorch import load_model, weights
+from stages.captioner.runtimes.pytorch import load_model
 from stages.captioner.runtimes.pytorch_blocks import fit
 from stages.optimize import optimize
 from stages.passes import prune_structured
@@ -59,31 +58,6 @@ def test_units_that_repeat_others_go_first_and_next_to_nothing_is_lost() -> None
     removal = prune_structured.order(weight, covariance, width)
     assert sorted(unit % own for unit in removal.units[:own]) == list(range(own))
     assert sum(removal.errors[:own]) < 1e-4 * removal.errors[own]
-
-
-@pytest.mark.parametrize("runtime", ["pytorch", "onnxruntime", "openvino"])
-def test_what_is_said_to_be_left_is_what_a_counter_finds(
-    runtime: str, baseline: Path, calibration: Path, tmp_path: Path
-) -> None:
-    folders = {}
-    for name, passes in (("whole", {"side": 96}), ("smaller", {"side": 96, "prune": PRUNE})):
-        folders[name] = tmp_path / name
-        optimize(baseline, Recipe.model_validate(passes | {"runtime": runtime}), calibration, folders[name])
-    record = read_manifest(folders["smaller"]).passes["prune"]
-    work = {
-        name: {part: sum(own.macs for own in products) for part, products in count_products(folder, WORD).items()}
-        for name, folder in folders.items()
-    }
-    # PyTorch computes keys and values of the cross-attention with the first word, the graphs with the encoder.
-    for part in ("token",) if runtime == "pytorch" else ("encode", "token"):
-        assert record[f"{part}_left"] == pytest.approx(work["smaller"][part] / work["whole"][part], abs=1e-4)
-        assert record[f"{part}_left"] <= 1 - AMOUNT
-    if runtime == "pytorch":
-        parameters = {
-            name: sum(tensor.numel() for tensor in weights(load_model(folder)).values())
-            for name, folder in folders.items()
-        }
-        assert record["parameters_left"] == pytest.approx(parameters["smaller"] / parameters["whole"], abs=1e-4)
 
 
 @pytest.mark.parametrize(

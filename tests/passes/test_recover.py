@@ -1,11 +1,6 @@
 import copy
 import errno
-import json
-import multiprocessing
-import os
 import random
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +12,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from transformers import BlipForConditionalGeneration
 
-from stages.captioner.checkpoint import read_manifest
 from stages.captioner.runtimes.pytorch import load_model
 from stages.captioner.runtimes.pytorch_merging import lengths
-from stages.optimize import optimize
 from stages.passes import apply_recipe, equalize, next_words, recover
 from stages.passes.activations import capture_inputs
 from stages.passes.recover import Lesson
-from stages.passes.training_state import read_state
 from stages.setup.params import Recipe, Recover
 from tests.conftest import tiny_model
 from tests.passes.test_shorten import noise
@@ -90,33 +82,6 @@ def test_a_teacher_who_is_the_model_itself_has_nothing_to_teach(tmp_path: Path) 
     lesson = Lesson(copy.deepcopy(model), noise(3), [], tmp_path / "state")
     record = recover.apply(model, Recover(steps=1), lesson, noise(3))
     assert record["kl_nats_before"] == record["losses"][0][1] == 0
-
-
-def endless(state: str) -> None:
-    """A training that somebody has to kill."""
-    recover.SAVE_AFTER = 0.1
-    teach(CUT["shorten"], Recover(steps=400), Path(state))
-
-
-def test_a_training_that_is_killed_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    state = tmp_path / "state.safetensors"
-    process = multiprocessing.get_context("spawn").Process(target=endless, args=(str(state),))
-    process.start()
-    while not state.exists():
-        assert process.is_alive()
-        time.sleep(0.05)
-    assert process.pid
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    found = read_state(state)
-    assert found
-    done = len(json.loads(found[0]["losses"]))
-    made: list[int] = []
-    whole = recover._step
-    monkeypatch.setattr(recover, "_step", lambda *given: (made.append(given[-1]), whole(*given))[1])
-    _, record = teach(CUT["shorten"], Recover(steps=400), state)
-    assert made == list(range(done, 400)) and record["losses"][-1][0] == 400
-    assert not state.exists()
 
 
 def test_a_state_of_other_settings_or_a_damaged_one_is_not_gone_on_from(tmp_path: Path) -> None:
@@ -209,16 +174,6 @@ def test_a_text_is_no_longer_than_the_decoder(baseline: Path, tmp_path: Path) ->
 def test_recipes_that_make_no_sense_are_refused(recipe: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValidationError, match=sentence):
         Recipe.model_validate(recipe)
-
-
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_a_recipe_that_recovers_is_written_for_an_engine_and_says_how_it_went(
-    runtime: str, baseline: Path, calibration: Path, tmp_path: Path
-) -> None:
-    recipe = Recipe.model_validate(ALL | {"recover": {"steps": 2}, "runtime": runtime})
-    optimize(baseline, recipe, calibration, tmp_path / "taught")
-    record = read_manifest(tmp_path / "taught").passes["recover"]
-    assert len(record["losses"]) == 2 and record["kl_nats_after"] >= 0
 
 
 def test_next_words_are_those_of_each_caption_alone() -> None:

@@ -22,14 +22,17 @@ PASSES: dict[str, dict[str, Any]] = {
     "prune": {"prune": {"method": "structured", "amount": 0.08}},
 }
 ALL = {key: value for own in PASSES.values() for key, value in own.items()}
-RECIPES = {**PASSES, "all": ALL}
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.fixture
+def recipe() -> Recipe:
+    """All of them at once; tests/long/passes tries each alone."""
+    return Recipe.model_validate(ALL)
+
+
 def test_every_runtime_computes_what_the_changed_model_does(
-    name: str, baseline: Path, calibration: Path, pictures: list[Image.Image], tmp_path: Path
+    recipe: Recipe, baseline: Path, calibration: Path, pictures: list[Image.Image], tmp_path: Path
 ) -> None:
-    recipe = Recipe.model_validate(RECIPES[name])
     optimize(baseline, recipe, calibration, tmp_path / "pytorch")
     model, manifest = load_model(tmp_path / "pytorch"), read_manifest(tmp_path / "pytorch")
     words, start = [7, 8, 9], model.config.text_config.bos_token_id
@@ -48,16 +51,3 @@ def test_every_runtime_computes_what_the_changed_model_does(
             expected = model(pixel_values=seen, input_ids=torch.tensor([[start, *words]])).logits[0].numpy()
         # An engine may compute in bfloat16, which has 8 bits.
         np.testing.assert_allclose(logits, expected, atol=0.05 * float(np.abs(expected).max()))
-
-
-@pytest.mark.parametrize(
-    ("runtime", "scheme"),
-    [("openvino", "static-int8"), ("onnxruntime", "dynamic-int8"), ("pytorch", "dynamic-int8")],
-)
-@pytest.mark.parametrize("prune", [ALL["prune"], {"method": "l1_unstructured", "amount": 0.3}])
-def test_all_passes_combine_with_int8(
-    prune: dict[str, Any], runtime: str, scheme: str, baseline: Path, calibration: Path, tmp_path: Path
-) -> None:
-    int8 = {"prune": prune, "equalize": True, "runtime": runtime, "quantize": {"scheme": scheme, "float_below_db": 15}}
-    passes = optimize(baseline, Recipe.model_validate({**ALL, **int8}), calibration, tmp_path / runtime).passes
-    assert passes.keys() >= {*PASSES, "equalize", "quantize"}

@@ -10,15 +10,12 @@ from tokenizers import BertWordPieceTokenizer, Tokenizer
 from stages.captioner.checkpoint import read_manifest, save_weights, seal
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.captioner import open_captioner
-from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.pytorch import load_model, weights
 from stages.captioner.runtimes.pytorch_vocabulary import KEPT, LINEAR, FewerTokens, install
 from stages.optimize import optimize
 from stages.passes import vocabulary
-from stages.passes.prune_structured import WORD
 from stages.passes.vocabulary import needed_tokens
 from stages.setup.params import Recipe
-from stages.timing.products import count_products
 from tests.conftest import DEMO, DYNAMIC, VOCABULARY, tiny_model
 from tests.passes.test_shorten import noise
 
@@ -92,45 +89,6 @@ def test_a_checkpoint_has_rows_for_the_kept_tokens_and_the_embedding_for_all(che
     embedding = model.text_decoder.bert.embeddings.word_embeddings.weight
     assert embedding.shape[0] == text.vocab_size
     assert "vocabulary" in (checkpoint / "README.md").read_text()
-
-
-@pytest.mark.parametrize("decoding", [Decoding(beams=3), Decoding(repetition_penalty=1.5), Decoding(temperature=1)])
-def test_a_prompt_of_dropped_words_is_kept_and_only_kept_words_follow(
-    decoding: Decoding, baseline: Path, calibration: Path, pictures: list[Any], tmp_path: Path
-) -> None:
-    for runtime in ("pytorch", "onnxruntime"):
-        optimize(baseline, RECIPE.model_copy(update={"runtime": runtime}), calibration, tmp_path / runtime)
-        kept = set(weights(load_model(tmp_path / "pytorch"))[KEPT].tolist())
-        parts = open_captioner(tmp_path / runtime).parts
-        prompt = Tokenizer.from_file(str(TOKENIZER)).encode("beach", add_special_tokens=False).ids
-        assert kept.isdisjoint(prompt)
-        states = parts.encode(parts.preprocess(pictures))
-        asked = decoding.model_copy(update={"prompt": "beach", "top_k": 5 if decoding.temperature else 0})
-        for row in parts.decode(states, asked):
-            assert row[: len(prompt)] == prompt and kept.issuperset(row[len(prompt) :])
-
-
-@pytest.mark.parametrize("runtime", ["pytorch", "onnxruntime", "openvino"])
-def test_a_step_takes_as_much_less_as_there_are_fewer_tokens(
-    runtime: str, baseline: Path, calibration: Path, tmp_path: Path
-) -> None:
-    for name, passes in (("whole", {"side": 96}), ("fewer", {"side": 96, "vocabulary": {}})):
-        own = Recipe.model_validate({**passes, "runtime": runtime})
-        optimize(baseline, own, calibration, tmp_path / name)
-    record = read_manifest(tmp_path / "fewer").passes["vocabulary"]
-    whole, fewer = (
-        {part: sum(own.macs for own in products) for part, products in count_products(tmp_path / name, WORD).items()}
-        for name in ("whole", "fewer")
-    )
-    width = load_model(baseline).config.text_config.hidden_size
-    saved = (record["tokens"] - record["tokens_kept"]) * width
-    assert {part: whole[part] - fewer[part] for part in whole} == {"encode": 0, "prefill": saved, "token": saved}
-    if runtime == "pytorch":
-        before, after = (
-            sum(tensor.numel() for tensor in load_model(tmp_path / name).parameters()) for name in ("whole", "fewer")
-        )
-        # Its weight is no longer the embedding's, and its bias no longer of all.
-        assert after - before == record["tokens_kept"] * (width + 1) - record["tokens"]
 
 
 def test_words_of_a_captions_file_are_kept(

@@ -6,13 +6,14 @@ from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.decoding import Decoding
 from stages.serving import load_times
-from stages.serving.load_times import Turn, Turns, checkpoint_to_serve, load, request_body, summarize, time_session
+from stages.serving.checkpoints import with_decoding
+from stages.serving.load_times import Turn, Turns, load, request_body, summarize, time_session
 from tests.conftest import Build, RunStage, assert_one_sentence
 
 
 @pytest.fixture
 def checkpoint(build: Build, tmp_path: Path) -> Path:
-    return checkpoint_to_serve(build("onnx"), Decoding(drafts=0).exactly(3), tmp_path / "served")
+    return with_decoding(build("onnx"), Decoding(drafts=0).exactly(3), tmp_path / "served")
 
 
 def test_what_is_served_captions_at_equal_length(checkpoint: Path) -> None:

@@ -15,7 +15,7 @@ from stages.captioner.command_line import InputError
 from stages.sources.contents import WEIGHT_FILES, check_folder, choose_weights, weight_files
 from tests.conftest import assert_one_sentence, save_tiny_model
 from tests.hub import Hub
-from tests.sources.test_hub import COMMIT, Fetch, fetch, hub  # noqa: F401  (fixtures)
+from tests.sources.fetching import COMMIT, Fetch
 
 Change = Callable[[Path], None]
 
@@ -125,18 +125,6 @@ def test_what_a_folder_holds_that_would_be_lost_is_named(folder: Path, change: C
     assert len(str(error.value)) < 480
 
 
-@pytest.mark.parametrize(("change", "parts"), BESIDE)
-def test_the_same_is_found_on_a_hub_before_weights_are_fetched(
-    fetch: Fetch,  # noqa: F811
-    hub: Hub,  # noqa: F811
-    change: Change,
-    parts: tuple[str, ...],
-) -> None:
-    change(hub.folder)
-    assert_one_sentence(fetch(), *parts)
-    assert not {name for name in hub.downloaded if not name.endswith((".json", ".txt"))}
-
-
 @pytest.mark.parametrize(
     "trained", [("config.json", "model.safetensors"), ("adapter_config.json", "adapter_model.bin")]
 )
@@ -148,7 +136,7 @@ def test_the_folders_of_a_training_are_named(folder: Path, trained: tuple[str, .
         check_folder(folder)
 
 
-def test_the_folders_of_a_training_on_a_hub_are_named(fetch: Fetch, hub: Hub) -> None:  # noqa: F811
+def test_the_folders_of_a_training_on_a_hub_are_named(fetch: Fetch, hub: Hub) -> None:
     has_nothing_but("README.md", "checkpoint-500/config.json")(hub.folder)
     assert_one_sentence(fetch(), "no config.json", "checkpoint-500")
 
@@ -173,7 +161,7 @@ def test_nothing_is_said_of_what_any_training_leaves(folder: Path, capsys: pytes
     assert not capsys.readouterr().out
 
 
-def test_a_hub_says_what_it_leaves_out(fetch: Fetch, hub: Hub) -> None:  # noqa: F811
+def test_a_hub_says_what_it_leaves_out(fetch: Fetch, hub: Hub) -> None:
     adds("tf_model.h5", "optimizer.pt")(hub.folder)
     process = fetch()
     assert process.returncode == 0, process.stderr
@@ -181,8 +169,8 @@ def test_a_hub_says_what_it_leaves_out(fetch: Fetch, hub: Hub) -> None:  # noqa:
 
 
 def test_what_another_program_fetched_only_in_part_is_looked_at(
-    fetch: Fetch,  # noqa: F811
-    hub: Hub,  # noqa: F811
+    fetch: Fetch,
+    hub: Hub,
     tmp_path: Path,
 ) -> None:
     snapshot = tmp_path / "cache/hub/models--somebody--blip-tiny/snapshots" / COMMIT

@@ -1,6 +1,7 @@
 """The command that captions pictures, in files and folders, with any checkpoint."""
 
 import io
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ from rich.progress import track
 from ..command_line import InputError, printable, run
 from ..images import cut_off_in_words, open_image, pictures_below, share_there
 from ..own_process import open_in_own_process
+from ..runtimes.captioner import Captioner
 from ..runtimes.decoding import Decoding
 from ..runtimes.scores import Caption
 from .decoding_options import (
@@ -71,9 +73,15 @@ def find_pictures(paths: list[Path]) -> list[Path]:
 
 
 def caption_files(
-    checkpoint: Path, pictures: list[Path], decoding: Decoding, batch_size: int, threads: int | None = None
+    checkpoint: Path,
+    pictures: list[Path],
+    decoding: Decoding,
+    batch_size: int,
+    threads: int | None = None,
+    *,
+    scored: bool,
 ) -> Iterator[Captioned]:
-    """Captions picture files in order.
+    """Captions picture files in order; scores are no numbers (NaN) unless asked for.
 
     Raises InputError if the checkpoint can't be used.
     """
@@ -81,12 +89,18 @@ def caption_files(
     for first in range(0, len(pictures), batch_size):
         opened = [(path, _try_to_open(path)) for path in pictures[first : first + batch_size]]
         images = [image for _, image in opened if isinstance(image, Image.Image)]
-        captions = iter(captioner.caption_with_scores(images, decoding))
+        captions = iter(_caption(captioner, images, decoding, scored=scored))
         for path, image in opened:
             if isinstance(image, InputError):
                 yield Captioned(path, image)
             else:
                 yield Captioned(path, next(captions), share_there(image))
+
+
+def _caption(captioner: Captioner, images: list[Image.Image], decoding: Decoding, *, scored: bool) -> list[Caption]:
+    if scored:
+        return captioner.caption_with_scores(images, decoding)
+    return [Caption(text, math.nan, None) for text in captioner.caption(images, decoding)]
 
 
 def _try_to_open(path: Path) -> Image.Image | InputError:
@@ -144,8 +158,9 @@ def main(
     pictures = find_pictures(paths)
     with open_outputs(write or [], output, pictures, keep=skip_existing) as outputs:
         waiting, failed = _without_captions(pictures, outputs)
-        results = caption_files(checkpoint, waiting, decoding, batch_size, threads) if waiting else iter(())
-        for result in _shown(results, len(waiting)):
+        scored = as_json or output is not None
+        results = caption_files(checkpoint, waiting, decoding, batch_size, threads, scored=scored)
+        for result in _shown(results if waiting else iter(()), len(waiting)):
             failed += not _give_out(result, outputs, as_json=as_json)
     if failed:
         raise InputError(f"{failed} of {len(pictures)} pictures could not be captioned: see above")

@@ -13,6 +13,7 @@ from . import calibration, progress
 from .calibration import Arrangement
 from .captioning import BlockCaptioner, Work
 from .engine import started
+from .interruption import insistent
 from .manifest import count_pictures, write_manifest
 from .output import Counts, Output, alone, count, digest_of, lay_out, other_digests, reconcile
 from .sources import find_pictures
@@ -79,7 +80,7 @@ def caption_archive(asked: Asked) -> tuple[Output, Counts]:
         if before.total < total:
             _say_where_it_begins(output, before, total)
             work = Work(str(asked.checkpoint.absolute()), asked.decoding, output.manifest, digest)
-            with started(asked.address, asked.logs) as ray:
+            with started(asked.address, asked.logs) as ray, insistent():
                 _caption(ray, asked, work, output, before.total, total)
         return output, _checked(output, total)
 
@@ -136,13 +137,13 @@ def _read(ray: Any, tally: Any) -> int:
 
 
 def _arrange(ray: Any, asked: Asked, work: Work, left: int, total: int) -> Arrangement:
-    """Workers, threads and pictures at once, tried where there are enough pictures for that to pay."""
+    """Workers, threads and pictures at once, tried as far as the archive is large enough for that to pay."""
     cores = usable_cores() if asked.address is None else int(calibration.largest_node(ray)["Resources"]["CPU"])
     if left < calibration.FEWEST or (asked.threads and asked.batch_size):
         threads = asked.threads or 1
         return Arrangement(max(1, cores // threads), threads, asked.batch_size or calibration.UNTRIED_AT_ONCE)
     numbers = range(min(total, calibration.TRIED))
-    trial = calibration.calibrate(ray, work, numbers, cores, asked.threads, asked.batch_size)
+    trial = calibration.calibrate(ray, work, numbers, left, cores, asked.threads, asked.batch_size)
     workers, threads, batch_size = trial.arrangement
     print(
         f"on each machine: {workers} × {threads} threads, {batch_size} pictures at once, as {trial.rate:.3g} pictures "

@@ -13,12 +13,12 @@ from ..runtimes.preprocessing import read_preprocessing
 from .captioning import PictureOpener, Work, caption_batch
 from .manifest import ManifestReader
 
-FEWEST = 1000  # pictures for which it pays
+FEWEST = 500  # pictures; fewer are captioned before trying has paid, whatever the CPU
+WORTH = 0.05  # of the time that the archive takes, for trying
 TRIED = 64  # pictures, of the first ones
-SECONDS = 3.0  # for each number of pictures at once, and one batch at least
+SECONDS = 2.0  # for each number of pictures at once, and one batch at least
 PAYS = 1.03  # times as fast that twice the pictures at once have to be
-MOST_AT_ONCE = 32
-UNTRIED_AT_ONCE = 4
+UNTRIED_AT_ONCE, MOST_AT_ONCE = 4, 32
 
 
 class Arrangement(NamedTuple):
@@ -68,20 +68,23 @@ class TriedWorker:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def try_batch_sizes(rate: Callable[[int], float], sizes: Sequence[int]) -> tuple[int, float]:
-    """The size from which on twice as many at once don't pay, and its rate."""
+def try_batch_sizes(
+    rate: Callable[[int], float], sizes: Sequence[int], is_worth: Callable[[float], bool] = lambda _: True
+) -> tuple[int, float]:
+    """The size from which on twice as many at once don't pay, and its rate. Of the best rate so far, `is_worth` says
+    whether another one is to be tried."""
     best = (sizes[0], rate(sizes[0]))
     for size in sizes[1:]:
-        found = rate(size)
-        if found < PAYS * best[1]:
+        if not is_worth(best[1]) or (found := rate(size)) < PAYS * best[1]:
             break
         best = (size, found)
     return best
 
 
 def sizes_to_try(batch_size: int | None) -> list[int]:
-    """Powers of two, or what is asked for."""
-    return [batch_size] if batch_size else [1 << power for power in range(MOST_AT_ONCE.bit_length())]
+    """Powers of two from what is taken untried, or what is asked for."""
+    sizes = [1 << power for power in range(MOST_AT_ONCE.bit_length())]
+    return [batch_size] if batch_size else [size for size in sizes if size >= UNTRIED_AT_ONCE]
 
 
 def arrangements_to_try(cores: int, threads: int | None) -> list[tuple[int, int]]:
@@ -102,29 +105,43 @@ def choose(trials: Sequence[Trial], memory: float) -> Trial:
     return max(map(limited, trials), key=lambda trial: trial.rate)
 
 
+def worth_trying(pictures: int) -> Callable[[float], bool]:
+    """Tells from now on, by the best rate so far, whether another way is to be tried: as long as all takes little of
+    the time that so many pictures take."""
+    started = time.monotonic()
+    return lambda rate: time.monotonic() - started + SECONDS < WORTH * pictures / rate
+
+
 def calibrate(
-    ray: Any, work: Work, numbers: Sequence[int], cores: int, threads: int | None, batch_size: int | None
+    ray: Any, work: Work, numbers: Sequence[int], left: int, cores: int, threads: int | None, batch_size: int | None
 ) -> Trial:
-    """The best arrangement on this cluster's largest machine. Raises InputError if the checkpoint can't be used."""
+    """The best arrangement on this cluster's largest machine, for so many pictures that are left: of fewer, fewer ways
+    are tried. Raises InputError if the checkpoint can't be used."""
+    is_worth = worth_trying(left)
     node = largest_node(ray)
     place = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
     worker = ray.remote(num_cpus=0, scheduling_strategy=place)(TriedWorker)
     sizes = sizes_to_try(batch_size)
-    trials = [
-        _try(ray, [worker.remote() for _ in range(workers)], (work, own_threads, numbers), sizes)
-        for workers, own_threads in arrangements_to_try(cores, threads)
-    ]
+    trials: list[Trial] = []
+    for workers, own_threads in arrangements_to_try(cores, threads):
+        if trials and not is_worth(trials[-1].rate):
+            break
+        actors = [worker.remote() for _ in range(workers)]
+        trials.append(_try(ray, actors, (work, own_threads, numbers), sizes, left))
+        sizes = [trials[0].arrangement.batch_size]  # is as good for others, or nearly
     return choose(trials, node["Resources"].get("memory", float("inf")))
 
 
-def _try(ray: Any, workers: Sequence[Any], opening: tuple[Work, int, Sequence[int]], sizes: Sequence[int]) -> Trial:
-    """One arrangement, whose workers end then."""
+def _try(
+    ray: Any, workers: Sequence[Any], opening: tuple[Work, int, Sequence[int]], sizes: Sequence[int], left: int
+) -> Trial:
+    """One arrangement, whose workers end then. What it took to open them is spent, whatever they are used for."""
 
     def rate(size: int) -> float:
         return float(sum(ray.get([worker.rate.remote(size) for worker in workers])))
 
     ray.get([worker.open.remote(*opening) for worker in workers])
-    size, found = try_batch_sizes(rate, sizes)
+    size, found = try_batch_sizes(rate, sizes, worth_trying(left))
     memory = max(ray.get([worker.memory.remote() for worker in workers]))
     for worker in workers:
         ray.kill(worker)

@@ -29,6 +29,7 @@ SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_worker_niceness": "0",  # else workers would give way to all others, Ray's own processes among them
 }
 LITTLE_ROOM = 16 * 1024**2  # bytes
 RAYS_THREADS = 200  # in its processes, on a few cores

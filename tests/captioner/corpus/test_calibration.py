@@ -8,6 +8,7 @@ from stages.captioner.corpus.calibration import (
     choose,
     sizes_to_try,
     try_batch_sizes,
+    worth_trying,
 )
 
 
@@ -23,8 +24,15 @@ def test_more_pictures_at_once_are_tried_as_long_as_they_pay() -> None:
     assert tried == [1, 2, 4, 8]
 
 
+def test_trying_ends_when_the_archive_is_too_small_for_it() -> None:
+    assert try_batch_sizes(lambda size: 10.0 * size, [4, 8, 16], lambda rate: rate < 60) == (8, 80.0)
+    assert try_batch_sizes(lambda size: 10.0 * size, [4, 8, 16], lambda _: False) == (4, 40.0)
+    is_worth = worth_trying(10**6)
+    assert is_worth(10.0) and not is_worth(1e15)
+
+
 def test_what_is_asked_for_is_not_tried() -> None:
-    assert sizes_to_try(5) == [5] and sizes_to_try(None) == [1, 2, 4, 8, 16, 32]
+    assert sizes_to_try(5) == [5] and sizes_to_try(None) == [4, 8, 16, 32]
     assert arrangements_to_try(8, 2) == [(4, 2)] and arrangements_to_try(2, 8) == [(1, 8)]
     assert arrangements_to_try(8, None) == [(8, 1), (1, 8)] and arrangements_to_try(1, None) == [(1, 1)]
 

@@ -171,6 +171,17 @@ def test_the_extra_for_archives_captions_one(
         assert sorted(found["caption"].to_pylist()) == sorted(captioner.caption(pictures))
 
 
+def test_parquet_is_an_extra(wheel: Path, build: Build, picture_files: list[Path], home: Path, tmp_path: Path) -> None:
+    output = tmp_path / "captions.parquet"
+    command = ("--checkpoint", build(CHECKPOINTS["onnxruntime"]), "--output", output, *picture_files)
+    binaries = install(wheel, "onnxruntime", sys.executable, tmp_path / "environment")
+    with pytest.raises(AssertionError, match=r"install blip-on-cpu with its extra \[parquet\]"):
+        run(binaries / "blip-on-cpu", *command, home=home)
+    binaries = install(wheel, "onnxruntime,parquet", sys.executable, tmp_path / "with Parquet")
+    lines = run(binaries / "blip-on-cpu", *command, home=home).splitlines()
+    assert lines == [f"{row['image']}: {row['caption']}" for row in dataset.dataset(output).to_table().to_pylist()]
+
+
 def test_the_server_is_an_extra(
     wheel: Path, build: Build, pictures: list[Image.Image], home: Path, tmp_path: Path
 ) -> None:

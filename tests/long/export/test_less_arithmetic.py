@@ -12,7 +12,7 @@ from stages.scenes.composition import compose
 from stages.scenes.drawing import draw
 from stages.setup.params import Scenes, read_params
 from tests.conftest import DEMO, PROJECT
-from tests.export.test_outliers import download_model
+from tests.long.export.test_outliers import download_model
 from tests.outliers import KINDS, make_hard
 
 

@@ -66,14 +66,9 @@ def kill_driver(process: "subprocess.Popen[str]", temporary: Path) -> None:
 
 
 def interrupt(process: "subprocess.Popen[str]", temporary: Path) -> None:
-    """Ctrl-C, and again where a library has let the first one fall, as Python does in what it calls to clean up."""
-    pressed = 0.0
-    while process.poll() is None:
-        if time.monotonic() > pressed + PATIENCE / 4:
-            os.killpg(process.pid, signal.SIGINT)
-            pressed = time.monotonic()
-        time.sleep(0.05)
-    assert process.returncode == 130
+    """Ctrl-C, once."""
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=PATIENCE) == 130
     until(lambda: not survivors(temporary))
 
 

@@ -3,11 +3,9 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,20 +14,21 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from rich import print
 
-from stages.alternatives.corpus_worker import LOOP
-from stages.captioner.checkpoint import BASELINE, MODELS, read_manifest, seal
+from stages.archives.command import steady_rate, time_command
+from stages.archives.worker import LOOP
+from stages.captioner.checkpoint import BASELINE, MODELS, read_manifest
 from stages.captioner.command_line import InputError, run
-from stages.captioner.corpus.calibration import sizes_to_try, try_batch_sizes
+from stages.captioner.corpus.calibration import MOST_AT_ONCE
 from stages.captioner.corpus.manifest import write_manifest
 from stages.captioner.corpus.sources import find_pictures
 from stages.captioner.runtimes.cores import usable_cores
 from stages.captioner.runtimes.decoding import Decoding
-from stages.captioner.runtimes.drafts import DRAFTS
 from stages.page.machines import SIZE
 from stages.records.machine import describe_machine
 from stages.records.metrics import REPORTS, write_metrics
 from stages.scenes.composition import compose
 from stages.scenes.drawing import draw
+from stages.serving.checkpoints import with_decoding
 from stages.setup.params import read_params
 from stages.timing.statistics import estimate_over_sessions, estimate_speedup
 from stages.timing.turns import decoding_to_time
@@ -39,10 +38,8 @@ SESSIONS = 3
 SECONDS = 15.0  # of each way but Ray in each session
 TRIED = 3.0  # seconds for each number of pictures at once
 SIDE = (1024, 768)  # pixels of the full-size model's pictures, which are opened and made small within the time
-# Through Ray, what a picture takes is what these two archives differ by: its start takes as long for both.
-FEW, MANY = 100, 400
+PICTURES = 600  # of the archive that goes through Ray: a minute's on two cores, in blocks of 24
 DEMO_PICTURES = (100, 1000, 10_000)
-LOOKED_EVERY = 0.25  # seconds, at memory
 WAYS = ("loop", "all_cores", "per_core", "ray")
 
 
@@ -53,13 +50,6 @@ class Way(NamedTuple):
     checkpoint: Path
     processes: int
     threads: int
-
-
-class Timed(NamedTuple):
-    """A run of the command: seconds and, of all its processes together, the most bytes of memory."""
-
-    seconds: float
-    peak_memory_bytes: int
 
 
 def draw_archive(folder: Path, count: int, size: tuple[int, int] | None = None) -> Path:
@@ -77,7 +67,7 @@ def opened(way: Way, manifest: str, decoding: Decoding, pictures: int) -> Iterat
     """The processes of a way, ready, until the block ends."""
     limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(way.threads))
     arguments = [way.kind, way.checkpoint, way.threads, manifest, decoding.model_dump_json(), pictures]
-    command = [sys.executable, "-m", "stages.alternatives.corpus_worker", *map(str, arguments)]
+    command = [sys.executable, "-m", "stages.archives.worker", *map(str, arguments)]
     with ExitStack() as stack:
         started = []
         for _ in range(way.processes):
@@ -114,82 +104,30 @@ class Processes:
         return list(map(json.loads, lines))
 
 
-def time_command(checkpoint: Path, source: Path, output: Path, decoding: Decoding | None = None) -> Timed:
-    """Runs the command once, from its start to its end."""
-    lengths = [] if decoding is None else ["--min-new-tokens", decoding.min_new_tokens]
-    lengths += [] if decoding is None else ["--max-new-tokens", decoding.max_new_tokens]
-    arguments = ["--checkpoint", checkpoint, "--images", source, "--output", output, *lengths]
-    command = [sys.executable, "-m", "stages.captioner.commands.corpus", *map(str, arguments)]
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    peak = _peak_memory_until_end(process)
-    if process.returncode:
-        raise InputError(f"{' '.join(command)} ended with {process.returncode}, and says above why: put that right")
-    return Timed(time.perf_counter() - started, peak)
-
-
-def _peak_memory_until_end(process: "subprocess.Popen[bytes]") -> int:
-    """The most memory that a process and all that it started have held at once; what they share counts once."""
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, sum(map(_memory, _family(process.pid))))
-        time.sleep(LOOKED_EVERY)
-    return peak
-
-
-def _family(pid: int) -> set[int]:
-    """A process and all below it."""
-    parents = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError):  # it has ended
-            continue
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
-
-
-def _memory(pid: int) -> int:
-    """A process's share of the memory that it has in use, in bytes."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-
-
-def without_drafts(checkpoint: Path, copy: Path) -> Path:
-    """A copy that guesses no words: those of random weights are the same for all pictures, and too easily guessed."""
-    shutil.copytree(checkpoint, copy)
-    (copy / DRAFTS).unlink(missing_ok=True)
-    seal(copy, read_manifest(checkpoint))
-    return copy
-
-
 def time_full_size(folder: Path, decoding: Decoding) -> dict[str, Any]:
     """All ways at full size, in turns, in several sessions with fresh processes."""
-    fastest, cores = without_drafts(MODELS / "fastest", folder / "fastest"), usable_cores()
-    few, many = (draw_archive(folder / str(count), count, SIDE) for count in (FEW, MANY))
-    manifest = str(folder / "manifest.parquet")
-    write_manifest(manifest, str(few), None, find_pictures(str(few)))
+    fastest, cores = with_decoding(MODELS / "fastest", decoding, folder / "fastest"), usable_cores()
+    archive, manifest = draw_archive(folder / "archive", PICTURES, SIDE), str(folder / "manifest.parquet")
+    write_manifest(manifest, str(archive), None, find_pictures(str(archive)))
     ways = {
         "loop": Way(LOOP, BASELINE, 1, cores),
         "all_cores": Way("worker", fastest, 1, cores),
         "per_core": Way("worker", fastest, cores, 1),
     }
     rates: dict[str, list[float]] = {name: [] for name in WAYS}
+    beside: list[float] = []
     for session in range(SESSIONS):
         for name, way in ways.items():
-            with opened(way, manifest, decoding, FEW) as processes:
+            with opened(way, manifest, decoding, PICTURES) as processes:
                 size = 1 if name == "loop" else _best_size(processes)
                 rates[name].append(processes.rate(size, SECONDS))
-            _say(session, name, rates[name][-1])
-        times = [time_command(fastest, source, folder / f"{source.name}-{session}", decoding) for source in (few, many)]
-        rates["ray"].append((MANY - FEW) / (times[1].seconds - times[0].seconds))
+            _say(session, f"{name}, {size} at once,", rates[name][-1])
+        output = folder / f"captions-{session}"
+        seconds = time_command(fastest, archive, output).seconds
+        rates["ray"].append(steady_rate(output, cores))
+        beside.append(seconds - PICTURES / rates["ray"][-1])
         _say(session, "ray", rates["ray"][-1])
-    return summarize(rates)
+    return summarize(rates, beside)
 
 
 def _say(session: int, name: str, rate: float) -> None:
@@ -197,13 +135,12 @@ def _say(session: int, name: str, rate: float) -> None:
 
 
 def _best_size(processes: Processes) -> int:
-    size, _ = try_batch_sizes(lambda size: processes.rate(size, TRIED), sizes_to_try(None))
-    return size
+    return max((1 << power for power in range(MOST_AT_ONCE.bit_length())), key=lambda size: processes.rate(size, TRIED))
 
 
-def summarize(rates: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+def summarize(rates: Mapping[str, Sequence[float]], beside: Sequence[float]) -> dict[str, Any]:
     """Pictures per second of each way, how many times as many that is as the loop's, and Ray's share of what processes
-    without it reach at best; with 95 % intervals."""
+    without it reach at best, and the seconds beside that its start and end take; with 95 % intervals."""
     figures: dict[str, Any] = {}
     for name, own in rates.items():
         speedups = [rate / loop for rate, loop in zip(own, rates["loop"], strict=True)]
@@ -212,6 +149,7 @@ def summarize(rates: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     best = [max(pair) for pair in zip(rates["all_cores"], rates["per_core"], strict=True)]
     shares = [rate / most for rate, most in zip(rates["ray"], best, strict=True)]
     figures["ray"] |= estimate_over_sessions(shares).entries("share_of_best", 3)
+    figures["ray"] |= estimate_over_sessions(beside).entries("seconds_beside", 1)
     return figures
 
 
@@ -238,7 +176,8 @@ def main(demo: Annotated[Path, typer.Argument(help="the demo's checkpoint `faste
     """Writes reports/corpus.json."""
     if read_manifest(BASELINE).origin.get("untrained") != SIZE:
         raise InputError(f"{BASELINE} is not {SIZE} with random weights: run this by `make corpus-load`")
-    decoding = decoding_to_time(read_params())
+    # Guesses would be too easily right: random weights say the same of all pictures.
+    decoding = decoding_to_time(read_params()).model_copy(update={"drafts": 0})
     with tempfile.TemporaryDirectory() as name:
         full_size = time_full_size(Path(name), decoding)
         rows = time_demo(demo, Path(name))

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import Field
 
-from stages.alternatives.corpus_speed import TIMES
+from stages.archives.speed import TIMES
 from stages.captioner.command_line import run
 from stages.captioner.corpus.progress import duration
 from stages.page import markdown
@@ -32,7 +32,8 @@ READ_BYTES = 100_000  # of a picture, as web archives have them
 
 
 class Rate(WithIntervals):
-    """Pictures per second, and how many times as many that is as the loop's."""
+    """Pictures per second, and how many times as many that is as the loop's; of Ray also the share of what processes
+    without it reach at best, and the seconds that its start and end take beside."""
 
     pictures_per_second: Positive
     pictures_per_second_ci_low: End
@@ -43,6 +44,9 @@ class Rate(WithIntervals):
     share_of_best: Positive | None = None
     share_of_best_ci_low: End | None = None
     share_of_best_ci_high: End | None = None
+    seconds_beside: Positive | None = None
+    seconds_beside_ci_low: End | None = None
+    seconds_beside_ci_high: End | None = None
 
 
 class Archive(Strict):
@@ -70,9 +74,15 @@ def section(files: dict[str, Corpus]) -> str:
 def _part(own: Corpus, name: str) -> str:
     machine = machine_of(own)
     whose = f"[{machine}]({CORPUS.name}/{name}), {own.commit[:7]}, {own.date}:"
-    share = markdown.estimate(own.full_size["ray"].model_dump(), "share_of_best", 2)
-    reached = f"Through Ray, that is {share} of what processes without it reach at best."
-    return "\n".join([whose, "", _rates(own), reached, "", _archives(own), arithmetic(own), ""])
+    ray = own.full_size["ray"]
+    reached = f"Through Ray, that is {_figure(ray, 'share_of_best', 2)} of what processes without it reach at best"
+    if ray.seconds_beside is not None:
+        reached += f"; its start and end take {_figure(ray, 'seconds_beside', 1)} s beside"
+    return "\n".join([whose, "", _rates(own), f"{reached}.", "", _archives(own), arithmetic(own), ""])
+
+
+def _figure(rate: Rate, name: str, digits: int) -> str:
+    return markdown.estimate(rate.model_dump(), name, digits)
 
 
 def _rates(own: Corpus) -> str:

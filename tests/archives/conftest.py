@@ -1,0 +1,3 @@
+from tests.captioner.corpus.conftest import temporary
+
+__all__ = ["temporary"]

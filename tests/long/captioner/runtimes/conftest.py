@@ -1,0 +1,3 @@
+from tests.captioner.runtimes.conftest import exported
+
+__all__ = ["exported"]

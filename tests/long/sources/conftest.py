@@ -1,0 +1,3 @@
+from tests.sources.conftest import fetch, hub
+
+__all__ = ["fetch", "hub"]
