@@ -32,7 +32,7 @@ def test_trying_ends_when_the_archive_is_too_small_for_it() -> None:
 
 
 def test_what_is_asked_for_is_not_tried() -> None:
-    assert sizes_to_try(5) == [5] and sizes_to_try(None) == [4, 8, 16, 32]
+    assert sizes_to_try(5) == [5] and sizes_to_try(None) == [8, 16, 32]
     assert arrangements_to_try(8, 2) == [(4, 2)] and arrangements_to_try(2, 8) == [(1, 8)]
     assert arrangements_to_try(8, None) == [(8, 1), (1, 8)] and arrangements_to_try(1, None) == [(1, 1)]
 
