@@ -106,7 +106,7 @@ def describe(scene: Scene) -> str:
         caption = _join(pair, place, light)
     else:
         caption = _join(pair, TOGETHER[0], _name(scene.things[2]), place)
-    return caption if len(caption.split()) <= MOST_WORDS else caption.removesuffix(f" {place}")
+    return caption if len(caption.split()) <= MOST_WORDS else caption.replace(f" {place}", "")
 
 
 def refer(scene: Scene, seed: int, count: int = 5) -> list[str]:
