@@ -143,14 +143,15 @@ sparse: .venv/ready-for-tests
 search: .venv/ready
 	$(ACTIVATE) dvc repro download dataset draft && python -m stages.search
 
+# Python compiles what is imported when it is; pip would compile all of it, which takes longer than the pipeline's imports.
 .venv/ready: requirements.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: name it with make PYTHON=…')"
 	$(PYTHON) -m venv .venv
-	$(ACTIVATE) pip install --quiet --requirement requirements.txt
+	$(ACTIVATE) pip install --quiet --no-compile --requirement requirements.txt
 	touch $@
 
 .venv/ready-for-tests: .venv/ready requirements-test.txt
-	$(ACTIVATE) pip install --quiet --requirement requirements-test.txt
+	$(ACTIVATE) pip install --quiet --no-compile --requirement requirements-test.txt
 	touch $@
 
 .PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery recovery-cost machine waterfall rivals corpus-load serve-load sparse search

@@ -1,4 +1,4 @@
-"""The study alone, told of made-up candidates; real ones are in test_trials.py."""
+"""The study alone, told of made-up candidates; real ones are in tests/long/search."""
 
 from pathlib import Path
 
