@@ -106,7 +106,7 @@ def _write(examples: list[Example], output: Path) -> None:
         if isinstance(example.picture, Path):
             _copy(example.picture, target)
         else:
-            example.picture.save(target)
+            example.picture.save(target, compress_level=1)  # of a PNG: little larger, in a third of the time
     content = CocoCaptions(
         images=[CocoImage(id=number, file_name=example.name) for number, example in enumerate(examples)],
         annotations=[
