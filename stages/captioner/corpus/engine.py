@@ -33,6 +33,7 @@ SETTINGS = {
 }
 LITTLE_ROOM = 16 * 1024**2  # bytes
 RAYS_THREADS = 200  # in its processes, on a few cores
+FEWEST_THREADS = 100  # with fewer it may wait for minutes for a process of its own that has died
 # Where it is 0, Ray takes no address but the loopback's, on Linux too, and nobody on the network reaches it.
 LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
@@ -99,6 +100,8 @@ def _import(address: str | None) -> Any:
 
 def _connect(ray: Any, address: str | None, logs: str) -> None:
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address is None and startable_threads(FEWEST_THREADS) < FEWEST_THREADS:
+        raise InputError(f"Ray doesn't start: {_too_few_threads()}")
     try:
         if address is None:
             processors = usable_cores() + SPARE_PROCESSORS
@@ -123,8 +126,12 @@ def _remedy(logs: str) -> str:
     if shutil.disk_usage(logs).free < LITTLE_ROOM:
         return f"the disk of {logs} is full: free some space, or name a folder of another one by --logs"
     if startable_threads(RAYS_THREADS) < RAYS_THREADS:
-        return f"it starts some hundred threads, of which there may be fewer here ({thread_limits()}): raise the limit"
+        return _too_few_threads()
     return "see models/README.md, «Caption an archive»"
+
+
+def _too_few_threads() -> str:
+    return f"it starts some hundred threads, of which there may be fewer here ({thread_limits()}): raise the limit"
 
 
 def _configure(ray: Any) -> None:
