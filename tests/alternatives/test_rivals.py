@@ -31,12 +31,10 @@ from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.pytorch_int8 import Int8Linear
 from stages.page.kept import read_kept
 from stages.page.machine_files import PAGE, file_name, gather, with_part
-from stages.records.machine import describe_machine
-from stages.records.metrics import write_metrics
 from stages.setup.params import FolderSource
+from tests.clones import write_clone
 from tests.conftest import PROJECT, RunStage, assert_one_sentence
 from tests.page.test_machines import HARDWARE
-from tests.projects import commit, shell
 
 WORDS = 4
 FLOAT = (torch.nn.Linear, Conv1D)
@@ -285,20 +283,11 @@ def test_intervals_of_a_noisy_machine_are_kept_as_they_are() -> None:
     assert record(captioners={"git_base": noisy}).captioners["git_base"].seconds_ci_high == 5e9
 
 
-def write_clone(folder: Path, content: dict[str, Any]) -> Path:
-    """A clone in which something was timed."""
-    folder.mkdir()
-    write_metrics(
-        {key: content[key] for key in ("threads", "new_tokens", "captioners")} | {"machine": describe_machine()},
-        folder / rival_times.TIMES,
-    )
-    shell(folder, "git", "init", "-q")
-    commit(folder)
-    return folder
+FOUND = {key: RECORD[key] for key in ("threads", "new_tokens", "captioners")}
 
 
 def test_what_was_timed_is_kept_and_shown(tmp_path: Path, run_stage: RunStage) -> None:
-    clone = write_clone(tmp_path / "clone", RECORD)
+    clone = write_clone(tmp_path / "clone", FOUND, rival_times.TIMES)
     project = tmp_path / "project"
     (project / "reports").mkdir(parents=True)
     page = "# Mine\n\n<!-- rivals: made by `make rivals` -->\n\n<!-- end of rivals -->\nrest\n"
@@ -314,7 +303,7 @@ def test_what_was_timed_is_kept_and_shown(tmp_path: Path, run_stage: RunStage) -
 
 
 def test_nothing_is_written_where_the_marks_or_the_times_are_missing(tmp_path: Path, run_stage: RunStage) -> None:
-    clone = write_clone(tmp_path / "clone", RECORD)
+    clone = write_clone(tmp_path / "clone", FOUND, rival_times.TIMES)
     (tmp_path / "reports").mkdir()
     (tmp_path / PAGE).write_text("# Mine\n")
     assert_one_sentence(run_stage("alternatives.rivals", clone, cwd=tmp_path), "lacks the marks")

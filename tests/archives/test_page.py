@@ -10,11 +10,9 @@ from stages.archives.page import MEASUREMENT, Corpus, arithmetic, section
 from stages.archives.speed import TIMES
 from stages.page.kept import read_kept
 from stages.page.machine_files import PAGE, file_name, gather, with_part
-from stages.records.machine import describe_machine
-from stages.records.metrics import write_metrics
+from tests.clones import write_clone
 from tests.conftest import PROJECT, RunStage, assert_one_sentence
 from tests.page.test_machines import HARDWARE
-from tests.projects import commit, shell
 
 
 def figures(name: str, value: float) -> dict[str, float]:
@@ -92,18 +90,11 @@ def test_what_is_no_measurement_is_refused(changes: dict[str, Any]) -> None:
         record(**changes)
 
 
-def write_clone(folder: Path) -> Path:
-    """A clone in which archives were timed."""
-    folder.mkdir()
-    found = {key: RECORD[key] for key in ("sessions", "new_tokens", "full_size", "demo")}
-    write_metrics(found | {"machine": describe_machine()}, folder / TIMES)
-    shell(folder, "git", "init", "-q")
-    commit(folder)
-    return folder
+FOUND = {key: RECORD[key] for key in ("sessions", "new_tokens", "full_size", "demo")}
 
 
 def test_what_was_timed_is_kept_and_shown(tmp_path: Path, run_stage: RunStage) -> None:
-    clone, project = write_clone(tmp_path / "clone"), tmp_path / "project"
+    clone, project = write_clone(tmp_path / "clone", FOUND, TIMES), tmp_path / "project"
     (project / "reports").mkdir(parents=True)
     (project / PAGE).write_text("# Mine\n\n<!-- corpus: made by `make corpus-load` -->\n\n<!-- end of corpus -->\n")
     assert (done := run_stage("archives.page", clone, cwd=project)).returncode == 0, done.stderr

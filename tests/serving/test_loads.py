@@ -7,13 +7,11 @@ from pydantic import ValidationError
 
 from stages.page.kept import read_kept
 from stages.page.machine_files import PAGE, file_name, gather, with_part
-from stages.records.machine import describe_machine
-from stages.records.metrics import write_metrics
 from stages.serving import load_times, loads
 from stages.serving.loads import LOAD_TEST, Serving, tables
+from tests.clones import write_clone
 from tests.conftest import PROJECT, RunStage, assert_one_sentence
 from tests.page.test_machines import HARDWARE
-from tests.projects import commit, shell
 
 
 def figures(name: str, value: float) -> dict[str, float]:
@@ -79,18 +77,11 @@ def test_what_is_unknown_or_implausible_is_refused(changes: dict[str, Any]) -> N
         record(**changes)
 
 
-def write_clone(folder: Path) -> Path:
-    """A clone in which the server was timed."""
-    folder.mkdir()
-    found = {key: RECORD[key] for key in ("threads", "new_tokens", "checkpoint", "loads")}
-    write_metrics(found | {"machine": describe_machine()}, folder / load_times.TIMES)
-    shell(folder, "git", "init", "-q")
-    commit(folder)
-    return folder
+FOUND = {key: RECORD[key] for key in ("threads", "new_tokens", "checkpoint", "loads")}
 
 
 def test_what_was_timed_is_kept_and_shown(tmp_path: Path, run_stage: RunStage) -> None:
-    clone, project = write_clone(tmp_path / "clone"), tmp_path / "project"
+    clone, project = write_clone(tmp_path / "clone", FOUND, load_times.TIMES), tmp_path / "project"
     (project / "reports").mkdir(parents=True)
     (project / PAGE).write_text("# Mine\n\n<!-- serving: made by `make serve-load` -->\n\n<!-- end of serving -->\n")
     assert (done := run_stage("serving.loads", clone, cwd=project)).returncode == 0, done.stderr
@@ -104,7 +95,7 @@ def test_what_was_timed_is_kept_and_shown(tmp_path: Path, run_stage: RunStage) -
 
 
 def test_nothing_is_written_where_the_marks_or_the_times_are_missing(tmp_path: Path, run_stage: RunStage) -> None:
-    clone = write_clone(tmp_path / "clone")
+    clone = write_clone(tmp_path / "clone", FOUND, load_times.TIMES)
     (tmp_path / "reports").mkdir()
     (tmp_path / PAGE).write_text("# Mine\n")
     assert_one_sentence(run_stage("serving.loads", clone, cwd=tmp_path), "lacks the marks")
