@@ -75,10 +75,11 @@ def _part(own: Corpus, name: str) -> str:
     machine = machine_of(own)
     whose = f"[{machine}]({CORPUS.name}/{name}), {own.commit[:7]}, {own.date}:"
     ray = own.full_size["ray"]
-    reached = f"Through Ray, that is {_figure(ray, 'share_of_best', 2)} of what processes without it reach at best"
-    if ray.seconds_beside is not None:
-        reached += f"; its start and end take {_figure(ray, 'seconds_beside', 1)} s beside"
-    return "\n".join([whose, "", _rates(own), f"{reached}.", "", _archives(own), arithmetic(own), ""])
+    reached = (
+        f"Through Ray, that is {_figure(ray, 'share_of_best', 2)} of what processes without it reach at best; its "
+        f"start and end take {_figure(ray, 'seconds_beside', 1)} s beside."
+    )
+    return "\n".join([whose, "", _rates(own), reached, "", _archives(own), arithmetic(own), ""])
 
 
 def _figure(rate: Rate, name: str, digits: int) -> str:
