@@ -104,7 +104,7 @@ waterfall: .venv/ready
 		python -m stages.sweep.waterfall "$$apart" $(or $(VARIANT),fastest) $(or $(MODEL),demo)
 
 # What else one could run: BLIP-large, GIT, ViT-GPT2, Florence-2 and SmolVLM with random weights, in turns with BLIP-base,
-# in reports/rivals. Wants a quiet machine, ten to fifteen minutes, 8 GB of memory and 8 GB of disk.
+# in reports/rivals. Wants a quiet machine, twelve to eighteen minutes, 8 GB of memory and 8 GB of disk.
 rivals: .venv/ready
 	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && \
 		apart=$$(python -m stages.sweep.checkout $(APART)) && \
