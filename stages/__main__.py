@@ -1,5 +1,6 @@
 """`python stages STAGE ...`: `python -m stages.STAGE ...`, also where PYTHONSAFEPATH keeps Python from looking here."""
 
+import gc
 import os
 import runpy
 import sys
@@ -16,4 +17,5 @@ if not name or not (os.path.isfile(module + ".py") or os.path.isfile(os.path.joi
 sys.argv[:2] = ["-m"]
 sys.path[:] = [place for place in sys.path if os.path.abspath(place) != HERE]
 sys.path.insert(0, os.path.dirname(HERE))
+gc.disable()  # while it imports what it needs: `command_line.run` enables it
 runpy.run_module("stages." + name, run_name="__main__", alter_sys=True)

@@ -197,6 +197,7 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     """Writes reports/benchmark/VARIANT.json, and VARIANT.csv with every pair."""
     params = read_params()
     settings, model, checkpoint = params.benchmark, params.chosen_model(), MODELS / variant
+    manifest = read_manifest(checkpoint)
     samples = benchmark(checkpoint, BASELINE, pictures_to_time(params), decoding_to_time(params), settings, model)
     figures = summarize(samples, settings.throughput_batch, model.speedup_within)
     figures["checkpoint_mb"] = round(checkpoint_bytes(checkpoint) / 1e6, 2)
@@ -205,7 +206,7 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     products = count_products(checkpoint, usual_length(samples))
     figures |= compare_with_limits(figures, products, Peaks(**peaks), settings.new_tokens)
     what = of_what(params.model, BASELINE, EVALUATION)
-    own = of_times(params, read_manifest(checkpoint).recipe, what, describe_machine())
+    own = of_times(params, manifest.recipe, what, describe_machine())
     write_metrics({**figures, KEY: own.model_dump(exclude_none=True)}, REPORTS / "benchmark" / f"{variant}.json")
     samples.to_csv(REPORTS / "benchmark" / f"{variant}.csv", index=False, float_format="%.9g")
 

@@ -16,26 +16,22 @@ from rich.progress import track
 
 from stages.captioner.checkpoint import BASELINE
 from stages.captioner.command_line import run
-from stages.captioner.images import open_whole
 from stages.captioner.inspection.tokenizer import TOKENIZER
-from stages.captioner.own_process import open_in_own_process
-from stages.captioner.runtimes.captioner import Parts
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.drafts import CAPTIONS, LARGEST_FILE
 from stages.pictures.annotations import captions_of, to_tokens
 from stages.records.examples import CALIBRATION, DRAFTED, read_examples
+from stages.scoring.captioning import Batch, caption_batches, processes_worth_having
 from stages.setup.params import read_params
 
 
-def draft(captioner: Parts, folder: Path, decoding: Decoding) -> list[list[int]]:
-    """The captions of a dataset folder's pictures, greedily decoded: token ids, without those that begin and end."""
+def draft(checkpoint: Path, folder: Path, decoding: Decoding, processes: int | None = None) -> list[list[int]]:
+    """The captions of a dataset folder's pictures, greedily decoded, in so many processes or in this one: token ids,
+    without those that begin and end. Raises InputError as `caption_batches` does."""
     greedy = Decoding(prompt=decoding.prompt, max_new_tokens=decoding.max_new_tokens)
-    paths = [path for path, _ in read_examples(folder)]
-    captions = []
-    for path in track(paths, description="captioning", auto_refresh=False):
-        states = captioner.encode(captioner.preprocess([open_whole(path)]))
-        captions += captioner.decode(states, greedy)
-    return captions
+    batches = [Batch([path], expected=[], together=False) for path, _ in read_examples(folder)]
+    found = caption_batches(checkpoint, batches, greedy, processes)
+    return [own.said.tokens for (own,) in track(found, "captioning", len(batches), auto_refresh=False)]
 
 
 def bounded(captions: Sequence[list[int]]) -> bytes:
@@ -47,7 +43,7 @@ def bounded(captions: Sequence[list[int]]) -> bytes:
 def main() -> None:
     """Writes data/drafts.json."""
     params = read_params()
-    drafted = draft(open_in_own_process(BASELINE).parts, CALIBRATION, params.decoding)
+    drafted = draft(BASELINE, CALIBRATION, params.decoding, processes_worth_having(BASELINE))
     given = captions_of(Path(params.drafting.captions)) if params.drafting.captions else []
     own = bounded(to_tokens(given, BASELINE / TOKENIZER))
     unfinished = DRAFTED.with_suffix(".unfinished")

@@ -22,7 +22,6 @@ from stages.captioner.checkpoint import BASELINE, MODELS, read_manifest
 from stages.captioner.command_line import InputError, run
 from stages.captioner.inspection.configuration import read_configuration
 from stages.captioner.inspection.tokenizer import TOKENIZER
-from stages.captioner.runtimes.cores import usable_cores
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.drafts import count_steps, read_drafts
 from stages.captioner.runtimes.wording import can_say, normalize
@@ -37,7 +36,6 @@ from stages.scoring.next_tokens import NextTokens, read_next_tokens, write_next_
 from stages.scoring.quality import estimate_bleu_4, score_per_image
 from stages.scoring.small_samples import estimate_relative_change, estimate_share
 from stages.scoring.statistics import estimate_between, estimate_change, estimate_mean
-from stages.setup.memory import available_bytes
 from stages.setup.params import Evaluation, read_params
 
 # How many pictures tell how often a batch changes captions.
@@ -196,6 +194,7 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
     """Writes reports/quality/VARIANT.json, and VARIANT.csv with each picture's caption; of the baseline,
     data/baseline_next_tokens.npz as well, which the variants are compared with."""
     params = read_params()
+    manifest = read_manifest(MODELS / variant)
     baseline = None
     if MODELS / variant != BASELINE:
         baseline = read_baseline(REPORTS / "quality" / f"{BASELINE.name}.csv", NEXT_TOKENS)
@@ -206,14 +205,14 @@ def main(variant: Annotated[str, typer.Argument(help="a key of `variants` in par
         params.evaluation,
         params.benchmark.throughput_batch,
         baseline,
-        processes_worth_having(MODELS / variant, usable_cores(), available_bytes()),
+        processes_worth_having(MODELS / variant),
     )
     metrics |= count_guesses(MODELS / variant, _token_ids(table), params.decoding)
-    manifest = read_manifest(MODELS / variant)
     if worst := manifest.worst_int8_layer:
         metrics["worst_int8_layer_db"] = worst[1]
-    if losses := manifest.passes.get("recover", {}).get("losses"):
-        metrics["recover_losses"] = losses
+    recovery = manifest.passes.get("recover", {})
+    if recovery.get("losses") and not recovery.get("undone"):
+        metrics["recover_losses"] = recovery["losses"]
     if not baseline:
         write_next_tokens(next_tokens, NEXT_TOKENS)
     if share := metrics.get("outside_vocabulary"):

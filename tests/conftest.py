@@ -23,7 +23,6 @@ from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from stages.captioner.checkpoint import read_manifest, save_weights, seal
-from stages.captioner.runtimes.captioner import open_captioner
 from stages.captioner.runtimes.cores import usable_cores
 from stages.captioner.runtimes.decoding import Decoding
 from stages.captioner.runtimes.pytorch import load_model, weights
@@ -234,7 +233,7 @@ def drafted(demo: Path, calibration: Path, shared: Path) -> Path:
     """The demo's own captions to guess words from, as `draft` makes them."""
 
     def make(_: str, target: Path) -> None:
-        target.write_bytes(bounded(draft(open_captioner(demo).parts, calibration, Decoding())))
+        target.write_bytes(bounded(draft(demo, calibration, Decoding())))
 
     return once(shared / "drafted", make)("drafts.json")
 

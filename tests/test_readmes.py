@@ -1,11 +1,13 @@
 """What the pages say, held against what is there; tests/long/test_readme.py does what they say."""
 
+import json
 import re
 import shlex
 from importlib.util import find_spec
 
 import pytest
 import yaml
+from PIL import Image
 
 from stages.setup.params import read_params
 from tests.conftest import PROJECT
@@ -33,6 +35,25 @@ def commands(page: str) -> list[list[str]]:
 
 def test_the_first_page_is_one() -> None:
     assert len(read_page("README.md").splitlines()) <= 200
+
+
+def test_the_first_table_has_the_figures_of_its_machine() -> None:
+    first = read_page("README.md").partition("\n## ")[0]
+    (machine,) = re.findall(r"made by `make machine` of (reports/machines/[\w-]+\.json)", first)
+    measured = json.loads((PROJECT / machine).read_text())["checkpoints"]
+    heading, _, *rows = [line.strip("| ").split(" | ") for line in first.splitlines() if line.startswith("|")]
+    assert len(heading) <= 5
+    named = {name: row for row in rows for name in re.findall(r"`(\w+)`", row[0]) or ["baseline"]}
+    assert {"baseline", "fastest"} <= named.keys() <= measured.keys()
+    for name, (_, speedup, seconds, memory, disk) in named.items():
+        own = measured[name]
+        value, low, high = (own[f"speedup{end}"] for end in ("", "_ci_low", "_ci_high"))
+        expected = [f"{value:.1f} ({low:.1f}–{high:.1f})", f"1 (noise: {low:.2f}–{high:.2f})"][name == "baseline"]
+        assert speedup.replace("*", "") == expected
+        assert seconds == f"{own['latency_ms'] / 1000:.2f} s"
+        assert (memory, disk) == (f"{own['peak_memory_mb']:.0f} MB", f"{own['checkpoint_mb']:.0f} MB")
+    (picture,) = re.findall(r'<img src="([^"]+)"', first)
+    assert Image.open(PROJECT / picture).width >= 1000
 
 
 def test_every_folder_that_people_look_into_has_its_page() -> None:

@@ -5,7 +5,7 @@ the tables of them in `reports/README.md`.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import typer
 from pydantic import Field
@@ -14,7 +14,7 @@ from stages.alternatives.rival_times import INT8, OWN, TIMES
 from stages.captioner.checkpoint import BASELINE
 from stages.captioner.command_line import run
 from stages.page import markdown
-from stages.page.machine_files import OfMachine, Timing, WithIntervals, machine_of, update
+from stages.page.machine_files import OfMachine, Timing, WithIntervals, libraries_of, machine_of, update
 from stages.page.waterfalls import End, Positive
 from stages.records.metrics import REPORTS
 from stages.setup.params import Name
@@ -29,7 +29,6 @@ HEADINGS = [
     "memory, MB",
     "CIDEr on COCO, as published",
 ]
-LIBRARIES = ("torch", "transformers", "openvino")  # what all that is timed here runs in
 
 
 class Published(NamedTuple):
@@ -97,6 +96,7 @@ class Times(WithIntervals):
 class Rivals(OfMachine):
     """A file of `reports/rivals/`: where and by which code the captioners were timed."""
 
+    needed_libraries: ClassVar = ("torch", "transformers", "openvino")  # what all that is timed here runs in
     threads: int = Field(ge=1, description="of each timed process")
     captioners: dict[Name, Times] = Field(min_length=1)
 
@@ -114,8 +114,7 @@ def _published() -> dict[str, Published]:
 
 
 def _whose(own: Rivals, name: str) -> str:
-    libraries = ", ".join(f"{library} {own.machine.libraries[library]}" for library in LIBRARIES)
-    machine = machine_of(own)
+    machine, libraries = machine_of(own), libraries_of(own)
     return f"[{machine}]({RIVALS.name}/{name}), {own.threads} threads, {libraries}, {own.commit[:7]}, {own.date}:"
 
 

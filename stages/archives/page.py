@@ -4,7 +4,7 @@
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from pydantic import Field
@@ -19,8 +19,7 @@ from stages.page.waterfalls import End, Positive
 from stages.records.metrics import REPORTS
 
 CORPUS = REPORTS / "corpus"
-Way = Literal["loop", "all_cores", "per_core", "ray"]
-TITLES: dict[Way, str] = {
+TITLES = {
     "loop": "the loop over transformers in 32 bits, one picture at a time",
     "all_cores": "`fastest`, one process with all cores",
     "per_core": "`fastest`, a process for each core",
@@ -32,8 +31,7 @@ READ_BYTES = 100_000  # of a picture, as web archives have them
 
 
 class Rate(WithIntervals):
-    """Pictures per second, and how many times as many that is as the loop's; of Ray also the share of what processes
-    without it reach at best, and the seconds that its start and end take beside."""
+    """Pictures per second, and how many times as many that is as the loop's."""
 
     pictures_per_second: Positive
     pictures_per_second_ci_low: End
@@ -41,12 +39,27 @@ class Rate(WithIntervals):
     speedup: Positive
     speedup_ci_low: End
     speedup_ci_high: End
-    share_of_best: Positive | None = None
-    share_of_best_ci_low: End | None = None
-    share_of_best_ci_high: End | None = None
-    seconds_beside: Positive | None = None
-    seconds_beside_ci_low: End | None = None
-    seconds_beside_ci_high: End | None = None
+
+
+class RayRate(Rate):
+    """Through Ray: also how many times that is what processes without it reach at best, by which clocks may make it
+    more than once, and the seconds that its start and end take beside."""
+
+    ratio_to_best: Positive
+    ratio_to_best_ci_low: End
+    ratio_to_best_ci_high: End
+    seconds_beside: Positive
+    seconds_beside_ci_low: End
+    seconds_beside_ci_high: End
+
+
+class FullSize(Strict):
+    """Pictures of the full size, captioned in every way."""
+
+    loop: Rate
+    all_cores: Rate
+    per_core: Rate
+    ray: RayRate
 
 
 class Archive(Strict):
@@ -62,7 +75,7 @@ class Corpus(OfMachine):
     """A file of `reports/corpus/`: where and by which code archives were captioned, and how fast."""
 
     sessions: int = Field(ge=2)
-    full_size: dict[Way, Rate]
+    full_size: FullSize
     demo: list[Archive] = Field(min_length=2)
 
 
@@ -74,22 +87,19 @@ def section(files: dict[str, Corpus]) -> str:
 def _part(own: Corpus, name: str) -> str:
     machine = machine_of(own)
     whose = f"[{machine}]({CORPUS.name}/{name}), {own.commit[:7]}, {own.date}:"
-    ray = own.full_size["ray"]
+    ray = own.full_size.ray.model_dump()
+    ratio, beside = markdown.estimate(ray, "ratio_to_best", 2), markdown.estimate(ray, "seconds_beside", 1)
     reached = (
-        f"Through Ray, that is {_figure(ray, 'share_of_best', 2)} of what processes without it reach at best; its "
-        f"start and end take {_figure(ray, 'seconds_beside', 1)} s beside."
+        f"Through Ray, that is {ratio} times what processes without it reach at best; its start and end take {beside} "
+        "s beside."
     )
     return "\n".join([whose, "", _rates(own), reached, "", _archives(own), arithmetic(own), ""])
 
 
-def _figure(rate: Rate, name: str, digits: int) -> str:
-    return markdown.estimate(rate.model_dump(), name, digits)
-
-
 def _rates(own: Corpus) -> str:
-    rows = []
+    rows, ways = [], own.full_size.model_dump()
     for way, title in TITLES.items():
-        figures = own.full_size[way].model_dump()
+        figures = ways[way]
         speedup = "1" if way == "loop" else markdown.estimate(figures, "speedup", 1)
         rows.append([title, markdown.estimate(figures, "pictures_per_second", 2), speedup])
     return markdown.table(["full size, ten words", "pictures a second", "times as many as the loop"], rows)
@@ -105,7 +115,7 @@ def _archives(own: Corpus) -> str:
 
 def arithmetic(own: Corpus) -> str:
     """A hundred million pictures, on paper: machines, hours, and what costs."""
-    rate = own.full_size["ray"].pictures_per_second
+    rate = own.full_size.ray.pictures_per_second
     hours = HUNDRED_MILLION / rate / 3600
     largest = max(own.demo, key=lambda row: row.pictures)
     written = HUNDRED_MILLION * largest.written_bytes_per_picture / 1e9

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Generic, Literal, NamedTuple, Self, TypeVar
+from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -40,6 +40,14 @@ class OfMachine(Kept):
     date: date
     new_tokens: Literal[10]
     machine: Fingerprint
+    needed_libraries: ClassVar[tuple[str, ...]] = ()
+    """What the page tells the versions of."""
+
+    @model_validator(mode="after")
+    def _check_libraries(self) -> Self:
+        if missing := [library for library in self.needed_libraries if library not in self.machine.libraries]:
+            raise ValueError(f"the machine's libraries lack {', '.join(missing)}")
+        return self
 
 
 Own = TypeVar("Own", bound=OfMachine)
@@ -81,6 +89,11 @@ def gather(timing: Timing[Own], checkout: Path) -> Own:
 def machine_of(own: OfMachine) -> str:
     """The machine in few letters."""
     return name_machine(own.machine.model_dump())
+
+
+def libraries_of(own: OfMachine) -> str:
+    """The libraries that its part of the page tells, with their versions."""
+    return ", ".join(f"{library} {own.machine.libraries[library]}" for library in own.needed_libraries)
 
 
 def file_name(own: OfMachine) -> str:

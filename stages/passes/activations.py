@@ -1,7 +1,7 @@
 """What the linear layers of a model take in on calibration pictures: the ground for every decision about int8, and for
 what pruning drops."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -68,34 +68,31 @@ def _with_ridge(matrix: torch.Tensor) -> torch.Tensor:
     return matrix
 
 
-def add_rows(moments: Moments) -> Callable[[Any, tuple[torch.Tensor, ...]], None]:
-    """A hook that adds up what a layer takes in."""
-
-    def add(_: Any, arguments: tuple[torch.Tensor, ...]) -> None:
-        moments.add(arguments[0].flatten(0, -2))
-
-    return add
-
-
-@torch.no_grad()
 def capture_moments(model: BlipForConditionalGeneration, calibration: Sequence[np.ndarray]) -> dict[str, Moments]:
     """What every linear layer takes in, by its name, while the model captions all calibration pictures.
 
     `calibration` is pixels, float32 (1, 3, side, side) each.
     """
-    seen: dict[str, Moments] = {}
-    taken: dict[str, list[torch.Tensor]] = {}
+    taken = {name: Moments() for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)}
+    add_moments(model, taken, calibration)
+    return taken
+
+
+@torch.no_grad()
+def add_moments(
+    model: BlipForConditionalGeneration, taken: Mapping[str, Moments], calibration: Sequence[np.ndarray]
+) -> None:
+    """Adds what the layers of these names take in to their moments, while the model captions all calibration pictures,
+    pixels, float32 (1, 3, side, side) each."""
+    kept: dict[str, list[torch.Tensor]] = {name: [] for name in taken}
     with ExitStack() as hooks:
-        for name, layer in model.named_modules():
-            if isinstance(layer, torch.nn.Linear):
-                seen[name], taken[name] = Moments(), []
-                hooks.enter_context(layer.register_forward_pre_hook(_keep_rows(taken[name])))
+        for name, rows in kept.items():
+            hooks.enter_context(model.get_submodule(name).register_forward_pre_hook(_keep_rows(rows)))
         for pixels in calibration:
             caption(model, pixels)
-            for name, rows in taken.items():  # all words at once, as a product for each of them would take long
-                seen[name].add(torch.cat(rows))
+            for name, rows in kept.items():  # all words at once, as a product for each of them would take long
+                taken[name].add(torch.cat(rows))
                 rows.clear()
-    return seen
 
 
 def _keep_rows(rows: list[torch.Tensor]) -> Callable[[Any, tuple[torch.Tensor, ...]], None]:

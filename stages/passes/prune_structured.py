@@ -21,7 +21,7 @@ from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.pytorch_blocks import Block, blocks, resize
 from stages.captioner.runtimes.pytorch_merging import lengths, merged_patches
 from stages.captioner.runtimes.pytorch_vocabulary import output_rows
-from stages.passes.activations import Moments, add_rows, caption
+from stages.passes.activations import Moments, add_moments
 
 # Of a block's units that are left, the share that goes at once: one by one, the many neurons would take hours.
 AT_ONCE = 1 / 32
@@ -92,11 +92,9 @@ def _watch_captioning(
     taken = {block.reader: Taken() for block in own_blocks}
     with ExitStack() as hooks:
         for block in own_blocks:
-            reader, norm = model.get_submodule(block.reader), model.get_submodule(block.norm)
-            hooks.enter_context(reader.register_forward_pre_hook(add_rows(taken[block.reader])))
+            norm = model.get_submodule(block.norm)
             hooks.enter_context(norm.register_forward_pre_hook(_add_variation(taken[block.reader])))
-        for pixels in calibration:
-            caption(model, pixels)
+        add_moments(model, taken, calibration)
     return taken
 
 

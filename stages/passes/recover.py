@@ -69,8 +69,8 @@ def apply(
     `calibration` is the lesson's pictures in pixels of the model's own side, float32 (1, 3, side, side) each. Computes
     on a GPU if there is one, and in bfloat16 where that, or the CPU, multiplies it.
 
-    Returns the KL divergence of next words, in nats, on the calibration pictures, before and after, and the loss on its
-    way, (step, loss) each.
+    Returns the KL divergence of next words, in nats, on the calibration pictures, before and after (None if that is not
+    finite), the loss on the way, (step, loss) each, and whether all was undone, as it is where it made words worse.
     """
     # A torch for GPUs names their kind where there is none, too.
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
@@ -80,6 +80,7 @@ def apply(
     taught = list(_teach(model, lesson, calibration))
     before = _lost(model, lesson.teacher, taught)
     learning = _learning(model, settings)
+    beginning = {name: parameter.detach().clone() for name, parameter in learning.items()}
     hooks = [parameter.register_hook(_keep_zeros(parameter)) for parameter in learning.values()]
     losses = _train(model, settings, lesson, taught, calibration, learning, identity)
     for hook in hooks:
@@ -88,10 +89,17 @@ def apply(
     if settings.part == "model":
         taught = [own._replace(own=_encode(model, pixels)) for own, pixels in zip(taught, calibration, strict=True)]
     after = _lost(model, lesson.teacher, taught)
+    if undone := not after <= before:
+        _undo(learning, beginning)
     for own in (model, lesson.teacher):
         own.to("cpu")
     lesson.state.unlink(missing_ok=True)
-    return {"kl_nats_before": round(before, 6), "kl_nats_after": round(after, 6), "losses": _curve(losses)}
+    return {
+        "kl_nats_before": round(before, 6),
+        "kl_nats_after": round(after, 6) if math.isfinite(after) else None,
+        "undone": undone,
+        "losses": _curve(losses),
+    }
 
 
 def _identity(
@@ -137,6 +145,13 @@ def _lost(
         for picture in taught
     ]
     return float(torch.stack(lost).mean())
+
+
+@torch.no_grad()
+def _undo(learning: Mapping[str, torch.nn.Parameter], beginning: Mapping[str, torch.Tensor]) -> None:
+    for name, parameter in learning.items():
+        parameter.copy_(beginning[name])
+    print("what was learned made next words worse on the calibration pictures, so it is undone: try other settings")
 
 
 def _learning(model: BlipForConditionalGeneration, settings: Recover) -> dict[str, torch.nn.Parameter]:

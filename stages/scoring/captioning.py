@@ -21,6 +21,7 @@ from stages.captioner.runtimes.finite import check_logits
 from stages.captioner.runtimes.helpers import thread_limits
 from stages.captioner.runtimes.scores import ScoredTokens
 from stages.scoring.next_tokens import NextTokens, agreement, likeliest
+from stages.setup.memory import available_bytes
 from stages.setup.process import end_with_parent
 
 # The most that a process takes, as a multiple of its checkpoint (weights, and a copy in the form that kernels read) and
@@ -55,8 +56,11 @@ class Captioned(NamedTuple):
     same_in_batch: bool | None
 
 
-def processes_worth_having(checkpoint: Path, cores: int, memory: float) -> int:
-    """One per core, at least one, and no more than so many bytes of memory hold."""
+def processes_worth_having(checkpoint: Path, cores: int | None = None, memory: float | None = None) -> int:
+    """One per core, at least one, and no more than so many bytes of memory hold: those that this process may use, as
+    far as they are not given."""
+    cores = usable_cores() if cores is None else cores
+    memory = available_bytes() if memory is None else memory
     return max(1, int(min(cores, memory // (COPIES * checkpoint_bytes(checkpoint) + BESIDE))))
 
 

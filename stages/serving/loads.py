@@ -5,14 +5,14 @@
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar, Self
 
 import typer
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stages.captioner.command_line import run
 from stages.page import markdown
-from stages.page.machine_files import OfMachine, Timing, WithIntervals, machine_of, update
+from stages.page.machine_files import OfMachine, Timing, WithIntervals, libraries_of, machine_of, update
 from stages.page.waterfalls import End, Positive
 from stages.records.metrics import REPORTS
 from stages.serving.load_times import TIMES
@@ -51,10 +51,17 @@ class Load(WithIntervals):
     speedup_ci_low: End | None = None
     speedup_ci_high: End | None = None
 
+    @model_validator(mode="after")
+    def _check_speedup(self) -> Self:
+        if (self.batch_size == 1) != (self.speedup is None):
+            raise ValueError("speedup is of a server that captions several pictures at a time, and of each such")
+        return self
+
 
 class Serving(OfMachine):
     """A file of `reports/serving/`: where, with which checkpoint and by which code the server was timed."""
 
+    needed_libraries: ClassVar = ("openvino",)
     threads: int = Field(ge=1, description="of the server's engine")
     checkpoint: Name
     loads: list[Load] = Field(min_length=1)
@@ -67,10 +74,9 @@ def tables(files: dict[str, Serving]) -> str:
 
 
 def _whose(own: Serving, name: str) -> str:
-    machine, libraries = machine_of(own), own.machine.libraries
     return (
-        f"[{machine}]({SERVING.name}/{name}), `{own.checkpoint}`, {own.threads} threads, "
-        f"openvino {libraries['openvino']}, {own.commit[:7]}, {own.date}:"
+        f"[{machine_of(own)}]({SERVING.name}/{name}), `{own.checkpoint}`, {own.threads} threads, {libraries_of(own)}, "
+        f"{own.commit[:7]}, {own.date}:"
     )
 
 

@@ -269,6 +269,7 @@ def test_a_table_tells_published_figures_from_measured_ones() -> None:
         {"captioners": {"x": times(1, 1) | {"seconds_ci_low": 2.0}}},
         {"captioners": {"x": times(1, -1)}},
         {"captioners": {"x": times(1, 1) | {"cider": 1.0}}},
+        {"machine": HARDWARE | {"libraries": {"torch": "2.13.0"}}},
         {"machine": HARDWARE | {"libraries": {"torch": "2.13 @ file:///Users/me"}}},
     ],
 )

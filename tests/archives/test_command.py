@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from stages.archives.command import steady_rate, time_command
+from stages.archives.command import steady_rate, time_command, watch_command
 from stages.captioner.command_line import InputError
 from stages.captioner.runtimes.decoding import Decoding
 from stages.serving.checkpoints import with_decoding
@@ -43,7 +43,7 @@ def test_a_run_of_the_command_is_watched(
     monkeypatch.setenv("TMPDIR", str(temporary))
     checkpoint = with_decoding(build("onnx"), Decoding(drafts=0).exactly(3), tmp_path / "checkpoint")
     archive, output = fill(tmp_path / "archive", pictures, 64), tmp_path / "captions"
-    timed = time_command(checkpoint, archive, output)
+    timed = watch_command(checkpoint, archive, output)
     # All of Ray's processes, of which each takes more than that.
     assert timed.seconds > 0 and timed.peak_memory_bytes > 200e6
     assert len(rows(output)) == 64 and steady_rate(output, 1) > 0

@@ -49,7 +49,7 @@ def test_shares_and_times_as_many_are_within_sessions() -> None:
     rates = {way: [quick[way], quick[way] / 2] for way in WAYS}
     figures = summarize(rates, beside=[10.0, 10.0])
     assert figures["loop"]["speedup"] == 1 and figures["ray"]["speedup"] == 9
-    assert figures["ray"]["share_of_best"] == figures["ray"]["share_of_best_ci_low"] == 0.75
+    assert figures["ray"]["ratio_to_best"] == figures["ray"]["ratio_to_best_ci_low"] == 0.75
     assert figures["ray"]["seconds_beside"] == 10
     own = figures["all_cores"]
     assert own["pictures_per_second_ci_low"] < own["pictures_per_second"] < own["pictures_per_second_ci_high"]

@@ -17,6 +17,7 @@ from stages.captioner.command_line import run
 from stages.passes.recover import BATCH, Lesson, apply
 from stages.records.machine import describe_machine, name_machine
 from stages.setup.params import Recover, UntrainedSource
+from stages.setup.process import end_with_parent
 from stages.sources.model import build_untrained
 from stages.timing.worker import peak_memory_bytes
 
@@ -51,7 +52,7 @@ def main() -> None:
     print(f"{BATCH} pictures a step, {name_machine(describe_machine())}\n")
     print("| what learns | a step | 1,000 steps | memory at its peak |\n|---|---|---|---|")
     for part in PARTS:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:  # whose peak is that of one part
+        with multiprocessing.get_context("spawn").Pool(1, end_with_parent) as pool:  # whose peak is that of one part
             step, peak = pool.apply(cost, (part,))
         memory = "unknown" if peak is None else f"{peak / 1e9:.1f} GB"
         print(f"| {part} | {step:.1f} s | {step * 1000 / 60:.0f} min | {memory} |", flush=True)

@@ -11,7 +11,7 @@ from stages.choice.acceptance import more_pictures
 from stages.setup.params import Accept, Coco, Folder, Model, Photographs
 from tests.conftest import PROJECT, save_tiny_model
 from tests.projects import change, commit, copy_project, repro, shell
-from tests.readmes import code_blocks, read_page
+from tests.readmes import code_blocks
 from tests.test_dataset import save_photos, write_coco
 
 
@@ -83,24 +83,6 @@ def test_a_model_and_pictures_of_ones_own_are_added_shared_and_tried_in_a_folder
     assert {"same_caption", "same_next_token", "kl"} < quality.keys() and "cider" not in quality
     (project / "data/local/photos/notes.txt").write_text("no picture")
     assert "dataset" not in shell(project, "dvc", "repro", "dataset").replace("'dataset' didn't change", "")
-
-
-def test_the_first_table_has_the_figures_of_its_machine() -> None:
-    first = read_page("README.md").partition("\n## ")[0]
-    measured = json.loads((PROJECT / "reports/machines/amd-epyc-26-2-1-f3a5a115.json").read_text())["checkpoints"]
-    heading, _, *rows = [line.strip("| ").split(" | ") for line in first.splitlines() if line.startswith("|")]
-    assert len(heading) <= 5
-    named = {name: row for row in rows for name in re.findall(r"`(\w+)`", row[0]) or ["baseline"]}
-    assert {"baseline", "fastest"} <= named.keys() <= measured.keys()
-    for name, (_, speedup, seconds, memory, disk) in named.items():
-        own = measured[name]
-        value, low, high = (own[f"speedup{end}"] for end in ("", "_ci_low", "_ci_high"))
-        expected = [f"{value:.1f} ({low:.1f}–{high:.1f})", f"1 (noise: {low:.2f}–{high:.2f})"][name == "baseline"]
-        assert speedup.replace("*", "") == expected
-        assert seconds == f"{own['latency_ms'] / 1000:.2f} s"
-        assert (memory, disk) == (f"{own['peak_memory_mb']:.0f} MB", f"{own['checkpoint_mb']:.0f} MB")
-    (picture,) = re.findall(r'<img src="([^"]+)"', first)
-    assert Image.open(PROJECT / picture).width >= 1000
 
 
 def test_budgets_and_pictures_that_decide_are_such_as_params_yaml_takes() -> None:

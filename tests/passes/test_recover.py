@@ -1,5 +1,7 @@
 import copy
 import errno
+import json
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,7 @@ def test_what_was_lost_comes_back_in_part_and_what_was_cut_stays_away(name: str,
     apply_recipe(before, Recipe.model_validate(cut), pixels)
     equalize.apply(before, capture_inputs(before, pixels))
     model, record = teach(cut, settings, tmp_path / "state.safetensors")
-    assert 0 <= record["kl_nats_after"] < record["kl_nats_before"]
+    assert 0 <= record["kl_nats_after"] < record["kl_nats_before"] and not record["undone"]
     assert [step for step, _ in record["losses"]] == list(range(1, 9))
     assert not any(parameter.requires_grad for parameter in model.parameters())
     changed = {
@@ -82,6 +84,20 @@ def test_a_teacher_who_is_the_model_itself_has_nothing_to_teach(tmp_path: Path) 
     lesson = Lesson(copy.deepcopy(model), noise(3), [], tmp_path / "state")
     record = recover.apply(model, Recover(steps=1), lesson, noise(3))
     assert record["kl_nats_before"] == record["losses"][0][1] == 0
+
+
+@pytest.mark.parametrize("rate", [10.0, math.nan])
+def test_what_made_words_worse_is_undone(rate: float, tmp_path: Path) -> None:
+    model = tiny_model(1)
+    lesson = Lesson(copy.deepcopy(model), noise(3), [[7, 8]], tmp_path / "state")
+    # So near its teacher that steps of such a length can only lead away.
+    model.text_decoder.bert.encoder.layer[0].output.dense.weight.data.mul_(1.01)
+    before = copy.deepcopy(model)
+    settings = Recover.model_construct(steps=3, part="model", learning_rate=rate, captions=None)
+    record = recover.apply(model, settings, lesson, noise(3))
+    assert record["undone"] and record["kl_nats_before"] < 0.01 < (record["kl_nats_after"] or math.inf)
+    assert all(torch.equal(own, then) for own, then in zip(model.parameters(), before.parameters(), strict=True))
+    assert math.isfinite(json.loads(json.dumps(record))["kl_nats_before"])
 
 
 def test_a_state_of_other_settings_or_a_damaged_one_is_not_gone_on_from(tmp_path: Path) -> None:

@@ -68,6 +68,9 @@ def test_a_table_has_a_row_for_each_server_and_number_of_clients() -> None:
         {"loads": []},
         {"loads": [row(0, 1, 8.0)]},
         {"loads": [row(1, 1, 8.0, per_second_ci_low=9.0)]},
+        {"loads": [row(4, 8, 12.0)]},
+        {"loads": [row(4, 1, 8.0, **figures("speedup", 1.0))]},
+        {"machine": HARDWARE | {"libraries": {}}},
         {"machine": HARDWARE | {"libraries": {"openvino": "2026 @ file:///Users/me"}}},
     ],
 )

@@ -19,7 +19,8 @@ def kill_workers(project: Path, kills: int, dice: random.Random, amounts: Sequen
     """Kills both workers, with all that they started, while they make checkpoints.
 
     What the README says to do afterwards must give the checkpoints of an undisturbed run: `dvc queue kill` and `remove`
-    for those that seem to run, and to queue them again.
+    for those that seem to run, and to queue again what of them `dvc exp list` doesn't name, as one whose worker died
+    when it was as good as done is there.
     """
     before = contents(project)
     start = time.perf_counter()
@@ -38,7 +39,7 @@ def kill_workers(project: Path, kills: int, dice: random.Random, amounts: Sequen
             if names := _running(project):
                 shell(project, "dvc", "queue", "kill", "--force", *names)
                 shell(project, "dvc", "queue", "remove", "--failed")
-            _queue(project, [amount for amount in amounts if _name(amount) in names])
+            _queue(project, [amount for amount in amounts if _name(amount) in names and not _made(project, amount)])
             _work(project)
             assert {amount: _made(project, amount) for amount in amounts} == right, "other checkpoints"
             assert contents(project) == before, "the workspace has changed"

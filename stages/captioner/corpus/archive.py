@@ -59,9 +59,12 @@ class Tally:
         return self._count
 
 
-def rows_in_block(pictures: int) -> int:
-    """How many pictures a block has, so that there are about as many blocks as pictures in each."""
-    return min(LARGEST_BLOCK, max(SMALLEST_BLOCK, math.isqrt(pictures)))
+def count_blocks(pictures: int, workers: int, at_once: int) -> int:
+    """As many blocks for each worker, of nearly whole batches, so that there are about as many blocks as pictures in
+    each; if all workers are to have one, that may mean less than a batch."""
+    rows = min(LARGEST_BLOCK, max(SMALLEST_BLOCK, math.isqrt(pictures)))
+    whole = math.ceil(rows / at_once) * at_once
+    return min(pictures, math.ceil(pictures / (whole * workers)) * workers)
 
 
 def caption_archive(asked: Asked) -> tuple[Output, Counts]:
@@ -158,14 +161,15 @@ def _run(ray: Any, asked: Asked, work: Work, arrangement: Arrangement, output: O
     data = ray.data
     data.DataContext.get_current().checkpoint_config = _checkpoint(data, output)
     store, path = locate(output.captions)
-    blocks = math.ceil(total / rows_in_block(total))
+    workers = _count_workers(ray, asked, arrangement)
+    blocks = count_blocks(total, workers, arrangement.batch_size)
     data.range(total, override_num_blocks=blocks).map_batches(
         BlockCaptioner,
         fn_constructor_args=(work, arrangement.threads, arrangement.batch_size, tally),
         batch_size=None,
         batch_format="pyarrow",
         num_cpus=arrangement.threads,
-        compute=_pool(ray, asked, arrangement, blocks),
+        compute=_pool(ray, asked, min(workers, blocks)),
     ).write_parquet(path, filesystem=store)
 
 
@@ -182,12 +186,18 @@ def _checkpoint(data: Any, output: Output) -> Any:
     return config
 
 
-def _pool(ray: Any, asked: Asked, arrangement: Arrangement, blocks: int) -> Any:
-    """This machine's workers, or as many as the cluster has processors for at any time."""
+def _count_workers(ray: Any, asked: Asked, arrangement: Arrangement) -> int:
+    """This machine's, or as many as the cluster has processors for by now."""
     if asked.address is None:
-        return ray.data.ActorPoolStrategy(size=min(arrangement.workers, blocks))
-    processors = ray.cluster_resources().get("CPU", 1)
-    return ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, int(processors // arrangement.threads)))
+        return arrangement.workers
+    return max(1, int(ray.cluster_resources().get("CPU", 1) // arrangement.threads))
+
+
+def _pool(ray: Any, asked: Asked, workers: int) -> Any:
+    """So many workers, all at once on this machine, and in a cluster as it has room."""
+    if asked.address is None:
+        return ray.data.ActorPoolStrategy(size=workers)
+    return ray.data.ActorPoolStrategy(min_size=1, max_size=workers)
 
 
 def _checked(output: Output, total: int) -> Counts:

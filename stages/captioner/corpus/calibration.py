@@ -18,7 +18,7 @@ WORTH = 0.05  # of the time that the archive takes, for trying
 TRIED = 64  # pictures, of the first ones
 SECONDS = 2.0  # for each number of pictures at once, and one batch at least
 PAYS = 1.03  # times as fast that twice the pictures at once have to be
-UNTRIED_AT_ONCE, MOST_AT_ONCE = 8, 32
+UNTRIED_AT_ONCE, MOST_AT_ONCE = 16, 32
 
 
 class Arrangement(NamedTuple):

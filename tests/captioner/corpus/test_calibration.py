@@ -1,6 +1,10 @@
-import pytest
+import math
 
-from stages.captioner.corpus.archive import rows_in_block
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.captioner.corpus.archive import LARGEST_BLOCK, count_blocks
 from stages.captioner.corpus.calibration import (
     Arrangement,
     Trial,
@@ -32,7 +36,7 @@ def test_trying_ends_when_the_archive_is_too_small_for_it() -> None:
 
 
 def test_what_is_asked_for_is_not_tried() -> None:
-    assert sizes_to_try(5) == [5] and sizes_to_try(None) == [8, 16, 32]
+    assert sizes_to_try(5) == [5] and sizes_to_try(None) == [16, 32]
     assert arrangements_to_try(8, 2) == [(4, 2)] and arrangements_to_try(2, 8) == [(1, 8)]
     assert arrangements_to_try(8, None) == [(8, 1), (1, 8)] and arrangements_to_try(1, None) == [(1, 1)]
 
@@ -45,6 +49,26 @@ def test_workers_that_find_no_room_don_t_count() -> None:
     assert choose([one], 10).arrangement.workers == 1
 
 
-@pytest.mark.parametrize(("pictures", "rows"), [(1, 16), (300, 17), (10_000, 100), (10**8, 4096)])
-def test_blocks_grow_with_the_archive(pictures: int, rows: int) -> None:
-    assert rows_in_block(pictures) == rows
+@pytest.mark.parametrize(
+    ("pictures", "workers", "at_once", "blocks"),
+    [
+        (1, 2, 16, 1),
+        (40, 64, 16, 40),
+        (500, 64, 16, 64),
+        (300, 2, 1, 18),
+        (300, 2, 16, 10),
+        (1200, 2, 32, 20),
+        (10_000, 2, 16, 90),
+        (10_000, 64, 16, 128),
+        (10**8, 2, 32, 24416),
+    ],
+)
+def test_blocks_grow_with_the_archive(pictures: int, workers: int, at_once: int, blocks: int) -> None:
+    assert count_blocks(pictures, workers, at_once) == blocks
+
+
+@given(pictures=st.integers(1, 10**9), workers=st.integers(1, 1000), at_once=st.integers(1, 64))
+def test_workers_have_as_many_blocks_each_and_none_is_too_large(pictures: int, workers: int, at_once: int) -> None:
+    blocks = count_blocks(pictures, workers, at_once)
+    assert 1 <= blocks <= pictures and (blocks == pictures or blocks % workers == 0)
+    assert pictures / blocks <= max(LARGEST_BLOCK, math.isqrt(pictures)) + at_once

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import pytest
@@ -18,6 +19,8 @@ from tests.conftest import Build
 PICTURES = 300
 SIDE = 2000  # pixels, which take a while to open
 PATIENCE = 120.0  # seconds, for the slowest machine
+
+Asked = TypeVar("Asked")
 
 
 @pytest.fixture
@@ -43,17 +46,25 @@ def files(output: Path) -> int:
 
 def processes(temporary: Path) -> list[psutil.Process]:
     """All of Ray's."""
-    return [each for parent in survivors(temporary) for each in [parent, *parent.children(recursive=True)]]
+    return [each for parent in survivors(temporary) for each in [parent, *unless_gone(parent.children, recursive=True)]]
+
+
+def unless_gone(asked: Callable[..., list[Asked]], **options: object) -> list[Asked]:
+    """What a process says of itself: nothing if it ended since it was found, or is a zombie."""
+    try:
+        return asked(**options)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def workers(temporary: Path) -> list[psutil.Process]:
     """Those that caption."""
-    return [each for each in processes(temporary) if "MapWorker" in " ".join(each.cmdline())]
+    return [each for each in processes(temporary) if "MapWorker" in " ".join(unless_gone(each.cmdline))]
 
 
 def reachable(temporary: Path) -> list[str]:
     """The addresses at which somebody on the network could reach Ray."""
-    sockets = [each for process in processes(temporary) for each in process.net_connections(kind="inet")]
+    sockets = [each for own in processes(temporary) for each in unless_gone(own.net_connections, kind="inet")]
     listening = [each.laddr.ip.removeprefix("::ffff:") for each in sockets if each.status == psutil.CONN_LISTEN]
     assert listening
     return [address for address in listening if not ip_address(address).is_loopback]
