@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -86,11 +87,25 @@ def kill_a_pull(project: Path, place: Path, kills: int, dice: random.Random) -> 
         struck = _kill_after(moment, reader, PULL)
 
         def check(reader: Path = reader) -> None:
-            _begin_anew(reader, PULL)
-            assert not damaged(reader / ".dvc" / "cache"), "a file in the clone's cache is damaged"
-            assert contents(reader) == contents(project), "the clone gets something else"
+            _pull_anew(reader, project)
 
         yield Case(f"a pull after {moment:.1f} s", struck, lost_by(check))
+
+
+def kill_a_pull_at_half_a_file(project: Path, place: Path) -> Case:
+    """Kills a pull the moment that a file is on its way to its place; the next one completes."""
+    use(project, str(place / "pulled" / REMOTE))
+    shell(project, *PUSH)
+    reader = _clone(project)
+    pull = begin(reader, *PULL)
+    while pull.poll() is None and not _half_there(reader):
+        time.sleep(0)
+    kill_group(pull)
+    # Where the file had reached its place before the kill reached DVC, one is put there as DVC would have left it.
+    struck = pull.returncode == -signal.SIGKILL
+    if not _half_there(reader):
+        (reader / "data" / "search" / "images" / ".VGhlIG5hbWUgb2YgYSBmaWxl.tmp").write_bytes(b"\x89PNG")
+    return Case("a pull at half a file", struck, lost_by(lambda: _pull_anew(reader, project)))
 
 
 def push_at_once(project: Path, place: Path, times: int, dice: random.Random) -> Iterator[Case]:
@@ -126,6 +141,19 @@ def _kill_after(moment: float, project: Path, command: Sequence[str]) -> bool:
     struck = process.poll() is None
     kill_group(process)
     return struck
+
+
+def _half_there(reader: Path) -> list[Path]:
+    """Files that DVC was copying when it died, in their folders beside those that are whole."""
+    return [file for folder in ("data", "models") for file in (reader / folder).rglob(".*.tmp")]
+
+
+def _pull_anew(reader: Path, project: Path) -> None:
+    """Pulls again, as the README says. Raises AssertionError unless the clone then has what the project has."""
+    shell(reader, "find", "data", "models", "-name", ".*.tmp", "-delete")
+    _begin_anew(reader, PULL)
+    assert not damaged(reader / ".dvc" / "cache"), "a file in the clone's cache is damaged"
+    assert contents(reader) == contents(project), "the clone gets something else"
 
 
 def _begin_anew(project: Path, command: Sequence[str]) -> None:
