@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 from tests.torture.case import assert_nothing_lost
-from tests.torture.pushes import kill_a_pull, kill_a_pull_at_half_a_file, kill_the_client, kill_the_server, push_at_once
+from tests.torture.pushes import kill_a_pull, kill_the_client, kill_the_server, push_at_once
 
 
 def test_two_push_at_once(project: Path, tmp_path: Path, dice: random.Random) -> None:
@@ -21,7 +21,3 @@ def test_a_push_that_was_killed_completes(project: Path, tmp_path: Path, dice: r
 
 def test_a_pull_that_was_killed_completes(project: Path, tmp_path: Path, dice: random.Random) -> None:
     assert_nothing_lost(kill_a_pull(project, tmp_path, 1, dice), 1)
-
-
-def test_what_a_killed_pull_left_in_a_folder_does_not_stop_the_next(project: Path, tmp_path: Path) -> None:
-    assert_nothing_lost([kill_a_pull_at_half_a_file(project, tmp_path)], 1)
