@@ -29,7 +29,7 @@ def draft(checkpoint: Path, folder: Path, decoding: Decoding, processes: int | N
     """The captions of a dataset folder's pictures, greedily decoded, in so many processes or in this one: token ids,
     without those that begin and end. Raises InputError as `caption_batches` does."""
     greedy = Decoding(prompt=decoding.prompt, max_new_tokens=decoding.max_new_tokens)
-    batches = [Batch([path], expected=[], together=False) for path, _ in read_examples(folder)]
+    batches = [Batch([path], expected=[], together=False, next_tokens=False) for path, _ in read_examples(folder)]
     found = caption_batches(checkpoint, batches, greedy, processes)
     return [own.said.tokens for (own,) in track(found, "captioning", len(batches), auto_refresh=False)]
 

@@ -140,7 +140,7 @@ def _batches(paths: list[Path], batch_size: int, baseline: Baseline | None) -> I
     expected = list(map(Expected, _token_ids(baseline.table), baseline.next_tokens)) if baseline else []
     for first in range(0, len(paths), batch_size):
         some = slice(first, first + batch_size)
-        yield Batch(paths[some], expected[some], together=first < BATCHED)
+        yield Batch(paths[some], expected[some], together=first < BATCHED, next_tokens=True)
 
 
 def _tabulate(paths: list[Path], captioned: list[Captioned]) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 import codecs
 import errno
-import gc
 import logging
 import os
 import re
@@ -14,6 +13,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from .garbage import keep_for_good
 from .pointers import pointer_in_words
 
 if TYPE_CHECKING:
@@ -95,9 +95,7 @@ def run(main: Callable[..., Any]) -> None:
     """Runs `main` with arguments from the command line; its type hints are the command's options."""
     import typer  # here, as all modules import this one and few are commands
 
-    # All that is imported stays. Nobody need look for garbage in it, neither from now on nor when the process ends.
-    gc.enable()
-    gc.freeze()
+    keep_for_good()  # all that is imported
 
     @wraps(main)
     def interruptible(*arguments: Any, **options: Any) -> None:

@@ -1,13 +1,11 @@
 """For a process that does nothing but caption: a quicker start and less memory, by settings of the whole process."""
 
-import gc
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from .checkpoint import read_manifest
+from .garbage import kept_for_good
 from .images import allow_large_pictures
 from .runtimes.captioner import Captioner, open_captioner
 from .runtimes.cores import usable_cores
@@ -31,18 +29,3 @@ def open_in_own_process(checkpoint: Path, threads: int | None = None) -> Caption
     sys.modules.setdefault(CONVERSION_TOOLS, None)  # type: ignore[arg-type]
     with small_heap(), kept_for_good():
         return open_captioner(checkpoint, threads)
-
-
-@contextmanager
-def kept_for_good() -> Iterator[None]:
-    """Lets Python look for no garbage in the block, nor ever again in what the block leaves.
-
-    Importing PyTorch makes a million objects that stay. Looking through them time and again is a sixth of its time, and
-    once more as long when the process ends.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.freeze()

@@ -37,11 +37,13 @@ class Expected(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Some pictures; with a baseline what it said of each; and whether to caption them together, too."""
+    """Some pictures; with a baseline what it said of each; whether to caption them together, too; and whether to find
+    out what is expected next, if there is no baseline."""
 
     paths: Sequence[Path]
     expected: Sequence[Expected]
     together: bool
+    next_tokens: bool
 
 
 class Captioned(NamedTuple):
@@ -101,11 +103,12 @@ def caption_batch(parts: Parts, batch: Batch, decoding: Decoding) -> list[Captio
         (logits,) = parts.next_token_logits(states, [expected.said if expected else []])
         check_logits([logits], f"for {path}, the checkpoint")
         (said,) = parts.decode_with_scores(states, decoding)
-        if not expected:
+        agreed = agreement(logits, expected.next_tokens) if expected else None
+        next_tokens = None
+        if batch.next_tokens and not expected:
             (logits,) = parts.next_token_logits(states, [said.tokens])
             check_logits([logits], f"for {path}, the checkpoint")
-        agreed = agreement(logits, expected.next_tokens) if expected else None
-        next_tokens = None if expected else likeliest(logits)
+            next_tokens = likeliest(logits)
         found.append(Captioned(said, parts.detokenize(said.tokens), next_tokens, agreed, None))
     if not batch.together:
         return found

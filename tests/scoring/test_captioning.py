@@ -11,10 +11,14 @@ from tests.conftest import Build
 
 
 def test_another_process_captions_and_says_what_is_wrong(build: Build, picture_files: list[Path]) -> None:
-    found = caption_batches(build("onnx"), [Batch(picture_files, (), together=True)], Decoding(), 1)
-    (captioned,) = found
+    asked = Batch(picture_files, (), together=True, next_tokens=True)
+    unasked = asked._replace(next_tokens=False)
+    captioned, others = caption_batches(build("onnx"), [asked, unasked], Decoding(), 1)
     assert [own.same_in_batch for own in captioned] == [True] * len(picture_files)
-    missing = Batch([picture_files[0].with_name("missing.png")], (), together=False)
+    assert all(own.next_tokens for own in captioned)
+    assert [own.said.tokens for own in others] == [own.said.tokens for own in captioned]
+    assert not any(own.next_tokens for own in others)
+    missing = Batch([picture_files[0].with_name("missing.png")], (), together=False, next_tokens=True)
     with pytest.raises(InputError, match="missing"):
         list(caption_batches(build("onnx"), [missing], Decoding(), 1))
 

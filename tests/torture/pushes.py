@@ -84,9 +84,7 @@ def kill_a_pull(project: Path, place: Path, kills: int, dice: random.Random) -> 
     pull = begin(reader, *PULL)
     while pull.poll() is None and not _half_written(reader):
         time.sleep(0)
-    struck = pull.poll() is None
-    kill_group(pull)
-    yield Case("a pull as it writes a file", struck, lost_by(lambda: _pull_anew(reader, project)))
+    yield Case("a pull as it writes a file", _kill(pull), lost_by(lambda: _pull_anew(reader, project)))
     seconds = seconds_of(_clone(project), *PULL) if kills > 1 else 0.0
     for moment in moments(seconds, kills - 1, dice):
         reader = _clone(project)
@@ -121,9 +119,14 @@ def push_at_once(project: Path, place: Path, times: int, dice: random.Random) ->
 
 
 def _kill_after(moment: float, project: Path, command: Sequence[str]) -> bool:
-    """Begins a command and kills it with all that it started. Whether it hadn't ended by then."""
+    """Begins a command and kills it after so many seconds. Whether it hadn't ended by then."""
     process = begin(project, *command)
     time.sleep(moment)
+    return _kill(process)
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> bool:
+    """Kills a process with all that it started. Whether it hadn't ended by then."""
     struck = process.poll() is None
     kill_group(process)
     return struck

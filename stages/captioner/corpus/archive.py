@@ -161,15 +161,18 @@ def _run(ray: Any, asked: Asked, work: Work, arrangement: Arrangement, output: O
     data = ray.data
     data.DataContext.get_current().checkpoint_config = _checkpoint(data, output)
     store, path = locate(output.captions)
-    workers = _count_workers(ray, asked, arrangement)
+    here = asked.address is None
+    workers = arrangement.workers if here else _room_for_workers(ray, arrangement.threads)
     blocks = count_blocks(total, workers, arrangement.batch_size)
+    most = min(workers, blocks)
     data.range(total, override_num_blocks=blocks).map_batches(
         BlockCaptioner,
         fn_constructor_args=(work, arrangement.threads, arrangement.batch_size, tally),
         batch_size=None,
         batch_format="pyarrow",
         num_cpus=arrangement.threads,
-        compute=_pool(ray, asked, min(workers, blocks)),
+        # All at once on this machine, and in a cluster as it has room.
+        compute=data.ActorPoolStrategy(min_size=most if here else 1, max_size=most),
     ).write_parquet(path, filesystem=store)
 
 
@@ -186,18 +189,9 @@ def _checkpoint(data: Any, output: Output) -> Any:
     return config
 
 
-def _count_workers(ray: Any, asked: Asked, arrangement: Arrangement) -> int:
-    """This machine's, or as many as the cluster has processors for by now."""
-    if asked.address is None:
-        return arrangement.workers
-    return max(1, int(ray.cluster_resources().get("CPU", 1) // arrangement.threads))
-
-
-def _pool(ray: Any, asked: Asked, workers: int) -> Any:
-    """So many workers, all at once on this machine, and in a cluster as it has room."""
-    if asked.address is None:
-        return ray.data.ActorPoolStrategy(size=workers)
-    return ray.data.ActorPoolStrategy(min_size=1, max_size=workers)
+def _room_for_workers(ray: Any, threads: int) -> int:
+    """How many a cluster has processors for by now."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1) // threads))
 
 
 def _checked(output: Output, total: int) -> Counts:

@@ -25,7 +25,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def batches(pictures: Sequence[Path], expected: Sequence[Expected] = ()) -> list[Batch]:
     """Of two pictures and of what is left, the first ones captioned together, too."""
-    return [Batch(pictures[at : at + 2], expected[at : at + 2], together=at < 4) for at in range(0, len(pictures), 2)]
+    return [
+        Batch(pictures[at : at + 2], expected[at : at + 2], together=at < 4, next_tokens=True)
+        for at in range(0, len(pictures), 2)
+    ]
 
 
 @pytest.mark.parametrize("checkpoint", ["quantized", "openvino"])
