@@ -90,6 +90,14 @@ demo-recovery: .venv/ready
 recovery-cost: .venv/ready
 	$(ACTIVATE) python -m tests.demo.recovery_cost
 
+# What guesses at words bring the decoder at BLIP-base's full size, for reports/README.md. Wants a quiet machine; fifteen
+# minutes, of which most make the checkpoints.
+guesses: .venv/ready
+	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && \
+		apart=$$(python -m stages.sweep.checkout $(APART)) && \
+		(cd "$$apart" && dvc exp run -S model=blip-base-untrained optimize@openvino_int8 optimize@onnx_int8 && \
+			python -m tests.timing.guesses openvino_int8 onnx_int8)
+
 # In a clone of the last commit, so that this checkout keeps its own checkpoints and reports.
 machine: .venv/ready
 	$(ACTIVATE) rm -rf $(APART) && trap 'rm -rf $(APART)' EXIT INT TERM && \
@@ -154,4 +162,4 @@ search: .venv/ready
 	$(ACTIVATE) pip install --quiet --no-compile --requirement requirements-test.txt
 	touch $@
 
-.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery recovery-cost machine waterfall rivals corpus-load serve-load sparse search
+.PHONY: repro test test-long test-avx2 test-arm64 sweep wheel publish picture check audit fuzz torture control coverage demo-sensitivity demo-recovery recovery-cost guesses machine waterfall rivals corpus-load serve-load sparse search
