@@ -104,3 +104,14 @@ def test_what_was_timed_is_kept_and_shown(tmp_path: Path, run_stage: RunStage) -
     assert read_kept(project / page.CORPUS, Corpus, "measurement") == {file_name(own): own}
     assert f"(corpus/{file_name(own)})" in (project / PAGE).read_text()
     assert_one_sentence(run_stage("archives.page", tmp_path, cwd=project), "nothing was timed", "make corpus-load")
+
+
+def test_what_a_capped_machine_timed_is_kept_beside_what_it_timed_uncapped(tmp_path: Path) -> None:
+    uncapped = gather(MEASUREMENT, write_clone(tmp_path / "uncapped", FOUND, TIMES))
+    clone = write_clone(tmp_path / "clone", FOUND, TIMES)
+    found = json.loads((clone / TIMES).read_text())
+    found["machine"]["caps"] = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    (clone / TIMES).write_text(json.dumps(found))
+    own = gather(MEASUREMENT, clone)
+    assert file_name(own) == file_name(uncapped).replace(".json", "-capped-onednn-avx2.json")
+    assert "capped: onednn AVX2" in section({file_name(own): own})
