@@ -15,6 +15,7 @@ from stages.captioner.corpus.progress import duration
 from stages.page import markdown
 from stages.page.kept import Strict
 from stages.page.machine_files import OfMachine, Timing, WithIntervals, machine_of, update
+from stages.page.machines import Fingerprint, Word
 from stages.page.waterfalls import End, Positive
 from stages.records.metrics import REPORTS
 
@@ -71,9 +72,16 @@ class Archive(Strict):
     written_bytes_per_picture: Positive
 
 
+class Capped(Fingerprint):
+    """A machine and, if some are set, the variables that keep libraries from its newer instruction sets."""
+
+    caps: dict[Word, Word] = Field({}, exclude_if=lambda caps: not caps)
+
+
 class Corpus(OfMachine):
     """A file of `reports/corpus/`: where and by which code archives were captioned, and how fast."""
 
+    machine: Capped
     sessions: int = Field(ge=2)
     full_size: FullSize
     demo: list[Archive] = Field(min_length=2)

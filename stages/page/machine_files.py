@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from stages.captioner.command_line import InputError, explain, read_text
 from stages.page.kept import Kept, Strict, read_kept
-from stages.page.machines import ALL_MACHINES, SYSTEM, Fingerprint, Word
+from stages.page.machines import ALL_MACHINES, SYSTEM, Fingerprint
 from stages.records.machine import in_file_names, name_machine
 from stages.records.metrics import read_metrics, write_metrics, write_text
 from stages.sweep.checkout import git
@@ -33,19 +33,13 @@ class WithIntervals(Strict):
         return self
 
 
-class Capped(Fingerprint):
-    """A machine and, if some are set, the variables that keep libraries from its newer instruction sets."""
-
-    caps: dict[Word, Word] | None = None
-
-
 class OfMachine(Kept):
     """A file of one machine: on which, when and by which code its figures were timed."""
 
     commit: str = Field(pattern=r"^[0-9a-f]{40}$")
     date: date
     new_tokens: Literal[10]
-    machine: Capped
+    machine: Fingerprint
     needed_libraries: ClassVar[tuple[str, ...]] = ()
     """What the page tells the versions of."""
 
@@ -94,7 +88,7 @@ def gather(timing: Timing[Own], checkout: Path) -> Own:
 
 def machine_of(own: OfMachine) -> str:
     """The machine in few letters."""
-    return name_machine(own.machine.model_dump(exclude=set() if own.machine.caps else {"caps"}))
+    return name_machine(own.machine.model_dump())
 
 
 def libraries_of(own: OfMachine) -> str:

@@ -41,8 +41,8 @@ def time_guesses(
             for worker in workers:
                 worker.ask(requests[0])
             rounds = time_rounds(workers, names, requests, settings)
-        rows.append({name: typical(list(rounds[name])) for name in names})
-        rows[-1]["lead"] = typical(list(rounds[WITHOUT] / rounds[WITH]))
+        figures = rounds.assign(lead=rounds[WITHOUT] / rounds[WITH])
+        rows.append(figures.agg(typical))
     return pd.DataFrame(rows)
 
 
